@@ -1,0 +1,136 @@
+//! What the outside asked for: the meaning of an inbox row.
+
+use serde::{Deserialize, Serialize};
+
+use crate::newtype::text_newtype;
+use crate::{Branch, BuildId, CommitSha, Forge, GitRef, ProjectName, ServiceName, Timestamp};
+
+/// The id that a forge gave to one delivery (`X-GitHub-Delivery` and the like): printable ASCII,
+/// at most 100 bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct DeliveryId(String);
+
+impl DeliveryId {
+    fn check(text: &str) -> Result<(), &'static str> {
+        if text.is_empty() || text.len() > 100 {
+            return Err("it has not 1 to 100 characters");
+        }
+        if !text.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err("only printable ASCII may stand in it");
+        }
+        Ok(())
+    }
+}
+
+text_newtype!(DeliveryId, "delivery id");
+
+/// One fact or wish, before it is a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// The project it is about, whose signature was verified (or whose name a person typed).
+    pub project: ProjectName,
+    /// The forge that sent it; none for a person's wish.
+    pub forge: Option<Forge>,
+    /// The forge's id of this delivery, if it sent one.
+    pub delivery_id: Option<DeliveryId>,
+    /// When it arrived.
+    pub received_at: Timestamp,
+    /// Who caused it: the forge's account, or the person's login. For display only.
+    pub by: Option<String>,
+    /// What it says.
+    pub event: Event,
+}
+
+/// Facts that forges report, and wishes of people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A branch has a new head.
+    Push {
+        /// Which branch.
+        branch: Branch,
+        /// Its new head.
+        sha: CommitSha,
+    },
+    /// A branch is gone.
+    BranchDeleted {
+        /// Which branch.
+        branch: Branch,
+    },
+    /// A pull request was opened, reopened or got a new head.
+    PullRequest {
+        /// Its number.
+        number: u64,
+        /// Its head.
+        sha: CommitSha,
+        /// Where the head comes from.
+        head: PullRequestHead,
+    },
+    /// A pull request was closed or merged.
+    PullRequestClosed {
+        /// Its number.
+        number: u64,
+    },
+    /// A person wants a build to end.
+    Cancel {
+        /// Which build.
+        build: BuildId,
+    },
+    /// A person wants a branch's deployments gone, or one of them.
+    TearDown {
+        /// Whose deployments.
+        git_ref: GitRef,
+        /// Only this service or site.
+        service: Option<ServiceName>,
+    },
+}
+
+/// Facts about a pull request's origin; whether it may be built is the dispatcher's decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullRequestHead {
+    /// `owner/name` of the repository that holds the head; none if it is gone.
+    pub repository: Option<String>,
+    /// `owner/name` of the repository that the pull request is for.
+    pub base_repository: String,
+    /// What the forge says of the author's relation to the repository (GitHub:
+    /// `author_association`), if it does.
+    pub association: Option<String>,
+}
+
+impl PullRequestHead {
+    /// Whether the head lies in the repository itself, where only its members can push.
+    #[must_use]
+    pub fn is_same_repository(&self) -> bool {
+        self.repository.as_deref() == Some(self.base_repository.as_str())
+    }
+}
+
+impl Event {
+    /// The word in the database.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Push { .. } => "push",
+            Self::BranchDeleted { .. } => "branch_deleted",
+            Self::PullRequest { .. } => "pull_request",
+            Self::PullRequestClosed { .. } => "pull_request_closed",
+            Self::Cancel { .. } => "cancel",
+            Self::TearDown { .. } => "tear_down",
+        }
+    }
+
+    /// The ref it is about; none for a wish that names a build.
+    #[must_use]
+    pub fn git_ref(&self) -> Option<GitRef> {
+        match self {
+            Self::Push { branch, .. } | Self::BranchDeleted { branch } => {
+                Some(GitRef::Branch(branch.clone()))
+            }
+            Self::PullRequest { number, .. } | Self::PullRequestClosed { number } => {
+                Some(GitRef::PullRequest(*number))
+            }
+            Self::TearDown { git_ref, .. } => Some(git_ref.clone()),
+            Self::Cancel { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Where everything lies: the one list of Kennel's paths.
+//!
+//! Only joins paths. Owners and modes are in `tmpfiles.d/kennel.conf`, and a test compares the two.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    BranchSlug, BuildId, DeploymentId, ProjectName, ServiceName, StorePath, UnitName, UserName,
+};
+
+/// Kennel's paths under a root, which is `/` but in tests.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Default for Layout {
+    /// The host itself.
+    fn default() -> Self {
+        Self::under("/")
+    }
+}
+
+impl Layout {
+    /// The paths below `root`.
+    #[must_use]
+    pub fn under(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    /// The operator's configuration file.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.at("etc/kennel/config.toml")
+    }
+
+    /// One `<project>.toml` per project.
+    #[must_use]
+    pub fn projects(&self) -> PathBuf {
+        self.at("etc/kennel/projects.d")
+    }
+
+    /// One file per project, with its webhook's secret.
+    #[must_use]
+    pub fn webhook_secrets(&self) -> PathBuf {
+        self.at("etc/kennel/webhook-secrets")
+    }
+
+    /// The database that the outside writes.
+    #[must_use]
+    pub fn inbox_db(&self) -> PathBuf {
+        self.at("var/lib/kennel/inbox/inbox.db")
+    }
+
+    /// The queue between dispatcher and builders.
+    #[must_use]
+    pub fn builds_db(&self) -> PathBuf {
+        self.at("var/lib/kennel/builds/builds.db")
+    }
+
+    /// What serves.
+    #[must_use]
+    pub fn state_db(&self) -> PathBuf {
+        self.at("var/lib/kennel/state/state.db")
+    }
+
+    /// A project's bare mirror.
+    #[must_use]
+    pub fn mirror(&self, project: &ProjectName) -> PathBuf {
+        self.at("var/lib/kennel/repos").join(format!("{project}.git"))
+    }
+
+    /// A project's HOME and cache for git and Nix.
+    #[must_use]
+    pub fn cache(&self, project: &ProjectName) -> PathBuf {
+        self.at("var/lib/kennel/cache").join(project.as_str())
+    }
+
+    /// Where one build may put what it needs only while it runs.
+    #[must_use]
+    pub fn work(&self, build: BuildId) -> PathBuf {
+        self.at("var/lib/kennel/work").join(build.to_string())
+    }
+
+    /// A build's log files: `<output>.log`, and `build.log` for the steps around them.
+    #[must_use]
+    pub fn logs(&self, build: BuildId) -> PathBuf {
+        self.at("var/lib/kennel/logs").join(build.to_string())
+    }
+
+    /// A build's GC roots: one link per output, made by Nix.
+    #[must_use]
+    pub fn build_roots(&self, build: BuildId) -> PathBuf {
+        self.at("var/lib/kennel/gcroots").join(build.to_string())
+    }
+
+    /// A deployment's own GC root: a link straight from Nix's directory of roots, so that no
+    /// builder can remove it.
+    #[must_use]
+    pub fn deployment_root(&self, deployment: DeploymentId) -> PathBuf {
+        self.at("nix/var/nix/gcroots/kennel").join(deployment.to_string())
+    }
+
+    /// The directory of a branch's site links.
+    #[must_use]
+    pub fn sites(&self, project: &ProjectName, slug: &BranchSlug) -> PathBuf {
+        self.at("var/lib/kennel/sites").join(project.as_str()).join(slug.as_str())
+    }
+
+    /// The link to what a site serves.
+    #[must_use]
+    pub fn site(&self, project: &ProjectName, slug: &BranchSlug, site: &ServiceName) -> PathBuf {
+        self.sites(project, slug).join(site.as_str())
+    }
+
+    /// The route table.
+    #[must_use]
+    pub fn route_table(&self) -> PathBuf {
+        self.at("var/lib/kennel/routes/routes.json")
+    }
+
+    /// The lock that whoever writes the route table holds.
+    #[must_use]
+    pub fn route_lock(&self) -> PathBuf {
+        self.at("var/lib/kennel/routes/lock")
+    }
+
+    /// The directory of services' environment files.
+    #[must_use]
+    pub fn env_dir(&self) -> PathBuf {
+        self.at("run/kennel/secrets")
+    }
+
+    /// A deployment's environment file: the unit's name with `.env` for `.service` and without
+    /// `kennel-`.
+    #[must_use]
+    pub fn env_file(&self, unit: &UnitName) -> PathBuf {
+        let name = unit.as_str();
+        let name = name.strip_prefix("kennel-").unwrap_or(name);
+        let name = name.strip_suffix(".service").unwrap_or(name);
+        self.env_dir().join(format!("{name}.env"))
+    }
+
+    /// The datagram socket that wakes the dispatcher.
+    #[must_use]
+    pub fn bell(&self) -> PathBuf {
+        self.at("run/kennel/bell")
+    }
+
+    /// The receiver's socket.
+    #[must_use]
+    pub fn webhook_socket(&self) -> PathBuf {
+        self.at("run/kennel/webhook.sock")
+    }
+
+    /// The router's status socket.
+    #[must_use]
+    pub fn router_socket(&self) -> PathBuf {
+        self.at("run/kennel/router.sock")
+    }
+
+    /// Where deployed services keep their files, by user name; relative to systemd's
+    /// `/var/lib` as `StateDirectory=` wants it.
+    #[must_use]
+    pub fn state_directory(user: &UserName) -> String {
+        format!("kennel/data/{user}")
+    }
+
+    /// A store path below the root.
+    #[must_use]
+    pub fn store(&self, path: &StorePath) -> PathBuf {
+        self.at(path.as_str().trim_start_matches('/'))
+    }
+
+    /// An absolute path of the host, below the root.
+    #[must_use]
+    pub fn host_path(&self, path: &Path) -> PathBuf {
+        self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn env_file_carries_the_deployment() {
+        let unit: UnitName = "kennel-site-main-api@97.service".parse().unwrap();
+        assert_eq!(
+            Layout::default().env_file(&unit),
+            Path::new("/run/kennel/secrets/site-main-api@97.env")
+        );
+    }
+}

@@ -1,0 +1,65 @@
+//! What Kennel's programs agree on: names, states, configuration and messages.
+//!
+//! Pure on purpose: no I/O, no async runtime, no SQLite, no D-Bus. Whatever enters Kennel is
+//! parsed here once, at the edge, into types whose fields are private; after that nobody has to
+//! ask whether a name may stand in a unit file, a path or a host name.
+
+mod newtype;
+
+mod assigned_name;
+mod branch;
+mod branch_slug;
+mod build_state;
+mod commit_sha;
+pub mod config;
+mod deployment_state;
+mod event;
+mod forge;
+mod git_ref;
+mod host_name;
+mod id;
+mod layout;
+mod name;
+mod output;
+mod port;
+mod route_table;
+mod router_status;
+mod store_path;
+mod timestamp;
+mod unit_name;
+
+pub use assigned_name::{NameKind, plain_or_hashed};
+pub use branch::Branch;
+pub use branch_slug::BranchSlug;
+pub use build_state::{BuildEvent, BuildState};
+pub use commit_sha::CommitSha;
+pub use deployment_state::{DeploymentEvent, DeploymentState};
+pub use event::{Delivery, DeliveryId, Event, PullRequestHead};
+pub use forge::Forge;
+pub use git_ref::GitRef;
+pub use host_name::HostName;
+pub use id::{BuildId, DeploymentId, EventId};
+pub use layout::Layout;
+pub use name::{ProjectName, ServiceName, UserName};
+pub use newtype::Invalid;
+pub use output::{OutputKey, OutputKind, OutputState};
+pub use port::Port;
+pub use route_table::{PathRoute, RouteTable, Target, UnknownTableVersion};
+pub use router_status::RouterStatus;
+pub use store_path::StorePath;
+pub use timestamp::Timestamp;
+pub use unit_name::{Job, UnitName, slice_name};
+
+/// A state machine was asked for an arrow that it does not have.
+///
+/// Never a panic: a row can be changed by another program between two looks at it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a {thing} that is {from} cannot become {event}")]
+pub struct WrongTurn {
+    /// What has the state: `build` or `deployment`.
+    pub thing: &'static str,
+    /// The state it is in.
+    pub from: &'static str,
+    /// What was to happen to it.
+    pub event: &'static str,
+}
