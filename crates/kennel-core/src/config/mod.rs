@@ -1,1 +1,41 @@
-//! c
+//! Configuration: the operator's `config.toml` and `projects.d/<project>.toml`, the repository's
+//! `kennel.toml`.
+//!
+//! Text comes in, settled values or one [`Problem`] with its line come out; reading files is the
+//! callers' part. Each kind goes raw, then settled: serde fills a private `Raw…` struct that knows
+//! every key and no other, and one `TryFrom` turns it into newtypes and defaults. Whatever a
+//! [`Manifest`] holds was written by strangers; nothing in it can carry a newline or a `..` into a
+//! unit file or a path, and only environment values may hold a `%`.
+
+mod branch_patterns;
+mod cpu_quota;
+mod document;
+mod domain_pattern;
+mod env;
+mod flake_output;
+mod health_path;
+mod host;
+mod manifest;
+mod memory_size;
+mod path;
+mod period;
+mod problem;
+mod project;
+mod refusal;
+mod repo_url;
+mod resources;
+mod seconds;
+
+pub use branch_patterns::BranchPatterns;
+pub use cpu_quota::CpuQuota;
+pub use domain_pattern::DomainPattern;
+pub use env::{EnvName, EnvValue};
+pub use flake_output::FlakeOutput;
+pub use health_path::HealthPath;
+pub use host::{Expiry, HostConfig, NixConfig, PortRange, Postgresql, Retention, Valkey};
+pub use manifest::{Manifest, ServiceManifest, SiteManifest};
+pub use memory_size::MemorySize;
+pub use problem::Problem;
+pub use project::{ProjectConfig, PullRequestPolicy};
+pub use repo_url::RepoUrl;
+pub use resources::{ResourceRequest, Resources};

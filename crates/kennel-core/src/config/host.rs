@@ -1,0 +1,283 @@
+//! The host: `/etc/kennel/config.toml`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::document::Document;
+use super::path::AbsolutePath;
+use super::period::Period;
+use super::refusal::{Refusal, whole_number};
+use super::{CpuQuota, MemorySize, Problem, Resources, seconds};
+use crate::{HostName, Port};
+
+/// What the operator decides for the whole host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostConfig {
+    /// `base_domain`, the only key without a default: deployments are
+    /// `<service>-<branch>.<project>.<base domain>`. At most 156 bytes, so that the longest of them
+    /// is still a host name.
+    pub base_domain: HostName,
+    /// `control_host`: where webhooks arrive. Default `kennel.<base domain>`. Never two or more
+    /// labels below the base domain, where projects have their hosts.
+    pub control_host: HostName,
+    /// `max_concurrent_builds`: 1 to 256, default 2.
+    pub max_concurrent_builds: u32,
+    /// `supersede_running`: whether a newer commit of a branch ends that branch's running build.
+    /// Default true. (Queued ones it always ends.)
+    pub supersede_running: bool,
+    /// `unit_dir`: where deployments' units are written. Default `/etc/systemd/system`.
+    pub unit_dir: PathBuf,
+    /// `port_range = [first, last]`: ports for services on the loopback interface. Default 18000
+    /// to 19999.
+    pub port_range: PortRange,
+    /// `drain_secs`: how long a replaced deployment may finish what it has begun. 0 to 3600 s,
+    /// default 30 s. A service may ask for another time.
+    pub drain: Duration,
+    /// `keep_deployments`: how many deployments of one output are kept for a way back. 1 to 1000,
+    /// default 5.
+    pub keep_deployments: u32,
+    /// `[expiry]`.
+    pub expiry: Expiry,
+    /// `[retention]`.
+    pub retention: Retention,
+    /// `[nix]`.
+    pub nix: NixConfig,
+    /// `[valkey]`; none without that table.
+    pub valkey: Option<Valkey>,
+    /// `[postgresql]`; none without that table.
+    pub postgresql: Option<Postgresql>,
+    /// `[limits]`: the most that a service gets, and what it gets if it asks for nothing. Default
+    /// 2 GiB, 200%, 512 tasks.
+    pub limits: Resources,
+}
+
+/// Ports from `first` to `last`, both included; at least two, since old and new run side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortRange {
+    /// The lowest port.
+    pub first: Port,
+    /// The highest port.
+    pub last: Port,
+}
+
+/// When branches without activity are torn down. Default branches never are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expiry {
+    /// `after`: default 7 days.
+    pub after: Duration,
+}
+
+/// How long what is over is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// `logs`: logs and rows of ended builds. Default 30 days.
+    pub logs: Duration,
+}
+
+/// How Nix builds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NixConfig {
+    /// `allow_import_from_derivation`: default true.
+    pub allow_import_from_derivation: bool,
+    /// `max_silent_time`: how long a builder may say nothing. Default 20 min.
+    pub max_silent_time: Duration,
+    /// `timeout`: how long a builder may take. Default 3 h.
+    pub timeout: Duration,
+}
+
+/// The Valkey server for preview databases.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Valkey {
+    /// `url`: begins with `redis://`, `rediss://`, `valkey://`, `valkeys://` or `unix://`.
+    pub url: String,
+}
+
+/// The PostgreSQL server for preview databases.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Postgresql {
+    /// `url`: begins with `postgresql://` or `postgres://`.
+    pub url: String,
+}
+
+impl HostConfig {
+    /// The longest base domain: 253 bytes less the longest label, the longest project, two dots.
+    const LONGEST_BASE: usize = 253 - HostName::MAX_LABEL - crate::ProjectName::MAX_LEN - 2;
+
+    /// What `text` says; `file` is how messages name it.
+    ///
+    /// # Errors
+    /// The first [`Problem`].
+    pub fn parse(text: &str, file: &str) -> Result<Self, Problem> {
+        Document::parse(file, text)?.settle(|raw: RawHost| Self::try_from(raw))
+    }
+
+    /// One [`Problem`] for each thing in `text` that is read and checked, but that this version
+    /// of Kennel does nothing with. Empty if `text` is not TOML.
+    #[must_use]
+    pub fn without_effect(text: &str, file: &str) -> Vec<Problem> {
+        let Ok(document) = Document::parse(file, text) else { return Vec::new() };
+        ["expiry", "retention", "valkey", "postgresql"]
+            .into_iter()
+            .filter_map(|key| {
+                document.remark(&[key], |_| Some(format!("[{key}] has no effect in this version")))
+            })
+            .collect()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawHost {
+    base_domain: Spanned<HostName>,
+    control_host: Option<Spanned<HostName>>,
+    max_concurrent_builds: Option<Spanned<i64>>,
+    supersede_running: Option<bool>,
+    unit_dir: Option<AbsolutePath>,
+    port_range: Option<Spanned<Vec<i64>>>,
+    drain_secs: Option<Spanned<i64>>,
+    keep_deployments: Option<Spanned<i64>>,
+    #[serde(default)]
+    expiry: RawExpiry,
+    #[serde(default)]
+    retention: RawRetention,
+    #[serde(default)]
+    nix: RawNix,
+    valkey: Option<RawServer>,
+    postgresql: Option<RawServer>,
+    #[serde(default)]
+    limits: RawLimits,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RawExpiry {
+    after: Option<Period>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RawRetention {
+    logs: Option<Period>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RawNix {
+    allow_import_from_derivation: Option<bool>,
+    max_silent_time: Option<Period>,
+    timeout: Option<Period>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawServer {
+    url: Spanned<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RawLimits {
+    memory_max: Option<MemorySize>,
+    cpu_quota: Option<CpuQuota>,
+    tasks_max: Option<Spanned<i64>>,
+}
+
+impl TryFrom<RawHost> for HostConfig {
+    type Error = Refusal;
+
+    fn try_from(raw: RawHost) -> Result<Self, Refusal> {
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        let or = |period: Option<Period>, default| period.map_or(default, |period| period.0);
+        if raw.base_domain.get_ref().as_str().len() > Self::LONGEST_BASE {
+            let most = Self::LONGEST_BASE;
+            let message = format!(
+                "it is longer than {most} characters, which leaves no room for projects' hosts"
+            );
+            return Err(Refusal::at(&raw.base_domain, message));
+        }
+        let control_host = control_host(raw.control_host, raw.base_domain.get_ref())?;
+        let limits = Resources::default();
+        Ok(Self {
+            control_host,
+            base_domain: raw.base_domain.into_inner(),
+            max_concurrent_builds: whole_number(raw.max_concurrent_builds.as_ref(), 1..=256, 2)?,
+            supersede_running: raw.supersede_running.unwrap_or(true),
+            unit_dir: raw.unit_dir.map_or_else(|| "/etc/systemd/system".into(), PathBuf::from),
+            port_range: PortRange::settle(raw.port_range.as_ref())?,
+            drain: Duration::from_secs(whole_number(raw.drain_secs.as_ref(), seconds::DRAIN, 30)?),
+            keep_deployments: whole_number(raw.keep_deployments.as_ref(), 1..=1000, 5)?,
+            expiry: Expiry { after: or(raw.expiry.after, 7 * DAY) },
+            retention: Retention { logs: or(raw.retention.logs, 30 * DAY) },
+            nix: NixConfig {
+                allow_import_from_derivation: raw.nix.allow_import_from_derivation.unwrap_or(true),
+                max_silent_time: or(raw.nix.max_silent_time, Duration::from_secs(20 * 60)),
+                timeout: or(raw.nix.timeout, Duration::from_secs(3 * 3600)),
+            },
+            valkey: server(
+                raw.valkey,
+                &["redis://", "rediss://", "valkey://", "valkeys://", "unix://"],
+            )?
+            .map(|url| Valkey { url }),
+            postgresql: server(raw.postgresql, &["postgresql://", "postgres://"])?
+                .map(|url| Postgresql { url }),
+            limits: Resources {
+                memory_max: raw.limits.memory_max.unwrap_or(limits.memory_max),
+                cpu_quota: raw.limits.cpu_quota.unwrap_or(limits.cpu_quota),
+                tasks_max: whole_number(
+                    raw.limits.tasks_max.as_ref(),
+                    Resources::TASKS,
+                    limits.tasks_max,
+                )?,
+            },
+        })
+    }
+}
+
+fn control_host(named: Option<Spanned<HostName>>, base: &HostName) -> Result<HostName, Refusal> {
+    let Some(named) = named else {
+        // `kennel.` and at most LONGEST_BASE bytes: always a host name.
+        return format!("kennel.{base}").parse().map_err(|error: crate::Invalid| Refusal {
+            span: 0..0,
+            message: error.to_string(),
+            help: None,
+        });
+    };
+    let below = named.get_ref().as_str().strip_suffix(base.as_str());
+    let labels = below.map_or(0, |below| below.matches('.').count());
+    if named.get_ref().is_within(base) && labels > 1 {
+        let message = format!("`{}` lies where projects have their hosts", named.get_ref());
+        return Err(Refusal::at(&named, message)
+            .help(format!("use one more label than `{base}`, or a name outside of it")));
+    }
+    Ok(named.into_inner())
+}
+
+impl PortRange {
+    fn settle(raw: Option<&Spanned<Vec<i64>>>) -> Result<Self, Refusal> {
+        let pair = raw.map_or(&[18000, 19999][..], |raw| raw.get_ref().as_slice());
+        let port = |number: i64| u16::try_from(number).ok().and_then(|n| Port::try_from(n).ok());
+        if let [first, last] = *pair
+            && let (Some(first), Some(last)) = (port(first), port(last))
+            && first < last
+        {
+            return Ok(Self { first, last });
+        }
+        let message = "it is not `[first, last]` with two ports between 1024 and 65535, the first \
+                       lower than the last";
+        Err(Refusal { span: raw.map_or(0..0, Spanned::span), message: message.into(), help: None })
+    }
+}
+
+fn server(raw: Option<RawServer>, schemes: &[&str]) -> Result<Option<String>, Refusal> {
+    let Some(RawServer { url }) = raw else { return Ok(None) };
+    let known = schemes.iter().any(|scheme| url.get_ref().starts_with(scheme));
+    let clean = !url.get_ref().chars().any(|c| c.is_control() || c.is_whitespace());
+    if known && clean {
+        return Ok(Some(url.into_inner()));
+    }
+    let schemes = schemes.join(", ");
+    Err(Refusal::at(&url, format!("it does not begin with one of {schemes}, or has white space")))
+}

@@ -1,0 +1,242 @@
+//! A repository's own `kennel.toml`: what it wants built and served.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+
+use super::document::Document;
+use super::refusal::{Refusal, whole_number};
+use super::{EnvName, EnvValue, FlakeOutput, HealthPath, Problem, ResourceRequest, seconds};
+use crate::{HostName, ServiceName};
+
+/// All outputs of a repository: at least one, at most 64, each name once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// `[services.<name>]`
+    pub services: BTreeMap<ServiceName, ServiceManifest>,
+    /// `[static_sites.<name>]`
+    pub static_sites: BTreeMap<ServiceName, SiteManifest>,
+}
+
+/// A program that listens on a port. As JSON: the same keys as in `kennel.toml`, all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceManifest {
+    /// `flake_output`: default the service's name.
+    pub flake_output: FlakeOutput,
+    /// `health_check`: default `/health`.
+    pub health_check: HealthPath,
+    /// `health_check_timeout_secs`: how long a new deployment may take until it is healthy. 1 to
+    /// 600 s, default 30 s.
+    #[serde(rename = "health_check_timeout_secs", with = "seconds::health_check_timeout")]
+    pub health_check_timeout: Duration,
+    /// `preview_database`: whether it gets `VALKEY_URL` and `DATABASE_URL`, per branch. Default
+    /// false.
+    pub preview_database: bool,
+    /// `custom_domain`: on the default branch only.
+    pub custom_domain: Option<HostName>,
+    /// `env`: plain variables.
+    pub env: BTreeMap<EnvName, EnvValue>,
+    /// `secrets`: names of secrets, which become variables of the same names. No name twice, none
+    /// of `env`.
+    pub secrets: Vec<EnvName>,
+    /// `drain_secs`: 0 to 3600 s; none means the host's.
+    #[serde(rename = "drain_secs", with = "seconds::drain")]
+    pub drain: Option<Duration>,
+    /// `resources`: within the operator's limits.
+    pub resources: ResourceRequest,
+}
+
+/// A folder of files. As JSON: the same keys as in `kennel.toml`, all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SiteManifest {
+    /// `flake_output`: default the site's name.
+    pub flake_output: FlakeOutput,
+    /// `spa`: whether navigations to unknown paths get `/index.html`. Default false.
+    pub spa: bool,
+    /// `custom_domain`: on the default branch only.
+    pub custom_domain: Option<HostName>,
+}
+
+impl Manifest {
+    /// The most services and sites together.
+    pub const MOST_OUTPUTS: usize = 64;
+
+    /// What `text` says; `file` is how messages name it.
+    ///
+    /// # Errors
+    /// The first [`Problem`].
+    pub fn parse(text: &str, file: &str) -> Result<Self, Problem> {
+        Document::parse(file, text)?.settle(|raw: RawManifest| Self::try_from(raw))
+    }
+
+    /// One [`Problem`] for each thing in `text` that is read and checked, but that makes the
+    /// deployment fail in this version of Kennel. Empty if `text` is not TOML.
+    #[must_use]
+    pub fn without_effect(text: &str, file: &str) -> Vec<Problem> {
+        let Ok(document) = Document::parse(file, text) else { return Vec::new() };
+        let mut remarks = Vec::new();
+        for service in document.keys(&["services"]) {
+            let fails = |key: &str| {
+                format!(
+                    "this version cannot do `{key}` in [services.{service}], so that deploying it \
+                     fails"
+                )
+            };
+            let path = |key| ["services", service.as_str(), key];
+            remarks.extend(document.remark(&path("preview_database"), |value| {
+                (value.as_bool() == Some(true)).then(|| fails("preview_database"))
+            }));
+            remarks.extend(document.remark(&path("secrets"), |value| {
+                value.as_array().is_some_and(|names| !names.is_empty()).then(|| fails("secrets"))
+            }));
+        }
+        remarks
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawManifest {
+    #[serde(default)]
+    services: BTreeMap<Spanned<ServiceName>, RawService>,
+    #[serde(default)]
+    static_sites: BTreeMap<Spanned<ServiceName>, RawSite>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawService {
+    flake_output: Option<FlakeOutput>,
+    #[serde(default)]
+    health_check: HealthPath,
+    health_check_timeout_secs: Option<Spanned<i64>>,
+    #[serde(default)]
+    preview_database: bool,
+    custom_domain: Option<Spanned<HostName>>,
+    #[serde(default)]
+    env: BTreeMap<Spanned<EnvName>, EnvValue>,
+    #[serde(default)]
+    secrets: Vec<Spanned<EnvName>>,
+    drain_secs: Option<Spanned<i64>>,
+    #[serde(default)]
+    resources: ResourceRequest,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSite {
+    flake_output: Option<FlakeOutput>,
+    #[serde(default)]
+    spa: bool,
+    custom_domain: Option<Spanned<HostName>>,
+}
+
+impl TryFrom<RawManifest> for Manifest {
+    type Error = Refusal;
+
+    fn try_from(raw: RawManifest) -> Result<Self, Refusal> {
+        let names = || raw.services.keys().chain(raw.static_sites.keys());
+        if names().next().is_none() {
+            return Err(Refusal {
+                span: 0..0,
+                message: "there is nothing to deploy".into(),
+                help: Some("write [services.<name>] or [static_sites.<name>]".into()),
+            });
+        }
+        if let Some(first_too_many) = names().nth(Self::MOST_OUTPUTS) {
+            let most = Self::MOST_OUTPUTS;
+            let message = format!("there are more than {most} services and sites");
+            return Err(Refusal::at(first_too_many, message));
+        }
+        if let Some(twice) = raw.static_sites.keys().find(|name| raw.services.contains_key(*name)) {
+            let message = format!("`{}` is a service's name already", twice.get_ref());
+            return Err(Refusal::at(twice, message));
+        }
+        let of_services = raw.services.values().filter_map(|s| s.custom_domain.as_ref());
+        let of_sites = raw.static_sites.values().filter_map(|s| s.custom_domain.as_ref());
+        if let Some(twice) = repeated(of_services.chain(of_sites)) {
+            let message = format!("`{}` is another's custom domain already", twice.get_ref());
+            return Err(Refusal::at(twice, message));
+        }
+        let services = raw.services.into_iter().map(|(name, raw)| {
+            let name = name.into_inner();
+            let service = raw.settle(&name)?;
+            Ok((name, service))
+        });
+        let sites = raw.static_sites.into_iter().map(|(name, raw)| {
+            let name = name.into_inner();
+            let site = raw.settle(&name);
+            (name, site)
+        });
+        Ok(Self { services: services.collect::<Result<_, _>>()?, static_sites: sites.collect() })
+    }
+}
+
+impl RawService {
+    fn settle(self, name: &ServiceName) -> Result<ServiceManifest, Refusal> {
+        if let Some(twice) = repeated(self.secrets.iter()) {
+            let message = format!("`{}` stands in it twice", twice.get_ref());
+            return Err(Refusal::at(twice, message));
+        }
+        if let Some(twice) = self.secrets.iter().find(|secret| self.env.contains_key(*secret)) {
+            let message = format!("`{}` stands in `env` already", twice.get_ref());
+            return Err(Refusal::at(twice, message));
+        }
+        let variables = self.env.keys().chain(&self.secrets);
+        let of_database = |name: &EnvName| ["VALKEY_URL", "DATABASE_URL"].contains(&name.as_str());
+        if self.preview_database
+            && let Some(taken) = variables.clone().find(|name| of_database(name.get_ref()))
+        {
+            let message = format!("`{}` is set by `preview_database`", taken.get_ref());
+            return Err(Refusal::at(taken, message));
+        }
+        if let Some(first_too_many) = variables.clone().nth(Self::MOST_VARIABLES) {
+            let most = Self::MOST_VARIABLES;
+            let message = format!("there are more than {most} variables and secrets");
+            return Err(Refusal::at(first_too_many, message));
+        }
+        let timeout = whole_number(
+            self.health_check_timeout_secs.as_ref(),
+            seconds::HEALTH_CHECK_TIMEOUT,
+            30,
+        )?;
+        let drain =
+            self.drain_secs.as_ref().map(|drain| whole_number(Some(drain), seconds::DRAIN, 0));
+        Ok(ServiceManifest {
+            flake_output: self.flake_output.unwrap_or_else(|| name.into()),
+            health_check: self.health_check,
+            health_check_timeout: Duration::from_secs(timeout),
+            preview_database: self.preview_database,
+            custom_domain: self.custom_domain.map(Spanned::into_inner),
+            env: self.env.into_iter().map(|(name, value)| (name.into_inner(), value)).collect(),
+            secrets: self.secrets.into_iter().map(Spanned::into_inner).collect(),
+            drain: drain.transpose()?.map(Duration::from_secs),
+            resources: self.resources,
+        })
+    }
+
+    /// What one environment file holds at most, `env` and `secrets` together.
+    const MOST_VARIABLES: usize = 256;
+}
+
+impl RawSite {
+    fn settle(self, name: &ServiceName) -> SiteManifest {
+        SiteManifest {
+            flake_output: self.flake_output.unwrap_or_else(|| name.into()),
+            spa: self.spa,
+            custom_domain: self.custom_domain.map(Spanned::into_inner),
+        }
+    }
+}
+
+/// The second of two that are the same.
+fn repeated<'v, T: Ord + 'v>(
+    mut values: impl Iterator<Item = &'v Spanned<T>>,
+) -> Option<&'v Spanned<T>> {
+    let mut seen = std::collections::BTreeSet::new();
+    values.find(|value| !seen.insert(value.get_ref()))
+}

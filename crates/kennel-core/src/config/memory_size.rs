@@ -1,0 +1,91 @@
+//! An amount of memory.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Invalid;
+
+/// Bytes, from 4 MiB (no program starts with less) to 2^60. Written `512M` or `2G` with K, M, G, T
+/// to the base 1024 as in systemd.resource-control(5), or as bytes; shown as bytes, which is what
+/// `MemoryMax=` reads too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "u64")]
+pub struct MemorySize(u64);
+
+/// How it may stand in a file.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected bytes, or a size such as \"512M\"")]
+enum Written {
+    Bytes(u64),
+    Text(String),
+}
+
+impl MemorySize {
+    /// The default of the operator's limit: 2 GiB.
+    pub(super) const DEFAULT_LIMIT: Self = Self(2 << 30);
+
+    /// How many bytes.
+    #[must_use]
+    pub fn bytes(self) -> u64 {
+        self.0
+    }
+
+    fn new(bytes: u64, text: &str) -> Result<Self, Invalid> {
+        let refuse = |rule| Err(Invalid::new("memory size", text, rule));
+        if bytes < 4 << 20 {
+            return refuse("it is less than 4M");
+        }
+        if bytes > 1 << 60 {
+            return refuse("it is more than any machine has");
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl FromStr for MemorySize {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        const RULE: &str = "write it like 512M or 2G (K, M, G, T; 1024-based), or as bytes";
+        let (number, factor) = match text.as_bytes().last() {
+            Some(b'K') => (text.strip_suffix('K'), 1 << 10),
+            Some(b'M') => (text.strip_suffix('M'), 1 << 20),
+            Some(b'G') => (text.strip_suffix('G'), 1 << 30),
+            Some(b'T') => (text.strip_suffix('T'), 1_u64 << 40),
+            Some(_) | None => (Some(text), 1),
+        };
+        let number = number.unwrap_or_default();
+        // `parse` alone would take `+5`.
+        if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(Invalid::new("memory size", text, RULE));
+        }
+        // Too many digits are simply a lot.
+        let bytes = number.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(factor);
+        Self::new(bytes, text)
+    }
+}
+
+impl TryFrom<Written> for MemorySize {
+    type Error = Invalid;
+
+    fn try_from(written: Written) -> Result<Self, Invalid> {
+        match written {
+            Written::Bytes(bytes) => Self::new(bytes, &bytes.to_string()),
+            Written::Text(text) => text.parse(),
+        }
+    }
+}
+
+impl From<MemorySize> for u64 {
+    fn from(size: MemorySize) -> u64 {
+        size.0
+    }
+}
+
+impl fmt::Display for MemorySize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

@@ -1,0 +1,121 @@
+//! A project: `/etc/kennel/projects.d/<project>.toml`.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::branch_patterns::BranchPattern;
+use super::document::Document;
+use super::path::AbsolutePath;
+use super::{BranchPatterns, DomainPattern, Problem, RepoUrl};
+use crate::{Branch, Forge, HostName, ProjectName};
+
+/// What the operator decides for one project.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProjectConfig {
+    /// The file's name without `.toml`.
+    pub name: ProjectName,
+    /// `repo_url`: where the repository is fetched from. Has no default.
+    pub repo_url: RepoUrl,
+    /// `forge`: who sends the webhooks: `forgejo`, `gitea` or `github`. Has no default.
+    pub forge: Forge,
+    /// `default_branch`: the one that gets custom domains and never expires. Default `main`.
+    pub default_branch: Branch,
+    /// `branches`: patterns of branches that deploy, default `["*"]`. The default branch always
+    /// does, so an empty list means that one alone.
+    pub branches: BranchPatterns,
+    /// `pull_requests`: default `trusted`.
+    pub pull_requests: PullRequestPolicy,
+    /// `domains`: the custom domains that the project may claim; none means any that nobody else
+    /// holds.
+    pub domains: Option<Vec<DomainPattern>>,
+    /// `secrets_dir`: one file per secret. Has no default.
+    pub secrets_dir: Option<PathBuf>,
+}
+
+/// Whose pull requests are built.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PullRequestPolicy {
+    /// Those from the repository itself, and from people whom the forge calls its members.
+    #[default]
+    Trusted,
+    /// Everybody's.
+    All,
+    /// Nobody's.
+    None,
+}
+
+impl fmt::Display for PullRequestPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Trusted => "trusted",
+            Self::All => "all",
+            Self::None => "none",
+        })
+    }
+}
+
+impl ProjectConfig {
+    /// What `text` says about the project `name`; `file` is how messages name it.
+    ///
+    /// # Errors
+    /// The first [`Problem`].
+    pub fn parse(name: ProjectName, text: &str, file: &str) -> Result<Self, Problem> {
+        Document::parse(file, text)?.settle(|raw: RawProject| {
+            Ok(Self {
+                name,
+                repo_url: raw.repo_url,
+                forge: raw.forge,
+                branches: BranchPatterns::new(raw.default_branch.clone(), raw.branches),
+                default_branch: raw.default_branch,
+                pull_requests: raw.pull_requests,
+                domains: raw.domains,
+                secrets_dir: raw.secrets_dir.map(PathBuf::from),
+            })
+        })
+    }
+
+    /// Whether the operator lets this project have `host` as a custom domain. Whether another
+    /// project holds it already is not said here.
+    #[must_use]
+    pub fn allows_domain(&self, host: &HostName) -> bool {
+        self.domains.as_ref().is_none_or(|domains| domains.iter().any(|d| d.allows(host)))
+    }
+
+    /// One [`Problem`] for each thing in `text` that is read and checked, but that this version
+    /// of Kennel does nothing with. Empty if `text` is not TOML.
+    #[must_use]
+    pub fn without_effect(text: &str, file: &str) -> Vec<Problem> {
+        let Ok(document) = Document::parse(file, text) else { return Vec::new() };
+        document
+            .remark(&["secrets_dir"], |_| {
+                Some("`secrets_dir` has no effect in this version".into())
+            })
+            .into_iter()
+            .collect()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawProject {
+    repo_url: RepoUrl,
+    forge: Forge,
+    #[serde(default = "main")]
+    default_branch: Branch,
+    branches: Option<Vec<BranchPattern>>,
+    #[serde(default)]
+    pull_requests: PullRequestPolicy,
+    domains: Option<Vec<DomainPattern>>,
+    secrets_dir: Option<AbsolutePath>,
+}
+
+fn main() -> Branch {
+    #[expect(
+        clippy::unwrap_used,
+        reason = "a constant, and every test that names no branch runs it"
+    )]
+    "main".parse().unwrap()
+}
