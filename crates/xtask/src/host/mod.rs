@@ -1,0 +1,381 @@
+//! A test host: a Debian tree with the product in it, booted by systemd-nspawn.
+//!
+//! Everything that makes one recognisable lies in its folder `target/host/<name>/`, so that
+//! another run of `xtask`, or the next one after a crash, can enter it or end it:
+//!
+//! | file | holds |
+//! |---|---|
+//! | `root/` | the tree |
+//! | `nspawn` | the systemd-nspawn that runs it |
+//! | `owner` | the process without which it should not run; absent when a person started it |
+//! | `console.log` | what it said while booting |
+
+mod cgroup;
+mod exec;
+mod leader;
+mod registry;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
+
+pub use exec::{Failed, Output, exit_code};
+pub use registry::{Listed, end_abandoned, end_own, list};
+
+use crate::base;
+use crate::checkout::Checkout;
+use crate::netns::Netns;
+use crate::process::ProcessId;
+use crate::product::{self, Profile};
+use cgroup::Cgroup;
+
+/// Clean shutdowns take one to three seconds; after this the host is cut off.
+const POWEROFF_LIMIT: Duration = Duration::from_secs(15);
+
+/// Boots take two to five seconds; a machine that compiles meanwhile needs more.
+const BOOT_LIMIT: Duration = Duration::from_secs(120);
+
+/// Who ends a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// This process: should it die without doing so, the host counts as abandoned.
+    ThisProcess,
+    /// Whoever types `host down`.
+    Person,
+}
+
+/// How a host is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Making {
+    /// Who ends it.
+    pub owner: Owner,
+    /// The build of the product that is installed; `None` for a bare Debian.
+    pub product: Option<Profile>,
+    /// Takes the tree that an earlier host of this name left, if there is one.
+    pub keep_tree: bool,
+}
+
+/// One named host.
+#[derive(Debug)]
+pub struct Host {
+    name: String,
+    dir: PathBuf,
+    /// The systemd-nspawn that this very process started, which it must also reap.
+    child: Mutex<Option<Child>>,
+}
+
+impl Host {
+    /// Makes the tree of a host, without booting it.
+    ///
+    /// # Errors
+    /// When the name is taken by a running host, the product does not build, or the disk is full.
+    pub fn make(checkout: &Checkout, name: &str, making: Making) -> Result<Self> {
+        if rustix::process::geteuid().as_raw() != 0 {
+            bail!("a host is made and booted by root; run this again with sudo");
+        }
+        let host = Self::at(checkout, name)?;
+        if host.nspawn().is_some() {
+            bail!("host {name} is already running; `cargo xtask host down --name {name}` ends it");
+        }
+        let base = base::ensure(checkout)?;
+        if !(making.keep_tree && host.root().is_dir()) {
+            host.remove()?;
+            fs::create_dir_all(&host.dir)
+                .with_context(|| format!("cannot make {}", host.dir.display()))?;
+            base::copy(&base, &host.root())?;
+            base::write(&host.root().join("etc/machine-id"), machine_id()?)?;
+        }
+        match making.owner {
+            Owner::ThisProcess => {
+                ProcessId::own()?.write(&host.dir.join("owner"))?;
+                registry::remember(&host);
+            }
+            Owner::Person => drop(fs::remove_file(host.dir.join("owner"))),
+        }
+        if let Some(profile) = making.product {
+            let missing = product::install(checkout, &host.root(), profile)?;
+            if !missing.is_empty() {
+                println!("not there yet, so not installed: {}", missing.join(", "));
+            }
+            product::make_users(&host.root())?;
+        }
+        Ok(host)
+    }
+
+    /// The host of this name, running or not.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn open(checkout: &Checkout, name: &str) -> Result<Self> {
+        let host = Self::at(checkout, name)?;
+        if !host.dir.is_dir() {
+            bail!("there is no host {name}; `cargo xtask host up --name {name}` makes it");
+        }
+        Ok(host)
+    }
+
+    fn at(checkout: &Checkout, name: &str) -> Result<Self> {
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        // `base-` is how the base trees beside the hosts are called; the limit is what a machine
+        // name may have, with our prefix.
+        if name.is_empty()
+            || name.len() > 40
+            || !name.chars().all(fits)
+            || name.starts_with("base-")
+        {
+            bail!("{name:?} is no name for a host: use a-z, 0-9 and `-`, at most 40");
+        }
+        let dir = checkout.hosts().join(name);
+        Ok(Self { name: name.to_owned(), dir, child: Mutex::new(None) })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its tree, which can be read and written from outside while it runs.
+    #[must_use]
+    pub fn root(&self) -> PathBuf {
+        self.dir.join("root")
+    }
+
+    /// Starts systemd in the tree and waits until it has finished booting.
+    ///
+    /// # Errors
+    /// When it does not come up; the error holds the end of the console.
+    pub fn boot(&self) -> Result<Booted> {
+        let started = Instant::now();
+        let console = self.dir.join("console.log");
+        let output = File::create(&console)
+            .with_context(|| format!("cannot write {}", console.display()))?;
+        let child = cgroup::spawn_in(&self.cgroup_name(), &self.nspawn_command())?
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()
+            .context("cannot run systemd-nspawn; `apt-get install systemd-container`")?;
+        let nspawn = ProcessId::of(i32::try_from(child.id())?)?;
+        nspawn.write(&self.dir.join("nspawn"))?;
+        *self.child() = Some(child);
+        let booted = self.wait_until_booted(nspawn, started).and_then(|state| {
+            Ok(Booted { failed_units: self.failed_units()?, state, took: started.elapsed() })
+        });
+        booted.with_context(|| {
+            format!("host {} did not boot; the end of its console:\n{}", self.name, tail(&console))
+        })
+    }
+
+    /// Ends it as `systemctl poweroff` does, or cuts it off when that takes over 15 s.
+    ///
+    /// # Errors
+    /// When processes of it stay.
+    pub fn poweroff(&self) -> Result<()> {
+        if let Some(nspawn) = self.nspawn() {
+            // systemd-nspawn passes it on as a request to halt.
+            nspawn.signal(Signal::TERM);
+            if !self.has_ended(nspawn, POWEROFF_LIMIT) {
+                println!("host {} does not shut down, cutting it off", self.name);
+            }
+        }
+        self.kill()
+    }
+
+    /// Pulls the plug: every process ends at once, the tree stays as it is.
+    ///
+    /// # Errors
+    /// When processes of it stay.
+    pub fn kill(&self) -> Result<()> {
+        // Its cgroup holds all of them, also after systemd-nspawn itself has died.
+        let cgroup = self.cgroup();
+        if let Some(cgroup) = &cgroup {
+            cgroup.kill();
+        }
+        if let Some(nspawn) = self.nspawn() {
+            nspawn.signal(Signal::KILL);
+            if !self.has_ended(nspawn, POWEROFF_LIMIT) {
+                bail!("host {} cannot be ended: systemd-nspawn {} stays", self.name, nspawn.pid());
+            }
+        }
+        if let Some(cgroup) = &cgroup {
+            cgroup.remove()?;
+        }
+        if let Some(mut child) = self.child().take() {
+            let _ = child.wait();
+        }
+        for path in ["/run/systemd/nspawn/propagate", "/run/systemd/nspawn/unix-export"] {
+            let _ = fs::remove_dir_all(Path::new(path).join(self.machine()));
+        }
+        let _ = fs::remove_file(self.dir.join("nspawn"));
+        Ok(())
+    }
+
+    /// Shuts it down and boots the same tree again; `/run` is empty afterwards.
+    ///
+    /// # Errors
+    /// Those of [`Host::poweroff`] and [`Host::boot`].
+    pub fn reboot(&self) -> Result<Booted> {
+        self.poweroff()?;
+        self.boot()
+    }
+
+    /// Ends it and removes everything of it.
+    ///
+    /// # Errors
+    /// When something stays.
+    pub fn down(&self) -> Result<()> {
+        self.poweroff()?;
+        self.remove()
+    }
+
+    /// Like [`Host::down`], without asking the host first.
+    ///
+    /// # Errors
+    /// When something stays.
+    pub fn destroy(&self) -> Result<()> {
+        self.kill()?;
+        self.remove()
+    }
+
+    /// Whether its systemd-nspawn runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.nspawn().is_some()
+    }
+
+    /// Its network, for connections from outside.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn netns(&self) -> Result<Netns> {
+        Netns::of(self.leader()?)
+    }
+
+    /// The units that failed, as `systemctl --failed` calls them.
+    ///
+    /// # Errors
+    /// When systemd cannot be asked.
+    pub fn failed_units(&self) -> Result<Vec<String>> {
+        let units = self.run(&["systemctl", "--failed", "--plain", "--no-legend"])?;
+        Ok(units
+            .lines()
+            .filter_map(|line| line.split_whitespace().next())
+            .map(Into::into)
+            .collect())
+    }
+
+    fn remove(&self) -> Result<()> {
+        if self.dir.exists() {
+            base::remove_tree(&self.dir)?;
+        }
+        Ok(())
+    }
+
+    fn nspawn_command(&self) -> Vec<String> {
+        let mut command: Vec<String> = [
+            "systemd-nspawn",
+            "--quiet",
+            "--boot",
+            // Works without machined, and inside of whatever cgroup it is started in.
+            "--register=no",
+            "--keep-unit",
+            "--private-network",
+            // The machine's own settings are none of the host's.
+            "--resolv-conf=off",
+            "--timezone=off",
+            "--link-journal=no",
+        ]
+        .map(String::from)
+        .to_vec();
+        command.push(format!("--machine={}", self.machine()));
+        command.push(format!("--directory={}", self.root().display()));
+        command
+    }
+
+    fn machine(&self) -> String {
+        format!("kennel-{}", self.name)
+    }
+
+    /// Two checkouts on one machine may both have a host of this name.
+    fn cgroup_name(&self) -> String {
+        use sha2::{Digest, Sha256};
+        let place = hex::encode(Sha256::digest(self.dir.as_os_str().as_encoded_bytes()));
+        format!("kennel-host-{}-{}", self.name, place.get(..8).unwrap_or_default())
+    }
+
+    fn cgroup(&self) -> Option<Cgroup> {
+        Cgroup::find(&self.cgroup_name())
+    }
+
+    fn nspawn(&self) -> Option<ProcessId> {
+        ProcessId::read(&self.dir.join("nspawn")).filter(|nspawn| nspawn.is_alive())
+    }
+
+    fn leader(&self) -> Result<i32> {
+        self.nspawn().and_then(leader::of).with_context(|| {
+            format!("host {} is not running; `cargo xtask host up` boots it", self.name)
+        })
+    }
+
+    fn has_ended(&self, nspawn: ProcessId, limit: Duration) -> bool {
+        let ended = nspawn.wait(limit);
+        if ended && let Some(mut child) = self.child().take() {
+            let _ = child.wait();
+        }
+        ended
+    }
+
+    fn wait_until_booted(&self, nspawn: ProcessId, started: Instant) -> Result<String> {
+        let mut state = String::from("no PID 1 yet");
+        while started.elapsed() < BOOT_LIMIT {
+            if !nspawn.is_alive() {
+                bail!("systemd-nspawn has ended");
+            }
+            // Fails while PID 1 does not listen yet, and waits for the end of the boot once it does.
+            if leader::of(nspawn).is_some()
+                && let Ok(output) = self.try_run(&["systemctl", "is-system-running", "--wait"])
+            {
+                state = output.stdout.trim().to_owned();
+                if state == "running" || state == "degraded" {
+                    return Ok(state);
+                }
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        bail!("it is {state:?} after {} s", BOOT_LIMIT.as_secs());
+    }
+
+    fn child(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What came of a boot.
+#[derive(Clone, Debug)]
+pub struct Booted {
+    /// `running`, or `degraded` when units failed.
+    pub state: String,
+    /// The units that failed.
+    pub failed_units: Vec<String>,
+    /// From starting systemd-nspawn until every job of the boot was done.
+    pub took: Duration,
+}
+
+/// 32 hex digits of its own for each host, so that journals of two never mix.
+fn machine_id() -> Result<String> {
+    let uuid = fs::read_to_string("/proc/sys/kernel/random/uuid").context("no random numbers")?;
+    Ok(format!("{}\n", uuid.trim().replace('-', "")))
+}
+
+fn tail(file: &Path) -> String {
+    let text = fs::read(file).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    lines.get(lines.len().saturating_sub(25)..).unwrap_or_default().join("\n")
+}

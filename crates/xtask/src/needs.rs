@@ -1,0 +1,63 @@
+//! What the machine must have: Debian's packages, installed when root asks.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// A file that a package brings, and the package.
+const NEEDS: &[(&str, &str)] = &[
+    ("/usr/bin/mmdebstrap", "mmdebstrap"),
+    ("/usr/bin/systemd-nspawn", "systemd-container"),
+    ("/usr/bin/nsenter", "util-linux"),
+    ("/usr/bin/git", "git"),
+    ("/usr/bin/cc", "gcc"),
+    ("/usr/bin/pkg-config", "pkg-config"),
+    // Also what a static sample program is linked with.
+    ("/usr/include/stdlib.h", "libc6-dev"),
+];
+
+/// The packages that are missing.
+#[must_use]
+pub fn missing() -> Vec<&'static str> {
+    NEEDS
+        .iter()
+        .filter(|(file, _)| !Path::new(file).exists())
+        .map(|(_, package)| *package)
+        .collect()
+}
+
+/// Installs what is missing; returns what that was.
+///
+/// # Errors
+/// When this is not root, or apt fails. Both say what to install.
+pub fn install() -> Result<Vec<&'static str>> {
+    let missing = missing();
+    if missing.is_empty() {
+        return Ok(missing);
+    }
+    let list = missing.join(" ");
+    if rustix::process::geteuid().as_raw() != 0 {
+        bail!("this machine lacks: {list}\nas root: apt-get install {list}");
+    }
+    println!("installing {list}");
+    // Lists may be old or, in a fresh container, absent; a failed update need not matter.
+    let _ = apt(&["update"]);
+    let mut install = vec!["install", "--yes", "--no-install-recommends"];
+    install.extend(&missing);
+    if !apt(&install)? {
+        bail!("apt-get cannot install {list}; its messages stand above");
+    }
+    Ok(missing)
+}
+
+fn apt(args: &[&str]) -> Result<bool> {
+    let status = Command::new("apt-get")
+        .arg("-qq")
+        .args(args)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null())
+        .status()
+        .context("cannot run apt-get; on other systems than Debian install the packages by hand")?;
+    Ok(status.success())
+}

@@ -1,0 +1,191 @@
+//! The product, built and put into a root tree exactly as a package would.
+//!
+//! The repository is the install tree: what lies in `units/` goes where systemd looks for units,
+//! and so on. Nothing is generated on the way.
+
+use std::fs;
+use std::io::BufRead;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use serde_json::Value;
+
+use crate::checkout::Checkout;
+
+/// The programs that units start.
+const SERVICES: &[&str] =
+    &["kennel-webhook", "kennel-dispatch", "kennel-build", "kennel-deploy", "kennel-router"];
+
+/// The programs that people type.
+const COMMANDS: &[&str] = &["kennelctl"];
+
+/// Folders of the repository, and where the files in them go.
+const FOLDERS: &[(&str, &str)] = &[
+    ("units", "usr/lib/systemd/system"),
+    ("tmpfiles.d", "usr/lib/tmpfiles.d"),
+    ("sysusers.d", "usr/lib/sysusers.d"),
+    ("polkit-1/rules.d", "usr/share/polkit-1/rules.d"),
+];
+
+/// How the programs are compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Profile {
+    /// Optimised, without the minutes that LTO takes: for tests and the demo.
+    Quick,
+    /// What is shipped.
+    Release,
+}
+
+impl Profile {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Quick => "quick",
+            Self::Release => "release",
+        }
+    }
+}
+
+/// Builds the product and installs it below `root`; returns what is missing of it.
+///
+/// # Errors
+/// When it does not compile, or `root` cannot be written.
+pub fn install(checkout: &Checkout, root: &Path, profile: Profile) -> Result<Vec<String>> {
+    let mut missing = Vec::new();
+    for program in build(checkout, profile, &mut missing)? {
+        let folder =
+            if COMMANDS.contains(&program.name.as_str()) { "usr/bin" } else { "usr/lib/kennel" };
+        put(&program.path, &root.join(folder).join(&program.name), 0o755)?;
+    }
+    for (folder, to) in FOLDERS {
+        let from = checkout.root().join(folder);
+        if from.is_dir() {
+            put_folder(&from, &root.join(to))?;
+        } else {
+            missing.push((*folder).to_owned());
+        }
+    }
+    Ok(missing)
+}
+
+/// What the postinst of a package does to a tree that is not booted: the users.
+/// Folders and units come by themselves at the next boot.
+///
+/// # Errors
+/// When systemd-sysusers of the tree fails.
+pub fn make_users(root: &Path) -> Result<()> {
+    let status = Command::new("chroot")
+        .arg(root)
+        .arg("systemd-sysusers")
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()
+        .context("cannot run chroot")?;
+    if !status.success() {
+        bail!("systemd-sysusers failed in {} ({status}); see sysusers.d/", root.display());
+    }
+    Ok(())
+}
+
+struct Program {
+    name: String,
+    path: PathBuf,
+}
+
+fn build(checkout: &Checkout, profile: Profile, missing: &mut Vec<String>) -> Result<Vec<Program>> {
+    let mut cargo = Command::new("cargo");
+    cargo
+        .args(["build", "--profile", profile.name()])
+        .args(["--message-format", "json-render-diagnostics"])
+        .current_dir(checkout.root());
+    let mut wanted = 0;
+    for name in SERVICES.iter().chain(COMMANDS) {
+        if checkout.root().join("crates").join(name).join("src/main.rs").is_file() {
+            cargo.args(["--package", name]);
+            wanted += 1;
+        } else {
+            missing.push((*name).to_owned());
+        }
+    }
+    if wanted == 0 {
+        return Ok(Vec::new());
+    }
+    let mut child =
+        cargo.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot run cargo")?;
+    let mut programs = Vec::new();
+    if let Some(stdout) = child.stdout.take() {
+        for line in std::io::BufReader::new(stdout).lines() {
+            programs.extend(executable(&line?));
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("cargo build failed ({status}); its messages stand above");
+    }
+    if programs.len() < wanted {
+        bail!("cargo built {} programs of {wanted}", programs.len());
+    }
+    Ok(programs)
+}
+
+/// The program that a line of cargo's output says was made. The path is cargo's own word, since
+/// target directory and profile may both be set elsewhere.
+fn executable(line: &str) -> Option<Program> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    let path = PathBuf::from(message.get("executable")?.as_str()?);
+    let name = message.pointer("/target/name")?.as_str()?.to_owned();
+    let wanted = SERVICES.iter().chain(COMMANDS).any(|program| *program == name);
+    wanted.then_some(Program { name, path })
+}
+
+fn put_folder(from: &Path, to: &Path) -> Result<()> {
+    let entries = fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))?;
+    for entry in entries {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            put_folder(&entry.path(), &target)?;
+        } else {
+            put(&entry.path(), &target, 0o644)?;
+        }
+    }
+    Ok(())
+}
+
+/// Under a temporary name and renamed over the old one: a program that runs stays what it is.
+fn put(from: &Path, to: &Path, mode: u32) -> Result<()> {
+    let put = || -> std::io::Result<()> {
+        if let Some(folder) = to.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let mut new = to.as_os_str().to_owned();
+        new.push(".new");
+        fs::copy(from, &new)?;
+        fs::set_permissions(&new, fs::Permissions::from_mode(mode))?;
+        fs::rename(&new, to)
+    };
+    put().with_context(|| format!("cannot install {} as {}", from.display(), to.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_programs_of_the_product_from_cargos_messages_and_nothing_else() {
+        let line = |name: &str| {
+            format!(
+                r#"{{"reason":"compiler-artifact","target":{{"name":"{name}"}},
+                    "executable":"/t/quick/{name}"}}"#
+            )
+        };
+        let program = executable(&line("kennelctl")).unwrap();
+        assert_eq!(program.name, "kennelctl");
+        assert_eq!(program.path, Path::new("/t/quick/kennelctl"));
+        assert!(executable(&line("build-script-build")).is_none());
+        assert!(executable(r#"{"reason":"build-finished","success":true}"#).is_none());
+    }
+}

@@ -1,0 +1,42 @@
+# The flake of a sample repository: no inputs, so that it builds offline.
+#
+# Every folder of services/ and sites/ is one package. The builder is a static busybox in the
+# repository itself; it stays in a folder so that its store path still ends in `busybox`, which is
+# how it knows what to be. The sandbox has nothing but /bin/sh, and none of it is used.
+{
+  outputs = { self }:
+    let
+      systems = [ "x86_64-linux" "aarch64-linux" ];
+      folders = dir:
+        if builtins.pathExists dir
+        then builtins.attrNames (builtins.readDir dir)
+        else [ ];
+      # Each output depends on its own folder alone: a push that leaves it unchanged builds nothing.
+      run = system: name: script: derivation {
+        inherit name system;
+        builder = "${./tools}/busybox";
+        args = [ "sh" "-euc" script ];
+        bb = "${./tools}/busybox";
+      };
+      service = system: name: run system name ''
+        $bb mkdir -p $out/bin $out/share
+        $bb cp ${./program}/service $out/bin/${name}
+        $bb cp ${./services + "/${name}"}/service.conf $out/share/service.conf
+      '';
+      site = system: name: run system name ''
+        $bb cp -r ${./sites + "/${name}"} $out
+      '';
+      each = system: make: dir: map
+        (name: { inherit name; value = make system name; })
+        (folders dir);
+    in
+    {
+      packages = builtins.listToAttrs (map
+        (system: {
+          name = system;
+          value = builtins.listToAttrs
+            (each system service ./services ++ each system site ./sites);
+        })
+        systems);
+    };
+}

@@ -1,0 +1,423 @@
+//! A small HTTP/1.1 service to deploy: what the end-to-end suite and the demo push.
+//!
+//! One file and nothing but the standard library, so that `rustc` alone turns it into a static
+//! program that runs in a Nix sandbox without inputs. Not part of the workspace, and not an
+//! example of how to write a server: it does what a test asks of it, good and bad.
+//!
+//! `../share/service.conf` beside the program's `bin/` says which version it is and how it
+//! misbehaves, one `key = value` a line:
+//!
+//! | key | meaning |
+//! |---|---|
+//! | `version` | text that every answer carries as `sample-version:` |
+//! | `never_healthy` | `/health` answers 503 for ever |
+//! | `exit_at_start` | exit code with which it leaves at once |
+//! | `say` | a line for standard error before anything else |
+//! | `listen_port` | listens there instead of on `$PORT` |
+//! | `start_delay_ms` | waits before it listens |
+//! | `ignore_sigterm` | does not leave when asked to |
+//! | `log_lines` | lines of log a second |
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+fn main() -> ExitCode {
+    let conf = Conf::load();
+    if let Some(line) = conf.text("say") {
+        eprintln!("{line}");
+    }
+    if let Some(code) = conf.number("exit_at_start") {
+        return ExitCode::from(u8::try_from(code).unwrap_or(1));
+    }
+    sigterm::block();
+    if let Some(ms) = conf.number("start_delay_ms") {
+        thread::sleep(Duration::from_millis(ms));
+    }
+    let Some(port) = conf.number("listen_port").or_else(|| env::var("PORT").ok()?.parse().ok())
+    else {
+        eprintln!("PORT is not set");
+        return ExitCode::from(64);
+    };
+    let listener = match TcpListener::bind(("127.0.0.1", port as u16)) {
+        Ok(listener) => listener,
+        Err(err) => {
+            eprintln!("cannot listen on 127.0.0.1:{port}: {err}");
+            return ExitCode::FAILURE;
+        }
+    };
+    eprintln!("{} listens on 127.0.0.1:{port}", conf.version);
+    serve(listener, Arc::new(Service { conf, ..Service::default() }), port as u16);
+    ExitCode::SUCCESS
+}
+
+/// What one process knows: its configuration, and what it still owes an answer.
+#[derive(Default)]
+struct Service {
+    conf: Conf,
+    leaving: AtomicBool,
+    busy: AtomicUsize,
+}
+
+fn serve(listener: TcpListener, service: Arc<Service>, port: u16) {
+    if let Some(lines) = service.conf.number("log_lines").filter(|lines| *lines > 0) {
+        thread::spawn(move || {
+            for n in 0u64.. {
+                eprintln!("log line {n}");
+                thread::sleep(Duration::from_micros(1_000_000 / lines));
+            }
+        });
+    }
+    {
+        let service = Arc::clone(&service);
+        thread::spawn(move || {
+            loop {
+                sigterm::wait();
+                if service.conf.flag("ignore_sigterm") {
+                    eprintln!("SIGTERM ignored");
+                    continue;
+                }
+                service.leaving.store(true, Ordering::SeqCst);
+                // Wakes the accept below, which std restarts after every signal.
+                let _ = TcpStream::connect(("127.0.0.1", port));
+                return;
+            }
+        });
+    }
+    for stream in listener.incoming() {
+        if service.leaving.load(Ordering::SeqCst) {
+            break;
+        }
+        let Ok(stream) = stream else { continue };
+        let service = Arc::clone(&service);
+        thread::spawn(move || {
+            let _ = connection(&stream, &service);
+        });
+    }
+    drop(listener);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while service.busy.load(Ordering::SeqCst) > 0 && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(5));
+    }
+    eprintln!("{} leaves", service.conf.version);
+}
+
+/// Counts as busy from a request's first line to its answer's last byte.
+struct Busy<'a>(&'a AtomicUsize);
+
+impl<'a> Busy<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Busy(count)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn connection(stream: &TcpStream, service: &Service) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut reader = BufReader::with_capacity(64 * 1024, stream);
+    loop {
+        let Some(request) = Request::read_line(&mut reader)? else { return Ok(()) };
+        let _busy = Busy::new(&service.busy);
+        let request = request.read_headers(&mut reader)?;
+        if request.header("expect").is_some() {
+            (&*stream).write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+        }
+        let close = request.header("connection").is_some_and(|v| v.eq_ignore_ascii_case("close"))
+            || service.leaving.load(Ordering::SeqCst);
+        let mut answer = Answer { stream, head: request.method == "HEAD", close, service };
+        let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
+        if path == "/echo" {
+            echo(&request, &mut reader, &mut answer)?;
+        } else {
+            body_of(&request, &mut reader, |_| Ok(()))?;
+            route(path, query, &mut answer)?;
+        }
+        if close {
+            return Ok(());
+        }
+    }
+}
+
+fn route(path: &str, query: &str, answer: &mut Answer) -> io::Result<()> {
+    let conf = &answer.service.conf;
+    match path {
+        "/health" if conf.flag("never_healthy") => answer.whole(503, "text/plain", "not today\n"),
+        "/health" => answer.whole(200, "text/plain", "ok\n"),
+        "/version" => answer.whole(200, "text/plain", &format!("{}\n", conf.version)),
+        "/slow" => {
+            let ms = query.strip_prefix("ms=").and_then(|ms| ms.parse().ok()).unwrap_or(1000);
+            answer.begin(200, "text/plain", None)?;
+            answer.chunk(b"begun, ")?;
+            thread::sleep(Duration::from_millis(ms));
+            answer.chunk(b"done\n")?;
+            answer.chunk(b"")
+        }
+        "/crash" => {
+            eprintln!("crash asked for");
+            std::process::exit(3);
+        }
+        "/env" => answer.whole(200, "application/json", &environment()),
+        "/" => answer.whole(200, "text/plain", &format!("hello from {}\n", conf.version)),
+        _ => answer.whole(404, "text/plain", "nothing here\n"),
+    }
+}
+
+/// Sends the body back piece by piece as it arrives, framed as it came.
+fn echo(
+    request: &Request,
+    reader: &mut BufReader<&TcpStream>,
+    answer: &mut Answer,
+) -> io::Result<()> {
+    answer.begin(200, "application/octet-stream", request.content_length())?;
+    let chunked = request.content_length().is_none();
+    body_of(request, reader, |piece| {
+        if chunked { answer.chunk(piece) } else { (&*answer.stream).write_all(piece) }
+    })?;
+    if chunked { answer.chunk(b"") } else { Ok(()) }
+}
+
+/// What Kennel told this process. Never anything else: secrets come by the environment too.
+fn environment() -> String {
+    let own: Vec<String> = env::vars()
+        .filter(|(name, _)| name.starts_with("KENNEL_") || name == "PORT" || name == "LOG_LEVEL")
+        .collect::<BTreeMap<_, _>>()
+        .into_iter()
+        .map(|(name, value)| format!("{}:{}", json(&name), json(&value)))
+        .collect();
+    format!("{{{}}}\n", own.join(","))
+}
+
+fn json(text: &str) -> String {
+    let mut out = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c < ' ' => out.push_str(&format!("\\u{:04x}", c as u32)),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+struct Request {
+    method: String,
+    target: String,
+    headers: Vec<(String, String)>,
+}
+
+impl Request {
+    /// The request line, or `None` at the end of the connection.
+    fn read_line(reader: &mut impl BufRead) -> io::Result<Option<Self>> {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        let mut words = line.split_whitespace().map(str::to_owned);
+        match (words.next(), words.next(), words.next()) {
+            (Some(method), Some(target), Some(_)) => {
+                Ok(Some(Self { method, target, headers: Vec::new() }))
+            }
+            _ => Err(bad("no request line")),
+        }
+    }
+
+    fn read_headers(mut self, reader: &mut impl BufRead) -> io::Result<Self> {
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let line = line.trim_end();
+            if line.is_empty() {
+                return Ok(self);
+            }
+            let (name, value) = line.split_once(':').ok_or_else(|| bad("no header"))?;
+            self.headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The length of the body, `None` when it is chunked.
+    fn content_length(&self) -> Option<u64> {
+        if self.header("transfer-encoding").is_some() {
+            return None;
+        }
+        Some(self.header("content-length").and_then(|n| n.parse().ok()).unwrap_or(0))
+    }
+}
+
+fn body_of(
+    request: &Request,
+    reader: &mut BufReader<&TcpStream>,
+    mut take: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    if let Some(length) = request.content_length() {
+        return pieces(reader, length, &mut take);
+    }
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let size = line.trim().split(';').next().unwrap_or_default();
+        let size = u64::from_str_radix(size, 16).map_err(|_| bad("no chunk size"))?;
+        pieces(reader, size, &mut take)?;
+        line.clear();
+        reader.read_line(&mut line)?;
+        if size == 0 {
+            return Ok(());
+        }
+    }
+}
+
+fn pieces(
+    reader: &mut BufReader<&TcpStream>,
+    mut left: u64,
+    take: &mut impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 16 * 1024];
+    while left > 0 {
+        let want = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        let got = reader.read(&mut buffer[..want])?;
+        if got == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        take(&buffer[..got])?;
+        left -= got as u64;
+    }
+    Ok(())
+}
+
+fn bad(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+struct Answer<'a> {
+    stream: &'a TcpStream,
+    head: bool,
+    close: bool,
+    service: &'a Service,
+}
+
+impl Answer<'_> {
+    fn whole(&mut self, status: u16, kind: &str, body: &str) -> io::Result<()> {
+        self.begin(status, kind, Some(body.len() as u64))?;
+        if self.head { Ok(()) } else { (&*self.stream).write_all(body.as_bytes()) }
+    }
+
+    /// The head of an answer; a body of unknown length follows in chunks.
+    fn begin(&mut self, status: u16, kind: &str, length: Option<u64>) -> io::Result<()> {
+        let reason = match status {
+            200 => "OK",
+            404 => "Not Found",
+            _ => "Service Unavailable",
+        };
+        let framing = match length {
+            Some(length) => format!("content-length: {length}"),
+            None => "transfer-encoding: chunked".to_owned(),
+        };
+        let close = if self.close { "connection: close\r\n" } else { "" };
+        let version = &self.service.conf.version;
+        (&*self.stream).write_all(
+            format!(
+                "HTTP/1.1 {status} {reason}\r\ncontent-type: {kind}\r\n\
+                 sample-version: {version}\r\n{framing}\r\n{close}\r\n"
+            )
+            .as_bytes(),
+        )
+    }
+
+    fn chunk(&mut self, piece: &[u8]) -> io::Result<()> {
+        if self.head {
+            return Ok(());
+        }
+        let mut framed = format!("{:x}\r\n", piece.len()).into_bytes();
+        framed.extend_from_slice(piece);
+        framed.extend_from_slice(b"\r\n");
+        (&*self.stream).write_all(&framed)
+    }
+}
+
+#[derive(Default)]
+struct Conf {
+    version: String,
+    values: BTreeMap<String, String>,
+}
+
+impl Conf {
+    fn load() -> Self {
+        let path = env::current_exe()
+            .ok()
+            .and_then(|exe| Some(exe.parent()?.parent()?.join("share/service.conf")));
+        let text = path.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+        let values: BTreeMap<String, String> = text
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned()))
+            .collect();
+        let version = values.get("version").cloned().unwrap_or_else(|| "unversioned".into());
+        Self { version, values }
+    }
+
+    fn text(&self, key: &str) -> Option<&str> {
+        self.values.get(key).map(String::as_str)
+    }
+
+    fn number(&self, key: &str) -> Option<u64> {
+        self.text(key)?.parse().ok()
+    }
+
+    fn flag(&self, key: &str) -> bool {
+        self.text(key) == Some("true")
+    }
+}
+
+/// Blocking SIGTERM in every thread and waiting for it in one: the standard library has no signals.
+mod sigterm {
+    use std::ffi::c_int;
+
+    const SIGTERM: c_int = 15;
+    const SIG_BLOCK: c_int = 0;
+
+    /// `sigset_t` of Linux in glibc and musl: 1,024 bits.
+    #[repr(C)]
+    struct Set([u64; 16]);
+
+    unsafe extern "C" {
+        fn sigprocmask(how: c_int, set: *const Set, old: *mut Set) -> c_int;
+        fn sigwait(set: *const Set, signal: *mut c_int) -> c_int;
+    }
+
+    const ONLY_TERM: Set = {
+        let mut bits = [0; 16];
+        bits[0] = 1 << (SIGTERM - 1);
+        Set(bits)
+    };
+
+    /// To be called before the first thread: threads inherit the mask.
+    pub fn block() {
+        // SAFETY: the set lives for the call, and a null `old` is allowed.
+        unsafe { sigprocmask(SIG_BLOCK, &ONLY_TERM, std::ptr::null_mut()) };
+    }
+
+    pub fn wait() {
+        let mut signal = 0;
+        // SAFETY: both pointers live for the call.
+        unsafe { sigwait(&ONLY_TERM, &mut signal) };
+    }
+}
