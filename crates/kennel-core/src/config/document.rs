@@ -23,11 +23,11 @@ pub(super) struct Document<'a> {
     root: Spanned<DeTable<'a>>,
 }
 
-/// A place in a document: the keys that lead to a table, and the key in it.
-#[derive(Default)]
+/// The keys that lead to a place in a document; none for the document itself.
 struct Place {
-    table: Vec<String>,
-    key: Option<String>,
+    keys: Vec<String>,
+    /// Whether it is the last key itself, rather than its value.
+    is_key: bool,
 }
 
 impl<'a> Document<'a> {
@@ -37,11 +37,15 @@ impl<'a> Document<'a> {
             let message = format!("the file is larger than {LARGEST} bytes");
             return Err(Problem { file: file.to_owned(), line: 1, column: 1, message, help: None });
         }
-        let root = DeTable::parse(text).map_err(|error| {
-            let message = format!("this is not TOML: {}", one_line(error.message()));
-            problem(file, text, error.span().unwrap_or_default(), message, None)
-        })?;
-        Ok(Self { file, text, root })
+        let (root, errors) = DeTable::parse_recoverable(text);
+        // The parser reports some mistakes after others that follow from them.
+        match errors.iter().min_by_key(|error| error.span().unwrap_or_default().start) {
+            None => Ok(Self { file, text, root }),
+            Some(error) => {
+                let message = format!("this is not TOML: {}", one_line(error.message()));
+                Err(problem(file, text, error.span().unwrap_or_default(), message, None))
+            }
+        }
     }
 
     /// The whole document as a `Raw`, settled.
@@ -83,7 +87,7 @@ impl<'a> Document<'a> {
     }
 
     fn locate(&self, refusal: Refusal) -> Problem {
-        let place = self.place(&refusal.span).unwrap_or_default();
+        let place = self.place(&refusal.span);
         let message = format!("{}{}", place.prefix(), refusal.message);
         problem(self.file, self.text, refusal.span, message, refusal.help)
     }
@@ -91,85 +95,89 @@ impl<'a> Document<'a> {
     /// A message of serde's, in Kennel's words.
     fn explain(&self, error: &toml::de::Error) -> Problem {
         let span = error.span().unwrap_or_default();
-        let place = self.place(&span).unwrap_or_default();
+        let place = self.place(&span);
         let message = error.message();
         let (message, help) = if let Some(rest) = message.strip_prefix("unknown field ") {
-            let key = place.key.clone().unwrap_or_default();
-            (format!("unknown key `{key}`{}", place.within()), nearest(&key, &quoted(rest)))
+            let key = place.keys.last().cloned().unwrap_or_default();
+            let table = place.keys.split_last().map_or(&[][..], |(_, table)| table);
+            (format!("unknown key `{key}`{}", within(table)), nearest(&key, &quoted(rest)))
         } else if let Some(rest) = message.strip_prefix("unknown variant ") {
-            let known = quoted(rest);
             let wrong = self.text.get(span.clone()).unwrap_or_default().trim_matches(['"', '\'']);
-            let listed = known.join(", ");
-            let near = near(wrong, &known).map(|near| format!("did you mean `{near}`?"));
-            (format!("{}`{}` is none of {listed}", place.prefix(), shown(wrong)), near)
+            let known = quoted(rest).join(", ");
+            (format!("{}`{}` is none of {known}", place.prefix(), shown(wrong)), None)
         } else if let Some(key) = message.strip_prefix("missing field ") {
-            // The span is the table's own, so the place's key is its last part.
-            (format!("{key} is missing{}", place.inside()), None)
+            // The span is the table's own.
+            (format!("{key} is missing{}", within(&place.keys)), None)
+        } else if let Some((found, expected)) = mismatch(message) {
+            let quotes = expected == "a string" && !found.contains("sequence") && found != "map";
+            let help = quotes.then(|| "put it in quotes".to_owned());
+            (format!("{}expected {expected}, found {found}", place.prefix()), help)
         } else {
-            let help = (message.starts_with("invalid type: ") && message.ends_with(" a string"))
-                .then(|| "put it in quotes".to_owned());
-            (format!("{}{}", place.prefix(), one_line(message)), help)
+            (format!("{}{}", place.prefix(), one_line(message)), None)
         };
         problem(self.file, self.text, span, message, help)
     }
 
-    fn place(&self, span: &Range<usize>) -> Option<Place> {
-        let mut place = Place::default();
-        find(self.root.get_ref(), span, &mut place.table).then(|| {
-            place.key = place.table.pop();
-            place
-        })
+    fn place(&self, span: &Range<usize>) -> Place {
+        let mut keys = Vec::new();
+        let is_key = find(self.root.get_ref(), span, &mut keys) == Some(Found::Key);
+        Place { keys, is_key }
     }
 }
 
 impl Place {
-    /// ``‘`key` in [table]: ’``
+    /// ``‘`key` in [table]: ’`` for a value; `[table]: ` for a key, which the message names itself.
     fn prefix(&self) -> String {
-        match &self.key {
-            Some(key) => format!("`{key}`{}: ", self.within()),
+        match self.keys.split_last() {
             None => String::new(),
+            Some((_, [])) if self.is_key => String::new(),
+            Some((_, table)) if self.is_key => format!("[{}]: ", table.join(".")),
+            Some((key, table)) => format!("`{key}`{}: ", within(table)),
         }
-    }
-
-    /// ` in [table]`
-    fn within(&self) -> String {
-        if self.table.is_empty() {
-            String::new()
-        } else {
-            format!(" in [{}]", self.table.join("."))
-        }
-    }
-
-    /// ` in [table.key]`
-    fn inside(&self) -> String {
-        let whole: Vec<_> = self.table.iter().chain(&self.key).map(String::as_str).collect();
-        if whole.is_empty() { String::new() } else { format!(" in [{}]", whole.join(".")) }
     }
 }
 
+/// ` in [table]`; nothing at the top.
+fn within(table: &[String]) -> String {
+    if table.is_empty() { String::new() } else { format!(" in [{}]", table.join(".")) }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Found {
+    Key,
+    Value,
+}
+
 /// Pushes the keys that lead to the key or value with this span.
-fn find(table: &DeTable<'_>, span: &Range<usize>, path: &mut Vec<String>) -> bool {
-    table.iter().any(|(key, value)| {
-        path.push(shown(key.get_ref()));
-        let here = key.span() == *span
-            || value.span() == *span
-            || match value.get_ref() {
-                DeValue::Table(inner) => find(inner, span, path),
-                DeValue::Array(items) => items.iter().any(|item| {
-                    item.span() == *span
-                        || item.get_ref().as_table().is_some_and(|inner| find(inner, span, path))
-                }),
-                DeValue::String(_)
-                | DeValue::Integer(_)
-                | DeValue::Float(_)
-                | DeValue::Boolean(_)
-                | DeValue::Datetime(_) => false,
-            };
-        if !here {
-            path.pop();
+fn find(table: &DeTable<'_>, span: &Range<usize>, keys: &mut Vec<String>) -> Option<Found> {
+    table.iter().find_map(|(key, value)| {
+        keys.push(shown(key.get_ref()));
+        let found =
+            if key.span() == *span { Some(Found::Key) } else { find_in_value(value, span, keys) };
+        if found.is_none() {
+            keys.pop();
         }
-        here
+        found
     })
+}
+
+fn find_in_value(
+    value: &Spanned<DeValue<'_>>,
+    span: &Range<usize>,
+    keys: &mut Vec<String>,
+) -> Option<Found> {
+    if value.span() == *span {
+        return Some(Found::Value);
+    }
+    match value.get_ref() {
+        DeValue::Table(inner) => find(inner, span, keys),
+        DeValue::Array(items) => items.iter().find_map(|item| find_in_value(item, span, keys)),
+        DeValue::String(_)
+        | DeValue::Integer(_)
+        | DeValue::Float(_)
+        | DeValue::Boolean(_)
+        | DeValue::Datetime(_) => None,
+    }
 }
 
 fn problem(
@@ -197,11 +205,28 @@ fn quoted(message: &str) -> Vec<String> {
     expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
+/// What was found and what was expected, in people's words, from serde's message about types.
+fn mismatch(message: &str) -> Option<(String, &str)> {
+    let (found, expected) = message.strip_prefix("invalid type: ")?.rsplit_once(", expected ")?;
+    let expected = match expected {
+        "i64" => "a whole number",
+        "a sequence" => "a list in brackets",
+        "a map" => "a table",
+        "a boolean" => "true or false",
+        // Raw structs' names are nobody's business.
+        other if other.starts_with("struct ") => "a table",
+        other => other,
+    };
+    let found = one_line(found).replace(" as i128", "").replace(" as u64", "");
+    Some((found, expected))
+}
+
 /// The known word that was probably meant.
 fn near<'k>(wrong: &str, known: &'k [String]) -> Option<&'k String> {
+    let wrong = wrong.to_lowercase();
     known
         .iter()
-        .map(|word| (strsim::jaro_winkler(wrong, word), word))
+        .map(|word| (strsim::jaro_winkler(&wrong, word), word))
         .filter(|(likeness, _)| *likeness >= 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, word)| word)
@@ -224,3 +249,6 @@ fn one_line(message: &str) -> String {
     let line = message.lines().collect::<Vec<_>>().join(", ");
     line.chars().take(400).filter(|c| !c.is_control()).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,4 +29,4 @@ impl DomainPattern {
     }
 }
 
-text_newtype!(DomainPattern, "domain, with or without `*.` before it,");
+text_newtype!(DomainPattern, "domain pattern");

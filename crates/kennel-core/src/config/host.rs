@@ -281,3 +281,6 @@ fn server(raw: Option<RawServer>, schemes: &[&str]) -> Result<Option<String>, Re
     let schemes = schemes.join(", ");
     Err(Refusal::at(&url, format!("it does not begin with one of {schemes}, or has white space")))
 }
+
+#[cfg(test)]
+mod tests;

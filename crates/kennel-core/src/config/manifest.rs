@@ -240,3 +240,6 @@ fn repeated<'v, T: Ord + 'v>(
     let mut seen = std::collections::BTreeSet::new();
     values.find(|value| !seen.insert(value.get_ref()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -89,3 +89,32 @@ impl fmt::Display for MemorySize {
         self.0.fmt(f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn written_with_a_unit_and_shown_as_systemd_reads_it() {
+        let bytes = |text: &str| text.parse::<MemorySize>().unwrap().to_string();
+        assert_eq!(bytes("512M"), "536870912");
+        assert_eq!(bytes("2G"), "2147483648");
+        assert_eq!(bytes("1T"), "1099511627776");
+        assert_eq!(bytes("4096K"), "4194304");
+        assert_eq!(bytes("4194304"), "4194304");
+    }
+
+    #[test]
+    fn refusals() {
+        let refused = |text: &str| text.parse::<MemorySize>().unwrap_err().to_string();
+        insta::assert_snapshot!(refused("lots"), @"`lots` is not a memory size: write it like 512M or 2G (K, M, G, T; 1024-based), or as bytes");
+        insta::assert_snapshot!(refused("3M"), @"`3M` is not a memory size: it is less than 4M");
+        insta::assert_snapshot!(refused("99999999999999999999T"), @"`99999999999999999999T` is not a memory size: it is more than any machine has");
+        for odd in [
+            "", "M", "512m", "512MB", "512MiB", "1.5G", "-1G", "+1G", " 1G", "1G\n", "infinity",
+            "50%",
+        ] {
+            assert!(odd.parse::<MemorySize>().is_err(), "{odd}");
+        }
+    }
+}

@@ -35,7 +35,7 @@ impl TryFrom<String> for AbsolutePath {
     fn try_from(text: String) -> Result<Self, Invalid> {
         match Self::check(&text) {
             Ok(()) => Ok(Self(text)),
-            Err(rule) => Err(Invalid::new("absolute path", &text, rule)),
+            Err(rule) => Err(Invalid::new("full path", &text, rule)),
         }
     }
 }

@@ -62,3 +62,49 @@ impl TryFrom<String> for Period {
         text.parse()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_may_be_combined_largest_first() {
+        let seconds = |text: &str| text.parse::<Period>().unwrap().0.as_secs();
+        assert_eq!(seconds("45s"), 45);
+        assert_eq!(seconds("20m"), 1200);
+        assert_eq!(seconds("3h"), 3 * 3600);
+        assert_eq!(seconds("7d"), 7 * 24 * 3600);
+        assert_eq!(seconds("2w"), 14 * 24 * 3600);
+        assert_eq!(seconds("1h30m"), 5400);
+        assert_eq!(seconds("1w1d1h1m1s"), 694_861);
+        assert_eq!(seconds("0h90s"), 90);
+    }
+
+    #[test]
+    fn refusals() {
+        let refused = |text: &str| text.parse::<Period>().unwrap_err().to_string();
+        insta::assert_snapshot!(refused("7 days"), @"`7 days` is not a length of time: write it like 45s, 20m, 1h30m or 7d");
+        insta::assert_snapshot!(refused("90"), @"`90` is not a length of time: its unit is missing: s, m, h, d or w");
+        insta::assert_snapshot!(refused("0s"), @"`0s` is not a length of time: it is shorter than a second");
+        insta::assert_snapshot!(refused(""), @"`` is not a length of time: it is shorter than a second");
+        insta::assert_snapshot!(refused("600w"), @"`600w` is not a length of time: it is longer than ten years");
+        for odd in [
+            "h",
+            "-1h",
+            "+1h",
+            "1.5h",
+            "30m1h",
+            "1h1h",
+            "1ms",
+            "1H",
+            "99999999999999999999s",
+            "1hä",
+            " 1h",
+        ] {
+            assert!(odd.parse::<Period>().is_err(), "{odd}");
+        }
+        // Overflow by multiplication and by addition.
+        assert!("18446744073709551615w".parse::<Period>().is_err());
+        assert!("1d18446744073709551615s".parse::<Period>().is_err());
+    }
+}

@@ -119,3 +119,6 @@ fn main() -> Branch {
     )]
     "main".parse().unwrap()
 }
+
+#[cfg(test)]
+mod tests;

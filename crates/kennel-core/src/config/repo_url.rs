@@ -23,11 +23,11 @@ impl RepoUrl {
     /// The one word for `GIT_ALLOW_PROTOCOL` (git(1)): `https`, `http`, `ssh`, `git` or `file`.
     #[must_use]
     pub fn protocol(&self) -> &'static str {
-        match self.0.split_once("://") {
-            Some((scheme, _)) => SCHEMES.into_iter().find(|s| *s == scheme).unwrap_or("ssh"),
-            None if self.0.starts_with('/') => "file",
-            None => "ssh",
+        if self.0.starts_with('/') {
+            return "file";
         }
+        let scheme = self.0.split_once("://").map_or("ssh", |(scheme, _)| scheme);
+        SCHEMES.into_iter().find(|known| *known == scheme).unwrap_or("ssh")
     }
 
     /// The repository's directory, if it lies on this host.
@@ -47,14 +47,14 @@ impl RepoUrl {
         if text.starts_with('-') {
             return Err("it begins with `-`, which git takes for an option");
         }
+        if text.starts_with('/') {
+            return check_path(text);
+        }
         if let Some((scheme, rest)) = text.split_once("://") {
             if !SCHEMES.contains(&scheme) {
                 return Err("only https, http, ssh, git, file and absolute paths can be fetched");
             }
             return if scheme == "file" { check_path(rest) } else { check_remote(rest) };
-        }
-        if text.starts_with('/') {
-            return check_path(text);
         }
         // As git does: `host:path` is ssh if no slash stands before the colon.
         match text.split_once(':') {

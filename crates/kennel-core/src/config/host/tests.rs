@@ -1,0 +1,253 @@
+use super::*;
+
+fn parse(text: &str) -> HostConfig {
+    HostConfig::parse(text, "config.toml").unwrap()
+}
+
+fn refused(text: &str) -> String {
+    HostConfig::parse(text, "config.toml").unwrap_err().to_string()
+}
+
+/// `base_domain` on the first line, then what is to be refused.
+fn refused_after_base(text: &str) -> String {
+    refused(&format!("base_domain = \"example.com\"\n{text}"))
+}
+
+const EVERYTHING: &str = r#"
+base_domain = "example.com"
+control_host = "ci.example.com"
+max_concurrent_builds = 4
+supersede_running = false
+unit_dir = "/run/systemd/system"
+port_range = [20000, 20009]
+drain_secs = 0
+keep_deployments = 3
+[expiry]
+after = "1w2d"
+[retention]
+logs = "45d"
+[nix]
+allow_import_from_derivation = false
+max_silent_time = "90s"
+timeout = "1h30m"
+[valkey]
+url = "redis://127.0.0.1:6379"
+[postgresql]
+url = "postgresql:///postgres?host=/run/postgresql"
+[limits]
+memory_max = "8G"
+cpu_quota = "400%"
+tasks_max = 64
+"#;
+
+#[test]
+fn one_key_is_enough() {
+    insta::assert_debug_snapshot!(parse("base_domain = \"example.com\""), @r#"
+    HostConfig {
+        base_domain: HostName(
+            "example.com",
+        ),
+        control_host: HostName(
+            "kennel.example.com",
+        ),
+        max_concurrent_builds: 2,
+        supersede_running: true,
+        unit_dir: "/etc/systemd/system",
+        port_range: PortRange {
+            first: Port(
+                18000,
+            ),
+            last: Port(
+                19999,
+            ),
+        },
+        drain: 30s,
+        keep_deployments: 5,
+        expiry: Expiry {
+            after: 604800s,
+        },
+        retention: Retention {
+            logs: 2592000s,
+        },
+        nix: NixConfig {
+            allow_import_from_derivation: true,
+            max_silent_time: 1200s,
+            timeout: 10800s,
+        },
+        valkey: None,
+        postgresql: None,
+        limits: Resources {
+            memory_max: MemorySize(
+                2147483648,
+            ),
+            cpu_quota: CpuQuota(
+                200,
+            ),
+            tasks_max: 512,
+        },
+    }
+    "#);
+}
+
+#[test]
+fn every_key_is_read() {
+    insta::assert_debug_snapshot!(parse(EVERYTHING), @r#"
+    HostConfig {
+        base_domain: HostName(
+            "example.com",
+        ),
+        control_host: HostName(
+            "ci.example.com",
+        ),
+        max_concurrent_builds: 4,
+        supersede_running: false,
+        unit_dir: "/run/systemd/system",
+        port_range: PortRange {
+            first: Port(
+                20000,
+            ),
+            last: Port(
+                20009,
+            ),
+        },
+        drain: 0ns,
+        keep_deployments: 3,
+        expiry: Expiry {
+            after: 777600s,
+        },
+        retention: Retention {
+            logs: 3888000s,
+        },
+        nix: NixConfig {
+            allow_import_from_derivation: false,
+            max_silent_time: 90s,
+            timeout: 5400s,
+        },
+        valkey: Some(
+            Valkey {
+                url: "redis://127.0.0.1:6379",
+            },
+        ),
+        postgresql: Some(
+            Postgresql {
+                url: "postgresql:///postgres?host=/run/postgresql",
+            },
+        ),
+        limits: Resources {
+            memory_max: MemorySize(
+                8589934592,
+            ),
+            cpu_quota: CpuQuota(
+                400,
+            ),
+            tasks_max: 64,
+        },
+    }
+    "#);
+}
+
+#[test]
+fn a_limit_left_out_keeps_its_default() {
+    let limits = parse("base_domain = \"example.com\"\nlimits = { tasks_max = 1 }").limits;
+    assert_eq!(limits, Resources { tasks_max: 1, ..Resources::default() });
+}
+
+#[test]
+fn unknown_keys_and_what_was_meant() {
+    insta::assert_snapshot!(refused_after_base("drain = 3"), @"config.toml:2: unknown key `drain`; did you mean `drain_secs`?");
+    insta::assert_snapshot!(refused_after_base("[limits]\nmemory = \"1G\""), @"config.toml:3: unknown key `memory` in [limits]; did you mean `memory_max`?");
+    insta::assert_snapshot!(refused_after_base("[limits]\nswap = \"1G\""), @"config.toml:3: unknown key `swap` in [limits]; known keys here are memory_max, cpu_quota, tasks_max");
+    insta::assert_snapshot!(refused_after_base("[exipry]\nafter = \"7d\""), @"config.toml:2: unknown key `exipry`; did you mean `expiry`?");
+    insta::assert_snapshot!(refused_after_base("nix = { max_silent_tim = \"20m\" }"), @"config.toml:2: unknown key `max_silent_tim` in [nix]; did you mean `max_silent_time`?");
+}
+
+#[test]
+fn the_base_domain_is_needed() {
+    insta::assert_snapshot!(refused(""), @"config.toml:1: `base_domain` is missing");
+    insta::assert_snapshot!(refused("base_domain = \"Example.com\""), @"config.toml:1: `base_domain`: `Example.com` is not a host name: only a-z, 0-9, `-` and dots may stand in it (punycode for the rest)");
+    insta::assert_snapshot!(refused("base_domain = 5"), @"config.toml:1: `base_domain`: expected a string, found integer `5`; put it in quotes");
+    let longest = ["a".repeat(63), "b".repeat(63), "c".repeat(28)].join(".");
+    assert_eq!(longest.len(), 156);
+    assert_eq!(parse(&format!("base_domain = \"{longest}\"")).base_domain.as_str(), longest);
+    insta::assert_snapshot!(refused(&format!("base_domain = \"{longest}d\"")), @"config.toml:1: `base_domain`: it is longer than 156 characters, which leaves no room for projects' hosts");
+}
+
+#[test]
+fn the_control_host_meets_no_deployment() {
+    let control = |host: &str| {
+        parse(&format!("base_domain = \"b.test\"\ncontrol_host = \"{host}\"")).control_host
+    };
+    for good in ["ci.b.test", "b.test", "kennel.elsewhere.test", "x.y.ab.test"] {
+        assert_eq!(control(good).as_str(), good);
+    }
+    insta::assert_snapshot!(refused_after_base("control_host = \"ci.site.example.com\""), @"config.toml:2: `control_host`: `ci.site.example.com` lies where projects have their hosts; use one more label than `example.com`, or a name outside of it");
+    insta::assert_snapshot!(refused_after_base("control_host = \"ci.x.site.example.com\""), @"config.toml:2: `control_host`: `ci.x.site.example.com` lies where projects have their hosts; use one more label than `example.com`, or a name outside of it");
+}
+
+#[test]
+fn numbers_have_ranges() {
+    insta::assert_snapshot!(refused_after_base("max_concurrent_builds = 0"), @"config.toml:2: `max_concurrent_builds`: 0 is not between 1 and 256");
+    insta::assert_snapshot!(refused_after_base("max_concurrent_builds = -1"), @"config.toml:2: `max_concurrent_builds`: -1 is not between 1 and 256");
+    insta::assert_snapshot!(refused_after_base("max_concurrent_builds = \"2\""), @r#"config.toml:2: `max_concurrent_builds`: expected a whole number, found string "2""#);
+    insta::assert_snapshot!(refused_after_base("drain_secs = 3601"), @"config.toml:2: `drain_secs`: 3601 is not between 0 and 3600");
+    insta::assert_snapshot!(refused_after_base("keep_deployments = 0"), @"config.toml:2: `keep_deployments`: 0 is not between 1 and 1000");
+    insta::assert_snapshot!(refused_after_base("[limits]\ntasks_max = 0"), @"config.toml:3: `tasks_max` in [limits]: 0 is not between 1 and 4194304");
+    insta::assert_snapshot!(refused_after_base("keep_deployments = 99999999999999999999"), @"config.toml:2: `keep_deployments`: expected a whole number, found integer `99999999999999999999`");
+}
+
+#[test]
+fn ports() {
+    insta::assert_snapshot!(refused_after_base("port_range = [80, 90]"), @"config.toml:2: `port_range`: it is not `[first, last]` with two ports between 1024 and 65535, the first lower than the last");
+    for wrong in
+        ["[18001, 18000]", "[18000, 18000]", "[18000]", "[1, 2, 3]", "[18000, 65536]", "[]"]
+    {
+        let problem = refused_after_base(&format!("port_range = {wrong}"));
+        assert!(problem.starts_with("config.toml:2: `port_range`: it is not"), "{problem}");
+    }
+    insta::assert_snapshot!(refused_after_base("port_range = 18000"), @"config.toml:2: `port_range`: expected a list in brackets, found integer `18000`");
+}
+
+#[test]
+fn paths() {
+    insta::assert_snapshot!(refused_after_base("unit_dir = \"etc/systemd\""), @"config.toml:2: `unit_dir`: `etc/systemd` is not a full path: it does not begin with `/`");
+    insta::assert_snapshot!(refused_after_base("unit_dir = \"/etc/../tmp\""), @"config.toml:2: `unit_dir`: `/etc/../tmp` is not a full path: it has a part `.` or `..`");
+    insta::assert_snapshot!(refused_after_base("unit_dir = \"/etc/%h\""), @"config.toml:2: `unit_dir`: `/etc/%h` is not a full path: it has a control character or `%`");
+}
+
+#[test]
+fn periods() {
+    insta::assert_snapshot!(refused_after_base("expiry = { after = \"7 days\" }"), @"config.toml:2: `after` in [expiry]: `7 days` is not a length of time: write it like 45s, 20m, 1h30m or 7d");
+    insta::assert_snapshot!(refused_after_base("expiry = { after = 7 }"), @"config.toml:2: `after` in [expiry]: expected a string, found integer `7`; put it in quotes");
+}
+
+#[test]
+fn servers() {
+    insta::assert_snapshot!(refused_after_base("[valkey]\nurl = \"127.0.0.1:6379\""), @"config.toml:3: `url` in [valkey]: it does not begin with one of redis://, rediss://, valkey://, valkeys://, unix://, or has white space");
+    insta::assert_snapshot!(refused_after_base("[postgresql]\nurl = \"mysql://localhost\""), @"config.toml:3: `url` in [postgresql]: it does not begin with one of postgresql://, postgres://, or has white space");
+    insta::assert_snapshot!(refused_after_base("[valkey]"), @"config.toml:2: `url` is missing in [valkey]");
+}
+
+#[test]
+fn text_that_is_not_toml() {
+    insta::assert_snapshot!(refused("base_domain = example.com"), @"config.toml:1: this is not TOML: string values must be quoted, expected literal string");
+    insta::assert_snapshot!(refused("base_domain = \"a\nb\""), @r#"config.toml:1: this is not TOML: invalid basic string, expected `"`"#);
+    insta::assert_snapshot!(refused_after_base("base_domain = \"b\""), @"config.toml:2: this is not TOML: duplicate key");
+    insta::assert_snapshot!(refused_after_base("[nix"), @"config.toml:2: this is not TOML: unclosed table, expected `]`");
+    insta::assert_snapshot!(refused("\u{feff}\nbase_domain"), @"config.toml:2: this is not TOML: key with no value, expected `=`");
+    insta::assert_snapshot!(refused(&"#".repeat(1024 * 1024 + 1)), @"config.toml:1: the file is larger than 1048576 bytes");
+}
+
+#[test]
+fn what_is_written_and_does_nothing_is_named_with_its_line() {
+    let remarks = |text| -> Vec<String> {
+        HostConfig::without_effect(text, "config.toml").iter().map(ToString::to_string).collect()
+    };
+    insta::assert_snapshot!(remarks(EVERYTHING).join("\n"), @"
+    config.toml:10: [expiry] has no effect in this version
+    config.toml:12: [retention] has no effect in this version
+    config.toml:18: [valkey] has no effect in this version
+    config.toml:20: [postgresql] has no effect in this version
+    ");
+    assert!(remarks("base_domain = \"example.com\"\n[nix]\n[limits]").is_empty());
+    assert!(remarks("[expiry").is_empty());
+}

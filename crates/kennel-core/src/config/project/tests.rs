@@ -1,0 +1,154 @@
+use super::*;
+
+const FORGE: &str = "forge = \"forgejo\"\n";
+
+fn parse(text: &str) -> ProjectConfig {
+    ProjectConfig::parse("site".parse().unwrap(), text, "site.toml").unwrap()
+}
+
+fn refused(text: &str) -> String {
+    ProjectConfig::parse("site".parse().unwrap(), text, "site.toml").unwrap_err().to_string()
+}
+
+fn with(text: &str) -> String {
+    format!("repo_url = \"/srv/site.git\"\n{FORGE}{text}")
+}
+
+fn branch(text: &str) -> Branch {
+    text.parse().unwrap()
+}
+
+#[test]
+fn two_keys_are_enough() {
+    let project = parse(&with(""));
+    assert_eq!(project.name.as_str(), "site");
+    assert_eq!(project.default_branch, branch("main"));
+    assert!(project.branches.matches(&branch("feature/x")));
+    assert_eq!(project.pull_requests, PullRequestPolicy::Trusted);
+    assert_eq!(project.domains, None);
+    assert!(project.allows_domain(&"anything.test".parse().unwrap()));
+    assert_eq!(project.secrets_dir, None);
+}
+
+#[test]
+fn every_key_is_read() {
+    let project = parse(
+        r#"
+        repo_url = "https://git.example.com/team/site.git"
+        forge = "github"
+        default_branch = "trunk"
+        branches = ["release/*", "v?"]
+        pull_requests = "none"
+        domains = ["site.test", "*.site.test"]
+        secrets_dir = "/etc/kennel/secrets/site"
+        "#,
+    );
+    assert_eq!(project.repo_url.as_str(), "https://git.example.com/team/site.git");
+    assert_eq!(project.forge, Forge::Github);
+    assert_eq!(project.pull_requests, PullRequestPolicy::None);
+    for deploys in ["trunk", "release/1.0", "release/a/b", "v2"] {
+        assert!(project.branches.matches(&branch(deploys)), "{deploys}");
+    }
+    for stays in ["main", "releases", "v10"] {
+        assert!(!project.branches.matches(&branch(stays)), "{stays}");
+    }
+    for (host, allowed) in
+        [("site.test", true), ("a.b.site.test", true), ("mysite.test", false), ("test", false)]
+    {
+        assert_eq!(project.allows_domain(&host.parse().unwrap()), allowed, "{host}");
+    }
+    assert_eq!(project.secrets_dir, Some("/etc/kennel/secrets/site".into()));
+}
+
+#[test]
+fn empty_lists_mean_only_the_default_branch_and_no_domain() {
+    let project = parse(&with("branches = []\ndomains = []"));
+    assert!(project.branches.matches(&branch("main")));
+    assert!(!project.branches.matches(&branch("other")));
+    assert!(!project.allows_domain(&"site.test".parse().unwrap()));
+}
+
+#[test]
+fn a_wildcard_is_not_for_the_domain_itself() {
+    let pattern: DomainPattern = "*.site.test".parse().unwrap();
+    let allows = |host: &str| pattern.allows(&host.parse().unwrap());
+    assert!(allows("www.site.test"));
+    assert!(!allows("site.test"));
+    assert!(!allows("mysite.test"));
+    assert!("*".parse::<DomainPattern>().is_err());
+    assert!("*.*.test".parse::<DomainPattern>().is_err());
+}
+
+#[test]
+fn refusals() {
+    insta::assert_snapshot!(refused(FORGE), @"site.toml:1: `repo_url` is missing");
+    insta::assert_snapshot!(refused("repo_url = \"/srv/site.git\""), @"site.toml:1: `forge` is missing");
+    insta::assert_snapshot!(refused("repo_url = \"/srv/site.git\"\nforge = \"gitlab\""), @"site.toml:2: `forge`: `gitlab` is none of forgejo, gitea, github");
+    insta::assert_snapshot!(refused("repo_url = \"/srv/site.git\"\nforge = \"forgejoo\""), @"site.toml:2: `forge`: `forgejoo` is none of forgejo, gitea, github");
+    insta::assert_snapshot!(refused(&with("pull_requests = \"everyone\"")), @"site.toml:3: `pull_requests`: `everyone` is none of trusted, all, none");
+    insta::assert_snapshot!(refused(&with("default_branch = \"a b\"")), @r"site.toml:3: `default_branch`: `a b` is not a branch name: git allows no control characters, spaces or any of ~^:?*[\ in it");
+    insta::assert_snapshot!(refused(&with("branches = [\"main\", \"a b\"]")), @r"site.toml:3: `branches`: `a b` is not a pattern for branches: no branch can match it: git allows no spaces, control characters or ~^:[\");
+    insta::assert_snapshot!(refused(&with("branches = [\"refs/heads/main\"]")), @"site.toml:3: `branches`: `refs/heads/main` is not a pattern for branches: write the branch without refs/heads/");
+    insta::assert_snapshot!(refused(&with("branches = \"main\"")), @r#"site.toml:3: `branches`: expected a list in brackets, found string "main""#);
+    insta::assert_snapshot!(refused(&with("domains = [\"*site.test\"]")), @"site.toml:3: `domains`: `*site.test` is not a domain pattern: only a-z, 0-9, `-` and dots may stand in it (punycode for the rest)");
+    insta::assert_snapshot!(refused(&with("secrets_dir = \"secrets\"")), @"site.toml:3: `secrets_dir`: `secrets` is not a full path: it does not begin with `/`");
+    insta::assert_snapshot!(refused(&with("branch = \"main\"")), @"site.toml:3: unknown key `branch`; did you mean `branches`?");
+    insta::assert_snapshot!(refused(&with("name = \"site\"")), @"site.toml:3: unknown key `name`; known keys here are repo_url, forge, default_branch, branches, pull_requests, domains, secrets_dir");
+}
+
+#[test]
+fn addresses_that_git_would_misread() {
+    let url = |url: &str| {
+        url.parse::<RepoUrl>().map_or_else(|error| error.to_string(), |url| panic!("{url} passed"))
+    };
+    insta::assert_snapshot!(url(""), @"`` is not a repository address: it has not 1 to 1000 characters");
+    insta::assert_snapshot!(url("--upload-pack=x"), @"`--upload-pack=x` is not a repository address: it begins with `-`, which git takes for an option");
+    insta::assert_snapshot!(url("ext::sh -c x"), @"`ext::sh -c x` is not a repository address: it has white space or a control character");
+    insta::assert_snapshot!(url("ext::sh"), @"`ext::sh` is not a repository address: git's remote helpers (`name::address`) can run commands");
+    insta::assert_snapshot!(url("ftp://host/x"), @"`ftp://host/x` is not a repository address: only https, http, ssh, git, file and absolute paths can be fetched");
+    insta::assert_snapshot!(url("https://user:token@host/x.git"), @"`https://user:token@host/x.git` is not a repository address: it holds a password, and every program on this host can read it here");
+    insta::assert_snapshot!(url("https://user:to@ken@host/x.git"), @"`https://user:to@ken@host/x.git` is not a repository address: it holds a password, and every program on this host can read it here");
+    insta::assert_snapshot!(url("https://host"), @"`https://host` is not a repository address: it has no path after the host");
+    insta::assert_snapshot!(url("https:///x"), @"`https:///x` is not a repository address: it has no host");
+    insta::assert_snapshot!(url("ssh://-oProxyCommand=x/y"), @"`ssh://-oProxyCommand=x/y` is not a repository address: its host or user begins with `-`");
+    insta::assert_snapshot!(url("ssh://-x@host/y"), @"`ssh://-x@host/y` is not a repository address: its host or user begins with `-`");
+    insta::assert_snapshot!(url("https://ho$st/y"), @"`https://ho$st/y` is not a repository address: its host has characters that no host name has");
+    insta::assert_snapshot!(url("-host:path"), @"`-host:path` is not a repository address: it begins with `-`, which git takes for an option");
+    insta::assert_snapshot!(url("git@host:"), @"`git@host:` is not a repository address: its path is empty or begins with `-`");
+    insta::assert_snapshot!(url("git@host:-x"), @"`git@host:-x` is not a repository address: its path is empty or begins with `-`");
+    insta::assert_snapshot!(url("./site.git"), @"`./site.git` is not a repository address: it is neither a URL nor an absolute path");
+    insta::assert_snapshot!(url("file://host/x"), @"`file://host/x` is not a repository address: a path must be absolute, and file:// takes no host");
+    insta::assert_snapshot!(url("file:///x/%2e%2e/y"), @"`file:///x/%2e%2e/y` is not a repository address: `%` cannot stand in the path of a local repository");
+    insta::assert_snapshot!(url("/srv/../etc"), @"`/srv/../etc` is not a repository address: its path has a part `..`");
+    insta::assert_snapshot!(url("https://host/x\n"), @r"`https://host/x\n` is not a repository address: it has white space or a control character");
+    insta::assert_snapshot!(url(&format!("/{}", "x".repeat(1000))), @"`/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx` is not a repository address: it has not 1 to 1000 characters");
+}
+
+#[test]
+fn addresses_their_protocols_and_paths() {
+    for (url, protocol, path) in [
+        ("https://git.example.com/team/site.git", "https", None),
+        ("https://user@git.example.com:8443/site", "https", None),
+        ("http://[::1]:3000/site", "http", None),
+        ("ssh://git@host:2222/site.git", "ssh", None),
+        ("git@host:team/site.git", "ssh", None),
+        ("host:site", "ssh", None),
+        ("git://host/site", "git", None),
+        ("file:///srv/site.git", "file", Some("/srv/site.git")),
+        ("/srv/site.git", "file", Some("/srv/site.git")),
+        ("/srv/with:colon://x", "file", Some("/srv/with:colon://x")),
+    ] {
+        let parsed: RepoUrl = url.parse().unwrap();
+        assert_eq!(parsed.protocol(), protocol, "{url}");
+        assert_eq!(parsed.local_path(), path.map(std::path::Path::new), "{url}");
+    }
+}
+
+#[test]
+fn what_is_written_and_does_nothing() {
+    let text = with("secrets_dir = \"/etc/kennel/secrets/site\"");
+    let remarks = ProjectConfig::without_effect(&text, "site.toml");
+    insta::assert_snapshot!(remarks[0], @"site.toml:3: `secrets_dir` has no effect in this version");
+    assert_eq!(remarks.len(), 1);
+    assert!(ProjectConfig::without_effect(&with(""), "site.toml").is_empty());
+}
