@@ -21,6 +21,9 @@ pub fn log_to_journal() {
             .with_target(false)
     });
     // A subscriber that is set already is a test's, and stays.
-    let _already_set =
-        tracing_subscriber::registry().with(LevelFilter::INFO).with(journal).with(terminal).try_init();
+    let _already_set = tracing_subscriber::registry()
+        .with(LevelFilter::INFO)
+        .with(journal)
+        .with(terminal)
+        .try_init();
 }

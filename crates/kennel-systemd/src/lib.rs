@@ -5,9 +5,17 @@
 //! trust boundary between what a repository says and what root runs.
 
 mod bell;
+mod env_file;
 mod journal;
+#[cfg(feature = "dbus")]
+mod manager;
 mod notify;
+mod service_unit;
 
 pub use bell::{RingError, ring};
+pub use env_file::env_file;
 pub use journal::log_to_journal;
+#[cfg(feature = "dbus")]
+pub use manager::{Manager, ManagerError, UnitState};
 pub use notify::{ready, reloading, status, stopping};
+pub use service_unit::{BadProgram, ServiceUnit, deployment_of};

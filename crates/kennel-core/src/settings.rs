@@ -1,0 +1,37 @@
+//! What a deployment was asked to be: its part of `kennel.toml`, frozen.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{ServiceManifest, SiteManifest};
+use crate::{HostName, OutputKind};
+
+/// The settings that a deployment keeps in its row, so that it can be started again at boot, or
+/// come back, without git or Nix.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Settings {
+    /// Of a service.
+    Service(ServiceManifest),
+    /// Of a static site.
+    Site(SiteManifest),
+}
+
+impl Settings {
+    /// Service or site.
+    #[must_use]
+    pub fn kind(&self) -> OutputKind {
+        match self {
+            Self::Service(_) => OutputKind::Service,
+            Self::Site(_) => OutputKind::Site,
+        }
+    }
+
+    /// The domain of its own that it asks for.
+    #[must_use]
+    pub fn custom_domain(&self) -> Option<&HostName> {
+        match self {
+            Self::Service(service) => service.custom_domain.as_ref(),
+            Self::Site(site) => site.custom_domain.as_ref(),
+        }
+    }
+}

@@ -1,0 +1,568 @@
+//! What serves: deployments, with their ports and the count of published route tables.
+
+use std::path::Path;
+
+use kennel_core::{
+    BuildId, CommitSha, DeploymentEvent, DeploymentId, DeploymentState, EventId, HostName,
+    OutputKey, Port, ProjectName, Settings, StorePath, Timestamp, UnitName,
+};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+
+use crate::StoreError;
+use crate::column::parsed;
+use crate::database::{Access, Schema, immediate, open};
+use crate::names::{self, DomainTaken, Names};
+
+const SCHEMA: Schema = &["
+    CREATE TABLE deployments (
+        id           INTEGER PRIMARY KEY AUTOINCREMENT,
+        -- The inbox row that asked for it: handing a build over twice makes one deployment.
+        request_id   INTEGER NOT NULL,
+        build_id     INTEGER NOT NULL,
+        project      TEXT NOT NULL,
+        git_ref      TEXT NOT NULL,
+        service      TEXT NOT NULL,
+        slug         TEXT NOT NULL,
+        user         TEXT NOT NULL,
+        label        TEXT NOT NULL,
+        sha          TEXT NOT NULL,
+        store_path   TEXT NOT NULL,
+        settings     TEXT NOT NULL,
+        state        TEXT NOT NULL,
+        reason       TEXT,
+        -- Whether the route table shall have it.
+        routed       INTEGER NOT NULL DEFAULT 0,
+        -- Whether a deployment that never served has left nothing on the host.
+        cleaned      INTEGER NOT NULL DEFAULT 0,
+        -- How often its unit vanished without a word.
+        losses       INTEGER NOT NULL DEFAULT 0,
+        created_at   INTEGER NOT NULL,
+        started_at   INTEGER,
+        active_at    INTEGER,
+        drain_until  INTEGER,
+        ended_at     INTEGER,
+        UNIQUE (request_id, service)
+    ) STRICT;
+    CREATE INDEX deployments_by_service ON deployments (project, git_ref, service, id);
+    CREATE INDEX deployments_by_state ON deployments (state, id);
+    CREATE TABLE ports (
+        port          INTEGER PRIMARY KEY,
+        deployment_id INTEGER NOT NULL UNIQUE REFERENCES deployments (id)
+    ) STRICT;
+    CREATE TABLE names (
+        kind    TEXT NOT NULL,
+        scope   TEXT NOT NULL,
+        name    TEXT NOT NULL,
+        project TEXT NOT NULL,
+        git_ref TEXT NOT NULL,
+        service TEXT NOT NULL,
+        PRIMARY KEY (kind, scope, name),
+        UNIQUE (kind, project, git_ref, service)
+    ) STRICT;
+    -- Custom domains; the others follow from the names.
+    CREATE TABLE hosts (
+        host    TEXT PRIMARY KEY,
+        project TEXT NOT NULL,
+        git_ref TEXT NOT NULL,
+        service TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE publication (
+        only       INTEGER PRIMARY KEY CHECK (only = 1),
+        generation INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO publication (only, generation) VALUES (1, 0);
+"];
+
+/// The columns of a deployment, with its port.
+pub(crate) const SELECT: &str = "SELECT deployments.*, port FROM deployments
+    LEFT JOIN ports ON ports.deployment_id = deployments.id";
+
+/// state.db, open.
+#[derive(Debug)]
+pub struct State {
+    pub(crate) connection: Connection,
+}
+
+/// A deployment that is to be made.
+#[derive(Debug, Clone)]
+pub struct NewDeployment {
+    /// The inbox row that asks for it. Higher ones are newer, and win.
+    pub request: EventId,
+    /// The build that made it.
+    pub build: BuildId,
+    /// Which service or site of which branch.
+    pub key: OutputKey,
+    /// The commit.
+    pub sha: CommitSha,
+    /// What Nix made.
+    pub store_path: StorePath,
+    /// Its part of `kennel.toml`.
+    pub settings: Settings,
+}
+
+/// One deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deployment {
+    /// The row, and the instance of its units.
+    pub id: DeploymentId,
+    /// The inbox row that asked for it.
+    pub request: EventId,
+    /// The build that made it.
+    pub build: BuildId,
+    /// Which service or site of which branch.
+    pub key: OutputKey,
+    /// What it is called on the host.
+    pub names: Names,
+    /// The commit.
+    pub sha: CommitSha,
+    /// What it runs or serves.
+    pub store_path: StorePath,
+    /// Its part of `kennel.toml`.
+    pub settings: Settings,
+    /// Where it is.
+    pub state: DeploymentState,
+    /// Why it is where it is, in words.
+    pub reason: Option<String>,
+    /// Whether the route table shall have it.
+    pub routed: bool,
+    /// Whether, having never served, it has left nothing on the host.
+    pub cleaned: bool,
+    /// How often its unit vanished without a word.
+    pub losses: u32,
+    /// The port that is reserved for it.
+    pub port: Option<Port>,
+    /// When the row was made.
+    pub created_at: Timestamp,
+    /// When it began to serve.
+    pub active_at: Option<Timestamp>,
+    /// Until when it may finish what it had begun.
+    pub drain_until: Option<Timestamp>,
+    /// When it ended, however it did.
+    pub ended_at: Option<Timestamp>,
+}
+
+impl Deployment {
+    /// The service's own unit. A site has none, but its name is still its own.
+    #[must_use]
+    pub fn unit(&self) -> UnitName {
+        UnitName::of_deployment(&self.key.project, &self.names.slug, &self.key.service, self.id)
+    }
+
+    /// Its host under the base domain.
+    ///
+    /// # Errors
+    /// [`StoreError::Row`] if the whole name is longer than DNS allows.
+    pub fn host(&self, base: &HostName) -> Result<HostName, StoreError> {
+        self.names.host(&self.key.project, base)
+    }
+}
+
+impl State {
+    /// Opens the file, and makes or migrates it unless `access` is read-only.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] or [`StoreError::Newer`].
+    pub fn open(path: &Path, access: Access) -> Result<Self, StoreError> {
+        Ok(Self { connection: open(path, SCHEMA, access)? })
+    }
+
+    /// Makes a deployment and gives it its names; older pending ones of the same service are
+    /// superseded. It is superseded itself if a newer commit has come further. Asked twice for the
+    /// same request and service, it answers the same and changes nothing.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn create(
+        &mut self,
+        new: &NewDeployment,
+        now: Timestamp,
+    ) -> Result<DeploymentId, StoreError> {
+        let tx = immediate(&mut self.connection)?;
+        let known = tx
+            .query_row(
+                "SELECT id FROM deployments WHERE request_id = ?1 AND service = ?2",
+                params![new.request.get(), new.key.service.as_str()],
+                |row| row.get(0),
+            )
+            .optional()?;
+        if let Some(id) = known {
+            return Ok(DeploymentId::from_row(id));
+        }
+        let names = names::assign(&tx, &new.key)?;
+        let key = (new.key.project.as_str(), new.key.git_ref.to_string(), new.key.service.as_str());
+        let newer: bool = tx.query_row(
+            "SELECT EXISTS (SELECT 1 FROM deployments
+                WHERE project = ?1 AND git_ref = ?2 AND service = ?3 AND request_id > ?4
+                AND state IN ('pending', 'starting', 'active', 'draining', 'retired'))",
+            params![key.0, key.1, key.2, new.request.get()],
+            |row| row.get(0),
+        )?;
+        let settings = serde_json::to_string(&new.settings)
+            .map_err(|source| StoreError::Settings { deployment: 0, source })?;
+        tx.execute(
+            "INSERT INTO deployments (request_id, build_id, project, git_ref, service, slug, user,
+                label, sha, store_path, settings, state, created_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'pending', ?12)",
+            params![
+                new.request.get(),
+                new.build.get(),
+                key.0,
+                key.1,
+                key.2,
+                names.slug.as_str(),
+                names.user.as_str(),
+                names.label,
+                new.sha.as_str(),
+                new.store_path.as_str(),
+                settings,
+                now.millis(),
+            ],
+        )?;
+        let id = DeploymentId::from_row(tx.last_insert_rowid());
+        if newer {
+            let reason = "a newer commit came further";
+            step(&tx, id, DeploymentEvent::Superseded, Some(reason), now)?;
+        } else {
+            let older: Vec<i64> = tx
+                .prepare(
+                    "SELECT id FROM deployments WHERE project = ?1 AND git_ref = ?2
+                     AND service = ?3 AND id != ?4 AND state = 'pending'",
+                )?
+                .query_map(params![key.0, key.1, key.2, id.get()], |row| row.get(0))?
+                .collect::<Result<_, _>>()?;
+            for older in older {
+                let reason = format!("deployment {id} is newer");
+                let older = DeploymentId::from_row(older);
+                step(&tx, older, DeploymentEvent::Superseded, Some(&reason), now)?;
+            }
+        }
+        tx.commit()?;
+        Ok(id)
+    }
+
+    /// One deployment, if it exists.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn get(&self, id: DeploymentId) -> Result<Option<Deployment>, StoreError> {
+        let sql = format!("{SELECT} WHERE deployments.id = ?1");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        Ok(statement.query_row([id.get()], deployment).optional()?)
+    }
+
+    /// Deployments in any of `states`, oldest first.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn in_states(&self, states: &[DeploymentState]) -> Result<Vec<Deployment>, StoreError> {
+        let wanted: Vec<_> = states.iter().map(|state| format!("'{state}'")).collect();
+        let sql = format!("{SELECT} WHERE state IN ({}) ORDER BY id", wanted.join(", "));
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map([], deployment)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// A service's deployments, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn history(&self, key: &OutputKey, limit: u32) -> Result<Vec<Deployment>, StoreError> {
+        let sql = format!(
+            "{SELECT} WHERE project = ?1 AND git_ref = ?2 AND service = ?3
+             ORDER BY deployments.id DESC LIMIT ?4"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map(
+            params![key.project.as_str(), key.git_ref.to_string(), key.service.as_str(), limit],
+            deployment,
+        )?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The newest deployment of each service and site of a project (or all) that is not torn
+    /// down, whatever became of it, by project, branch and name.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn newest(&self, project: Option<&ProjectName>) -> Result<Vec<Deployment>, StoreError> {
+        let sql = format!(
+            "{SELECT} WHERE (?1 IS NULL OR project = ?1) AND deployments.id IN (
+                SELECT max(id) FROM deployments WHERE state != 'torn_down'
+                GROUP BY project, git_ref, service)
+             ORDER BY project, git_ref, service"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map([project.map(ProjectName::as_str)], deployment)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The job begins: `pending → starting`. One that is `starting` already is claimed again,
+    /// since a unit's name lets only one program of it run: the earlier one is dead.
+    ///
+    /// # Errors
+    /// [`StoreError::WrongTurn`] if it is in another state, [`StoreError::NoRow`] if it does not
+    /// exist.
+    pub fn claim(&mut self, id: DeploymentId, now: Timestamp) -> Result<Deployment, StoreError> {
+        let tx = immediate(&mut self.connection)?;
+        if state_of(&tx, id)? != DeploymentState::Starting {
+            step(&tx, id, DeploymentEvent::Claimed, None, now)?;
+        }
+        tx.commit()?;
+        self.existing(id)
+    }
+
+    /// Reserves a port for a deployment: the first of the range, counted from where this
+    /// deployment's id points, that no row holds and `is_free` says yes to. Keeps the one it has.
+    ///
+    /// # Errors
+    /// [`StoreError::NoPort`] if there is none.
+    pub fn reserve_port(
+        &mut self,
+        id: DeploymentId,
+        first: Port,
+        last: Port,
+        mut is_free: impl FnMut(Port) -> bool,
+    ) -> Result<Port, StoreError> {
+        let tx = immediate(&mut self.connection)?;
+        let held: Option<u16> = tx
+            .query_row("SELECT port FROM ports WHERE deployment_id = ?1", [id.get()], |row| {
+                row.get(0)
+            })
+            .optional()?;
+        if let Some(port) = held.and_then(|port| Port::try_from(port).ok()) {
+            return Ok(port);
+        }
+        let taken: Vec<u16> = tx
+            .prepare("SELECT port FROM ports")?
+            .query_map([], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        let size = i64::from(last.get()) - i64::from(first.get()) + 1;
+        // Ports are taken in turn, so that one which was just freed rests a while: a client that
+        // still knows the old one must not meet the new owner.
+        let port = (0..size)
+            .filter_map(|step| {
+                let offset = u16::try_from((id.get() + step) % size).ok()?;
+                Port::try_from(first.get().checked_add(offset)?).ok()
+            })
+            .find(|port| !taken.contains(&port.get()) && is_free(*port))
+            .ok_or(StoreError::NoPort { first, last })?;
+        tx.execute(
+            "INSERT INTO ports (port, deployment_id) VALUES (?1, ?2)",
+            params![port.get(), id.get()],
+        )?;
+        tx.commit()?;
+        Ok(port)
+    }
+
+    /// Frees a deployment's port, so that it can reserve another.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn free_port(&mut self, id: DeploymentId) -> Result<(), StoreError> {
+        self.connection.execute("DELETE FROM ports WHERE deployment_id = ?1", [id.get()])?;
+        Ok(())
+    }
+
+    /// Records that the domain belongs to the service, unless it is another's.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the inner error if another holds it.
+    pub fn claim_domain(
+        &mut self,
+        domain: &HostName,
+        key: &OutputKey,
+    ) -> Result<Result<(), DomainTaken>, StoreError> {
+        let tx = immediate(&mut self.connection)?;
+        let claimed = names::claim_domain(&tx, domain, key)?;
+        tx.commit()?;
+        Ok(claimed)
+    }
+
+    /// Moves a deployment along one arrow. Whatever no longer serves leaves the route table.
+    ///
+    /// # Errors
+    /// [`StoreError::WrongTurn`] if it has no such arrow, [`StoreError::NoRow`] if it does not
+    /// exist.
+    pub fn step(
+        &mut self,
+        id: DeploymentId,
+        event: DeploymentEvent,
+        reason: Option<&str>,
+        now: Timestamp,
+    ) -> Result<DeploymentState, StoreError> {
+        let tx = immediate(&mut self.connection)?;
+        let state = step(&tx, id, event, reason, now)?;
+        tx.commit()?;
+        Ok(state)
+    }
+
+    /// Its unit vanished without a word: it is pending again, and the loss counted.
+    ///
+    /// # Errors
+    /// As [`State::step`].
+    pub fn lost(&mut self, id: DeploymentId, now: Timestamp) -> Result<(), StoreError> {
+        let tx = immediate(&mut self.connection)?;
+        step(&tx, id, DeploymentEvent::Interrupted, None, now)?;
+        tx.execute("UPDATE deployments SET losses = losses + 1 WHERE id = ?1", [id.get()])?;
+        tx.commit()?;
+        Ok(())
+    }
+
+    /// Whether the route table shall have it.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn set_routed(&mut self, id: DeploymentId, routed: bool) -> Result<(), StoreError> {
+        self.connection.execute(
+            "UPDATE deployments SET routed = ?2 WHERE id = ?1",
+            params![id.get(), routed],
+        )?;
+        Ok(())
+    }
+
+    /// The next publication's number, and the deployments that it has: the newest of each service
+    /// that shall be routed.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn publication(&mut self) -> Result<(u64, Vec<Deployment>), StoreError> {
+        let tx = immediate(&mut self.connection)?;
+        let generation = tx.query_row(
+            "UPDATE publication SET generation = generation + 1 RETURNING generation",
+            [],
+            |row| row.get::<_, i64>(0),
+        )?;
+        let sql = format!(
+            "{SELECT} WHERE deployments.id IN (
+                SELECT max(id) FROM deployments
+                WHERE routed = 1 AND state IN ('starting', 'active')
+                GROUP BY project, git_ref, service)
+             ORDER BY deployments.id"
+        );
+        let routed = tx.prepare(&sql)?.query_map([], deployment)?.collect::<Result<Vec<_>, _>>()?;
+        tx.commit()?;
+        Ok((u64::try_from(generation).unwrap_or(0), routed))
+    }
+
+    /// It serves: `starting → active`, and older active ones of its service are draining until
+    /// `drain_until`. Returns those. Domains that the service no longer asks for are free.
+    ///
+    /// # Errors
+    /// As [`State::step`].
+    pub fn activate(
+        &mut self,
+        id: DeploymentId,
+        drain_until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<Deployment>, StoreError> {
+        let tx = immediate(&mut self.connection)?;
+        step(&tx, id, DeploymentEvent::Activated, None, now)?;
+        let older: Vec<i64> = tx
+            .prepare(
+                "SELECT old.id FROM deployments AS old JOIN deployments AS new
+                 USING (project, git_ref, service)
+                 WHERE new.id = ?1 AND old.id != ?1 AND old.state = 'active'",
+            )?
+            .query_map([id.get()], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        for old in &older {
+            step(&tx, DeploymentId::from_row(*old), DeploymentEvent::Replaced, None, now)?;
+            tx.execute(
+                "UPDATE deployments SET drain_until = ?2 WHERE id = ?1",
+                params![old, drain_until.millis()],
+            )?;
+        }
+        tx.execute(
+            "DELETE FROM hosts WHERE (project, git_ref, service) =
+                (SELECT project, git_ref, service FROM deployments WHERE id = ?1)
+             AND host IS NOT (SELECT json_extract(settings, '$.custom_domain')
+                FROM deployments WHERE id = ?1)",
+            [id.get()],
+        )?;
+        tx.commit()?;
+        older.into_iter().map(|old| self.existing(DeploymentId::from_row(old))).collect()
+    }
+
+    pub(crate) fn existing(&self, id: DeploymentId) -> Result<Deployment, StoreError> {
+        self.get(id)?.ok_or(StoreError::NoRow { thing: "deployment", id: id.get() })
+    }
+}
+
+pub(crate) fn state_of(
+    tx: &Transaction<'_>,
+    id: DeploymentId,
+) -> Result<DeploymentState, StoreError> {
+    tx.query_row("SELECT state FROM deployments WHERE id = ?1", [id.get()], |row| {
+        parsed(row, "state")
+    })
+    .optional()?
+    .ok_or(StoreError::NoRow { thing: "deployment", id: id.get() })
+}
+
+pub(crate) fn step(
+    tx: &Transaction<'_>,
+    id: DeploymentId,
+    event: DeploymentEvent,
+    reason: Option<&str>,
+    now: Timestamp,
+) -> Result<DeploymentState, StoreError> {
+    let next = state_of(tx, id)?.step(event)?;
+    let now = now.millis();
+    let serves = matches!(next, DeploymentState::Starting | DeploymentState::Active);
+    tx.execute(
+        "UPDATE deployments SET state = ?2, reason = coalesce(?3, reason),
+             routed = CASE WHEN ?4 THEN routed ELSE 0 END,
+             started_at = coalesce(started_at, ?5), active_at = coalesce(active_at, ?6),
+             ended_at = coalesce(ended_at, ?7)
+         WHERE id = ?1",
+        params![
+            id.get(),
+            next.as_str(),
+            reason,
+            serves,
+            (next == DeploymentState::Starting).then_some(now),
+            (next == DeploymentState::Active).then_some(now),
+            (!next.is_live()).then_some(now),
+        ],
+    )?;
+    Ok(next)
+}
+
+pub(crate) fn deployment(row: &Row<'_>) -> rusqlite::Result<Deployment> {
+    let moment = |name| -> rusqlite::Result<Option<Timestamp>> {
+        Ok(row.get::<_, Option<i64>>(name)?.map(Timestamp::from_millis))
+    };
+    let settings: String = row.get("settings")?;
+    let settings = serde_json::from_str(&settings).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
+    })?;
+    let port: Option<u16> = row.get("port")?;
+    Ok(Deployment {
+        id: DeploymentId::from_row(row.get("id")?),
+        request: EventId::from_row(row.get("request_id")?),
+        build: BuildId::from_row(row.get("build_id")?),
+        key: OutputKey {
+            project: parsed(row, "project")?,
+            git_ref: parsed(row, "git_ref")?,
+            service: parsed(row, "service")?,
+        },
+        names: Names {
+            slug: parsed(row, "slug")?,
+            user: parsed(row, "user")?,
+            label: row.get("label")?,
+        },
+        sha: parsed(row, "sha")?,
+        store_path: parsed(row, "store_path")?,
+        settings,
+        state: parsed(row, "state")?,
+        reason: row.get("reason")?,
+        routed: row.get("routed")?,
+        cleaned: row.get("cleaned")?,
+        losses: row.get("losses")?,
+        port: port.and_then(|port| Port::try_from(port).ok()),
+        created_at: Timestamp::from_millis(row.get("created_at")?),
+        active_at: moment("active_at")?,
+        drain_until: moment("drain_until")?,
+        ended_at: moment("ended_at")?,
+    })
+}

@@ -1,0 +1,337 @@
+//! The inbox: the one database that the internet-facing receiver can write.
+//!
+//! Rows are facts that forges reported and wishes of people, never decisions. What became of a row
+//! is written beside it when the dispatcher has taken it.
+
+use std::path::Path;
+
+use kennel_core::{BuildId, Delivery, Event, EventId, GitRef, PullRequestHead, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+
+use crate::StoreError;
+use crate::column::{parsed, parsed_or_null};
+use crate::database::{Access, Schema, immediate, open};
+
+const SCHEMA: Schema = &["
+    CREATE TABLE events (
+        id              INTEGER PRIMARY KEY AUTOINCREMENT,
+        received_at     INTEGER NOT NULL,
+        project         TEXT NOT NULL,
+        forge           TEXT,
+        delivery_id     TEXT,
+        by              TEXT,
+        kind            TEXT NOT NULL,
+        git_ref         TEXT,
+        sha             TEXT,
+        head_repository TEXT,
+        base_repository TEXT,
+        association     TEXT,
+        service         TEXT,
+        build_id        INTEGER,
+        consumed_at     INTEGER,
+        outcome         TEXT
+    ) STRICT;
+    CREATE UNIQUE INDEX events_delivery ON events (project, delivery_id)
+        WHERE delivery_id IS NOT NULL;
+    CREATE INDEX events_waiting ON events (project, git_ref) WHERE consumed_at IS NULL;
+"];
+
+/// The inbox, open.
+#[derive(Debug)]
+pub struct Inbox {
+    connection: Connection,
+}
+
+/// What became of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    /// It is a row now.
+    New(EventId),
+    /// It says nothing that this row does not say already.
+    Duplicate(EventId),
+}
+
+/// A row that nobody has taken yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InboxEntry {
+    /// The row.
+    pub id: EventId,
+    /// What it says.
+    pub delivery: Delivery,
+}
+
+impl Inbox {
+    /// Opens the file, and makes or migrates it unless `access` is read-only.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] or [`StoreError::Newer`].
+    pub fn open(path: &Path, access: Access) -> Result<Self, StoreError> {
+        Ok(Self { connection: open(path, SCHEMA, access)? })
+    }
+
+    /// Appends all deliveries in one transaction: when this returns, they are on disk, for the
+    /// price of one fsync. The answer has one entry per delivery, in order.
+    ///
+    /// A delivery adds nothing if its id is known, or if the newest waiting row of its ref says
+    /// the same. Only the newest counts: after pushes of A, B and A again, A is what must serve.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; then nothing was appended.
+    pub fn append(&mut self, deliveries: &[Delivery]) -> Result<Vec<Appended>, StoreError> {
+        let transaction = immediate(&mut self.connection)?;
+        let mut appended = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries {
+            appended.push(append(&transaction, delivery)?);
+        }
+        transaction.commit()?;
+        Ok(appended)
+    }
+
+    /// The rows that nobody has taken, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn waiting(&self, limit: u32) -> Result<Vec<InboxEntry>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT * FROM events WHERE consumed_at IS NULL ORDER BY id LIMIT ?1",
+        )?;
+        let rows = statement.query_map([limit], entry)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Records what became of a row. Doing so twice changes nothing.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn consume(
+        &mut self,
+        id: EventId,
+        outcome: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.connection.execute(
+            "UPDATE events SET consumed_at = ?2, outcome = ?3 WHERE id = ?1 AND consumed_at IS NULL",
+            params![id.get(), now.millis(), outcome],
+        )?;
+        Ok(())
+    }
+
+    /// What became of a row; none while it waits.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn outcome(&self, id: EventId) -> Result<Option<String>, StoreError> {
+        let outcome = self
+            .connection
+            .query_row("SELECT outcome FROM events WHERE id = ?1", [id.get()], |row| row.get(0))
+            .optional()?;
+        Ok(outcome.flatten())
+    }
+}
+
+fn append(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Appended, StoreError> {
+    if let Some(known) = known_delivery(transaction, delivery)? {
+        return Ok(Appended::Duplicate(known));
+    }
+    let event = &delivery.event;
+    let git_ref = event.git_ref().map(|git_ref| git_ref.to_string());
+    let (sha, head, service, build) = match event {
+        Event::Push { sha, .. } => (Some(sha), None, None, None),
+        Event::PullRequest { sha, head, .. } => (Some(sha), Some(head), None, None),
+        Event::TearDown { service, .. } => (None, None, service.as_ref(), None),
+        Event::Cancel { build } => (None, None, None, Some(build.get())),
+        Event::BranchDeleted { .. } | Event::PullRequestClosed { .. } => (None, None, None, None),
+    };
+    let sha = sha.map(ToString::to_string);
+    if let Some(same) = same_as_newest_waiting(transaction, delivery, &git_ref, &sha)? {
+        return Ok(Appended::Duplicate(same));
+    }
+    transaction
+        .prepare_cached(
+            "INSERT INTO events (received_at, project, forge, delivery_id, by, kind, git_ref, sha,
+                head_repository, base_repository, association, service, build_id)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        )?
+        .execute(params![
+            delivery.received_at.millis(),
+            delivery.project.as_str(),
+            delivery.forge.map(kennel_core::Forge::as_str),
+            delivery.delivery_id.as_ref().map(kennel_core::DeliveryId::as_str),
+            delivery.by,
+            event.kind(),
+            git_ref,
+            sha,
+            head.and_then(|head| head.repository.as_deref()),
+            head.map(|head| head.base_repository.as_str()),
+            head.and_then(|head| head.association.as_deref()),
+            service.map(kennel_core::ServiceName::as_str),
+            build,
+        ])?;
+    Ok(Appended::New(EventId::from_row(transaction.last_insert_rowid())))
+}
+
+fn known_delivery(
+    transaction: &Transaction<'_>,
+    delivery: &Delivery,
+) -> Result<Option<EventId>, StoreError> {
+    let Some(id) = &delivery.delivery_id else { return Ok(None) };
+    let row = transaction
+        .prepare_cached("SELECT id FROM events WHERE project = ?1 AND delivery_id = ?2")?
+        .query_row([delivery.project.as_str(), id.as_str()], |row| row.get(0))
+        .optional()?;
+    Ok(row.map(EventId::from_row))
+}
+
+fn same_as_newest_waiting(
+    transaction: &Transaction<'_>,
+    delivery: &Delivery,
+    git_ref: &Option<String>,
+    sha: &Option<String>,
+) -> Result<Option<EventId>, StoreError> {
+    // People's wishes are never folded together: each wants an answer of its own.
+    if delivery.forge.is_none() || git_ref.is_none() {
+        return Ok(None);
+    }
+    let newest = transaction
+        .prepare_cached(
+            "SELECT id, kind, sha FROM events
+             WHERE project = ?1 AND git_ref = ?2 AND consumed_at IS NULL
+             ORDER BY id DESC LIMIT 1",
+        )?
+        .query_row(params![delivery.project.as_str(), git_ref], |row| {
+            Ok((row.get(0)?, row.get::<_, String>(1)?, row.get::<_, Option<String>>(2)?))
+        })
+        .optional()?;
+    Ok(newest
+        .filter(|(_, kind, newest_sha)| kind == delivery.event.kind() && newest_sha == sha)
+        .map(|(id, _, _)| EventId::from_row(id)))
+}
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<InboxEntry> {
+    Ok(InboxEntry {
+        id: EventId::from_row(row.get("id")?),
+        delivery: Delivery {
+            project: parsed(row, "project")?,
+            forge: parsed_or_null(row, "forge")?,
+            delivery_id: parsed_or_null(row, "delivery_id")?,
+            received_at: Timestamp::from_millis(row.get("received_at")?),
+            by: row.get("by")?,
+            event: event(row)?,
+        },
+    })
+}
+
+fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
+    let kind: String = row.get("kind")?;
+    let git_ref: Option<GitRef> = parsed_or_null(row, "git_ref")?;
+    Ok(match (kind.as_str(), git_ref) {
+        ("push", Some(GitRef::Branch(branch))) => Event::Push { branch, sha: parsed(row, "sha")? },
+        ("branch_deleted", Some(GitRef::Branch(branch))) => Event::BranchDeleted { branch },
+        ("pull_request", Some(GitRef::PullRequest(number))) => Event::PullRequest {
+            number,
+            sha: parsed(row, "sha")?,
+            head: PullRequestHead {
+                repository: row.get("head_repository")?,
+                base_repository: row.get("base_repository")?,
+                association: row.get("association")?,
+            },
+        },
+        ("pull_request_closed", Some(GitRef::PullRequest(number))) => {
+            Event::PullRequestClosed { number }
+        }
+        ("cancel", None) => Event::Cancel { build: BuildId::from_row(row.get("build_id")?) },
+        ("tear_down", Some(git_ref)) => {
+            Event::TearDown { git_ref, service: parsed_or_null(row, "service")? }
+        }
+        // Written by nothing that this program knows: the query fails, and says which column.
+        _ => return Err(rusqlite::Error::InvalidColumnName(format!("kind {kind}"))),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use kennel_core::Forge;
+
+    use super::*;
+
+    fn inbox() -> (tempfile::TempDir, Inbox) {
+        let dir = tempfile::tempdir().unwrap();
+        let inbox = Inbox::open(&dir.path().join("inbox.db"), Access::Patient).unwrap();
+        (dir, inbox)
+    }
+
+    fn push(sha: char, delivery_id: Option<&str>) -> Delivery {
+        Delivery {
+            project: "site".parse().unwrap(),
+            forge: Some(Forge::Forgejo),
+            delivery_id: delivery_id.map(|id| id.parse().unwrap()),
+            received_at: Timestamp::from_millis(1),
+            by: Some("ada".into()),
+            event: Event::Push {
+                branch: "main".parse().unwrap(),
+                sha: sha.to_string().repeat(40).parse().unwrap(),
+            },
+        }
+    }
+
+    #[test]
+    fn every_kind_of_event_comes_back_as_it_went_in() {
+        let (_dir, mut inbox) = inbox();
+        let mut deliveries = vec![push('a', Some("1"))];
+        for event in [
+            Event::BranchDeleted { branch: "main".parse().unwrap() },
+            Event::PullRequest {
+                number: 5,
+                sha: "b".repeat(40).parse().unwrap(),
+                head: PullRequestHead {
+                    repository: None,
+                    base_repository: "team/site".into(),
+                    association: Some("MEMBER".into()),
+                },
+            },
+            Event::PullRequestClosed { number: 5 },
+            Event::Cancel { build: BuildId::from_row(4) },
+            Event::TearDown {
+                git_ref: "refs/pull/5/head".parse().unwrap(),
+                service: Some("api".parse().unwrap()),
+            },
+        ] {
+            deliveries.push(Delivery { event, delivery_id: None, ..push('a', None) });
+        }
+        inbox.append(&deliveries).unwrap();
+        let back: Vec<_> = inbox.waiting(100).unwrap().into_iter().map(|e| e.delivery).collect();
+        assert_eq!(back, deliveries);
+    }
+
+    #[test]
+    fn a_known_delivery_adds_nothing_even_after_it_was_taken() {
+        let (_dir, mut inbox) = inbox();
+        let first = inbox.append(&[push('a', Some("1"))]).unwrap();
+        let Appended::New(id) = first[0] else { panic!("{first:?}") };
+        inbox.consume(id, "build 1", Timestamp::from_millis(2)).unwrap();
+        assert_eq!(inbox.append(&[push('b', Some("1"))]).unwrap(), [Appended::Duplicate(id)]);
+        assert_eq!(inbox.outcome(id).unwrap().as_deref(), Some("build 1"));
+    }
+
+    #[test]
+    fn the_same_commit_waits_once_but_a_way_back_counts() {
+        let (_dir, mut inbox) = inbox();
+        let appended = inbox
+            .append(&[push('a', Some("1")), push('a', Some("2")), push('b', None), push('a', None)])
+            .unwrap();
+        assert!(matches!(
+            appended[..],
+            [Appended::New(_), Appended::Duplicate(_), Appended::New(_), Appended::New(_)]
+        ));
+    }
+
+    #[test]
+    fn a_commit_that_was_taken_may_come_again() {
+        let (_dir, mut inbox) = inbox();
+        let appended = inbox.append(&[push('a', Some("1"))]).unwrap();
+        let Appended::New(id) = appended[0] else { panic!() };
+        inbox.consume(id, "build 1", Timestamp::from_millis(2)).unwrap();
+        assert!(matches!(inbox.append(&[push('a', Some("2"))]).unwrap()[0], Appended::New(_)));
+        assert_eq!(inbox.waiting(10).unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,25 @@
+//! Everything that Kennel keeps: three SQLite files, one per boundary, and the operator's files.
+//!
+//! `inbox.db` is what the outside asked for, `builds.db` the queue between dispatcher and
+//! builders, `state.db` what serves. They are apart because whoever takes over the receiver must
+//! not be able to read or change deployments, and a builder neither. Every query is here. Nothing
+//! here starts a process or touches D-Bus.
+
+mod builds;
+mod column;
+mod database;
+mod deployments;
+mod error;
+mod inbox;
+mod names;
+mod operator;
+mod teardown;
+
+pub use builds::{Build, BuildFilter, BuildOutput, Builds, Enqueued, NewBuild};
+pub use database::Access;
+pub use deployments::{Deployment, NewDeployment, State};
+pub use error::StoreError;
+pub use inbox::{Appended, Inbox, InboxEntry};
+pub use names::{DomainTaken, Names};
+pub use operator::{ConfigError, load_host, load_project, load_projects};
+pub use teardown::TearDownScope;

@@ -1,0 +1,191 @@
+//! The ends of deployments, as rows: what is to be removed, and what nobody needs after it.
+
+use kennel_core::{
+    DeploymentEvent, DeploymentId, DeploymentState, GitRef, OutputKey, ProjectName, ServiceName,
+    Timestamp,
+};
+use rusqlite::{Transaction, params};
+
+use crate::database::immediate;
+use crate::deployments::{self, Deployment, SELECT, State, step};
+use crate::{StoreError, names};
+
+/// Whose deployments are to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TearDownScope {
+    /// The project.
+    pub project: ProjectName,
+    /// The branch or pull request.
+    pub git_ref: GitRef,
+    /// Only this service or site of it.
+    pub service: Option<ServiceName>,
+}
+
+/// Rows that still have something on the host.
+const HOLDS: &str = "(state IN ('pending', 'starting', 'active', 'draining', 'retired',
+    'tearing_down') OR (state IN ('failed', 'superseded', 'cancelled') AND cleaned = 0))";
+
+impl State {
+    /// Marks everything in the scope as `tearing_down`, and forgets failures that have left
+    /// nothing. Returns what has to be torn down; empty if there is nothing.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn begin_teardown(
+        &mut self,
+        scope: &TearDownScope,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<Vec<Deployment>, StoreError> {
+        let tx = immediate(&mut self.connection)?;
+        let sql = format!(
+            "{SELECT} WHERE project = ?1 AND git_ref = ?2 AND (?3 IS NULL OR service = ?3)
+             AND state != 'torn_down' ORDER BY deployments.id"
+        );
+        let found = tx
+            .prepare(&sql)?
+            .query_map(
+                params![
+                    scope.project.as_str(),
+                    scope.git_ref.to_string(),
+                    scope.service.as_ref().map(ServiceName::as_str)
+                ],
+                deployments::deployment,
+            )?
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut marked = Vec::new();
+        for deployment in found {
+            if deployment.state != DeploymentState::TearingDown {
+                step(&tx, deployment.id, DeploymentEvent::TearDown, Some(reason), now)?;
+            }
+            if deployment.cleaned {
+                step(&tx, deployment.id, DeploymentEvent::TornDown, None, now)?;
+            } else {
+                marked.push(deployment);
+            }
+        }
+        tx.commit()?;
+        Ok(marked)
+    }
+
+    /// Deployments whose end has to be brought about: those being torn down, those whose drain is
+    /// over at `now`, and those that never served and have left something.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn to_end(&self, now: Timestamp) -> Result<Vec<Deployment>, StoreError> {
+        let sql = format!(
+            "{SELECT} WHERE state = 'tearing_down'
+                OR (state = 'draining' AND drain_until <= ?1)
+                OR (state IN ('failed', 'superseded', 'cancelled') AND cleaned = 0)
+             ORDER BY deployments.id"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map([now.millis()], deployments::deployment)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Whether no other deployment of this one's service holds anything.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn is_last_of_service(&self, deployment: &Deployment) -> Result<bool, StoreError> {
+        others(&self.connection, &deployment.key, deployment.id, true).map(|others| others == 0)
+    }
+
+    /// Whether no other deployment of this one's branch holds anything.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn is_last_of_branch(&self, deployment: &Deployment) -> Result<bool, StoreError> {
+        others(&self.connection, &deployment.key, deployment.id, false).map(|others| others == 0)
+    }
+
+    /// Everything of it is gone: `tearing_down → torn_down`, or the mark that a failed one left
+    /// nothing. Its port is free; with the last of its service its names are, with the last of its
+    /// branch the slug is.
+    ///
+    /// # Errors
+    /// As [`State::step`].
+    pub fn torn_down(&mut self, id: DeploymentId, now: Timestamp) -> Result<(), StoreError> {
+        let key = self.existing(id)?.key;
+        let tx = immediate(&mut self.connection)?;
+        tx.execute("DELETE FROM ports WHERE deployment_id = ?1", [id.get()])?;
+        tx.execute("UPDATE deployments SET cleaned = 1, routed = 0 WHERE id = ?1", [id.get()])?;
+        match deployments::state_of(&tx, id)? {
+            DeploymentState::Failed | DeploymentState::Superseded | DeploymentState::Cancelled => {}
+            _ => {
+                step(&tx, id, DeploymentEvent::TornDown, None, now)?;
+            }
+        }
+        forget_unused_names(&tx, &key, id)?;
+        tx.commit()?;
+        Ok(())
+    }
+
+    /// Its process is gone and its drain over: `draining → retired`, and its port is free.
+    ///
+    /// # Errors
+    /// As [`State::step`].
+    pub fn retired(&mut self, id: DeploymentId, now: Timestamp) -> Result<(), StoreError> {
+        let tx = immediate(&mut self.connection)?;
+        step(&tx, id, DeploymentEvent::Retired, None, now)?;
+        tx.execute("DELETE FROM ports WHERE deployment_id = ?1", [id.get()])?;
+        tx.commit()?;
+        Ok(())
+    }
+
+    /// Retired deployments of a service beyond the newest `keep`: their GC roots may go.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn beyond_kept(&self, key: &OutputKey, keep: u32) -> Result<Vec<Deployment>, StoreError> {
+        let sql = format!(
+            "{SELECT} WHERE project = ?1 AND git_ref = ?2 AND service = ?3 AND state = 'retired'
+             ORDER BY deployments.id DESC LIMIT -1 OFFSET ?4"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map(
+            params![key.project.as_str(), key.git_ref.to_string(), key.service.as_str(), keep],
+            deployments::deployment,
+        )?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+fn forget_unused_names(
+    tx: &Transaction<'_>,
+    key: &OutputKey,
+    id: DeploymentId,
+) -> Result<(), StoreError> {
+    // In the transaction that ends the deployment: a push that comes back meanwhile has made its
+    // row, and keeps the names, or has not, and gets them anew.
+    if others(tx, key, id, true)? == 0 {
+        let branch = others(tx, key, id, false)? == 0;
+        names::forget(tx, key, branch)?;
+    }
+    Ok(())
+}
+
+fn others(
+    connection: &rusqlite::Connection,
+    key: &OutputKey,
+    id: DeploymentId,
+    same_service: bool,
+) -> Result<u32, StoreError> {
+    let sql = format!(
+        "SELECT count(*) FROM deployments WHERE project = ?1 AND git_ref = ?2
+         AND (service = ?3 OR NOT ?4) AND id != ?5 AND {HOLDS}"
+    );
+    Ok(connection.query_row(
+        &sql,
+        params![
+            key.project.as_str(),
+            key.git_ref.to_string(),
+            key.service.as_str(),
+            same_service,
+            id.get()
+        ],
+        |row| row.get(0),
+    )?)
+}

@@ -1,0 +1,384 @@
+//! systemd's manager over D-Bus (org.freedesktop.systemd1(5)): units started, stopped, asked.
+//!
+//! Every call that makes a job waits for that job's end, and says how it ended.
+
+use std::time::Duration;
+
+use kennel_core::UnitName;
+use tokio_stream::StreamExt;
+use zbus::{OwnedObjectPath, Variant};
+
+/// systemd did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum ManagerError {
+    /// There is no connection.
+    #[error("cannot reach systemd over D-Bus; is dbus.service running?")]
+    Connect(#[source] zbus::Error),
+    /// A call failed.
+    #[error("systemd refused to {verb} {unit}")]
+    Call {
+        /// What it was asked to do.
+        verb: &'static str,
+        /// Which unit.
+        unit: String,
+        /// Why.
+        source: zbus::Error,
+    },
+    /// The job was accepted and ended badly.
+    #[error("the job to {verb} {unit} ended as `{result}`; see `systemctl status {unit}`")]
+    Job {
+        /// What it was asked to do.
+        verb: &'static str,
+        /// Which unit.
+        unit: String,
+        /// systemd's word: `failed`, `canceled`, `timeout`, `dependency`.
+        result: String,
+    },
+    /// The bus went away in the middle.
+    #[error("the connection to systemd broke while {unit} was to {verb}")]
+    Gone {
+        /// What it was asked to do.
+        verb: &'static str,
+        /// Which unit.
+        unit: String,
+    },
+}
+
+#[zbus::proxy(
+    interface = "org.freedesktop.systemd1.Manager",
+    default_service = "org.freedesktop.systemd1",
+    default_path = "/org/freedesktop/systemd1"
+)]
+trait SystemdManager {
+    fn subscribe(&self) -> zbus::Result<()>;
+    fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn reload_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
+    fn clean_unit(&self, name: &str, mask: &[&str]) -> zbus::Result<()>;
+    fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
+    fn reload(&self) -> zbus::Result<()>;
+    fn list_units_by_patterns(
+        &self,
+        states: &[&str],
+        patterns: &[&str],
+    ) -> zbus::Result<Vec<ListedUnit>>;
+    fn start_transient_unit(
+        &self,
+        name: &str,
+        mode: &str,
+        properties: &[(&str, Variant<'_>)],
+        auxiliary: &[(&str, &[(&str, Variant<'_>)])],
+    ) -> zbus::Result<OwnedObjectPath>;
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn system_state(&self) -> zbus::Result<String>;
+
+    #[zbus(signal)]
+    fn job_removed(
+        &self,
+        id: u32,
+        job: OwnedObjectPath,
+        unit: String,
+        result: String,
+    ) -> zbus::Result<()>;
+}
+
+/// Name, description, load state, active state, sub state, followed, path, job id, job type, job
+/// path.
+type ListedUnit =
+    (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
+
+#[zbus::proxy(
+    interface = "org.freedesktop.systemd1.Unit",
+    default_service = "org.freedesktop.systemd1"
+)]
+trait SystemdUnit {
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn active_state(&self) -> zbus::Result<String>;
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn sub_state(&self) -> zbus::Result<String>;
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn job(&self) -> zbus::Result<(u32, OwnedObjectPath)>;
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn need_daemon_reload(&self) -> zbus::Result<bool>;
+}
+
+/// How a unit does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnitState {
+    /// `active`, `inactive`, `failed`, `activating`, `deactivating`, `reloading`.
+    pub active: String,
+    /// `running`, `auto-restart`, `dead` and many more.
+    pub sub: String,
+}
+
+impl UnitState {
+    /// Whether no process of it is left and none will come.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.active == "inactive" || self.active == "failed"
+    }
+
+    /// Whether its main process runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.active == "active" && self.sub == "running"
+    }
+}
+
+/// A connection to systemd.
+#[derive(Debug, Clone)]
+pub struct Manager {
+    connection: zbus::Connection,
+    proxy: SystemdManagerProxy<'static>,
+}
+
+impl Manager {
+    /// Connects over the system bus.
+    ///
+    /// # Errors
+    /// [`ManagerError::Connect`].
+    pub async fn connect() -> Result<Self, ManagerError> {
+        let connection = zbus::Connection::system().await.map_err(ManagerError::Connect)?;
+        let proxy = SystemdManagerProxy::new(&connection).await.map_err(ManagerError::Connect)?;
+        // Without it systemd sends no JobRemoved.
+        proxy.subscribe().await.map_err(ManagerError::Connect)?;
+        Ok(Self { connection, proxy })
+    }
+
+    /// Starts a unit and waits until its job is done.
+    ///
+    /// # Errors
+    /// [`ManagerError::Job`] if the unit failed to start.
+    pub async fn start(&self, unit: &str) -> Result<(), ManagerError> {
+        self.job("start", unit, self.proxy.start_unit(unit, "replace")).await
+    }
+
+    /// Asks for a unit's start and does not wait for it.
+    ///
+    /// # Errors
+    /// [`ManagerError::Call`] if systemd does not accept the job.
+    pub async fn start_no_wait(&self, unit: &str) -> Result<(), ManagerError> {
+        let started = self.proxy.start_unit(unit, "replace").await;
+        started.map(drop).map_err(|source| call("start", unit, source))
+    }
+
+    /// Stops a unit and waits until it is down. One that does not exist is down.
+    ///
+    /// # Errors
+    /// Any [`ManagerError`].
+    pub async fn stop(&self, unit: &str) -> Result<(), ManagerError> {
+        match self.job("stop", unit, self.proxy.stop_unit(unit, "replace")).await {
+            Err(ManagerError::Call { source, .. }) if is_no_such_unit(&source) => Ok(()),
+            stopped => stopped,
+        }
+    }
+
+    /// Asks for a unit's stop and does not wait for it.
+    ///
+    /// # Errors
+    /// [`ManagerError::Call`] if systemd does not accept the job.
+    pub async fn stop_no_wait(&self, unit: &str) -> Result<(), ManagerError> {
+        match self.proxy.stop_unit(unit, "replace").await {
+            Ok(_) => Ok(()),
+            Err(source) if is_no_such_unit(&source) => Ok(()),
+            Err(source) => Err(call("stop", unit, source)),
+        }
+    }
+
+    /// Makes a running unit read its configuration again and waits until it has.
+    ///
+    /// # Errors
+    /// Any [`ManagerError`].
+    pub async fn reload(&self, unit: &str) -> Result<(), ManagerError> {
+        self.job("reload", unit, self.proxy.reload_unit(unit, "replace")).await
+    }
+
+    /// Makes systemd forget that a unit failed, so that nothing of it stays loaded.
+    ///
+    /// # Errors
+    /// [`ManagerError::Call`], but not for a unit that is not loaded.
+    pub async fn reset_failed(&self, unit: &str) -> Result<(), ManagerError> {
+        match self.proxy.reset_failed_unit(unit).await {
+            Ok(()) => Ok(()),
+            Err(source) if is_no_such_unit(&source) => Ok(()),
+            Err(source) => Err(call("reset", unit, source)),
+        }
+    }
+
+    /// Removes a stopped unit's state directory (`systemctl clean --what=state`): files that
+    /// belong to a dynamic user, which only systemd may remove.
+    ///
+    /// # Errors
+    /// [`ManagerError::Call`].
+    pub async fn clean_state(&self, unit: &str) -> Result<(), ManagerError> {
+        let cleaned = self.proxy.clean_unit(unit, &["state"]).await;
+        cleaned.map_err(|source| call("clean", unit, source))
+    }
+
+    /// Makes systemd read all unit files again. Its price grows with every unit on the host, so
+    /// that it has no place on the way of a deployment.
+    ///
+    /// # Errors
+    /// [`ManagerError::Call`].
+    pub async fn reload_all(&self) -> Result<(), ManagerError> {
+        self.proxy.reload().await.map_err(|source| call("reload all", "units", source))
+    }
+
+    /// How a unit does; a unit that does not exist is `inactive`.
+    ///
+    /// # Errors
+    /// [`ManagerError::Call`].
+    pub async fn state(&self, unit: &str) -> Result<UnitState, ManagerError> {
+        let asked = async {
+            let proxy = self.unit(unit).await?;
+            Ok(UnitState { active: proxy.active_state().await?, sub: proxy.sub_state().await? })
+        };
+        asked.await.map_err(|source| call("show", unit, source))
+    }
+
+    /// Whether systemd knows an older version of the unit's file than there is.
+    ///
+    /// # Errors
+    /// [`ManagerError::Call`].
+    pub async fn is_outdated(&self, unit: &str) -> Result<bool, ManagerError> {
+        let asked = async { self.unit(unit).await?.need_daemon_reload().await };
+        asked.await.map_err(|source| call("show", unit, source))
+    }
+
+    /// Whether the system, or Kennel as a whole, is being stopped or is down: what stops now was
+    /// interrupted, and not cancelled.
+    ///
+    /// # Errors
+    /// [`ManagerError::Call`].
+    pub async fn going_down(&self) -> Result<bool, ManagerError> {
+        const TARGET: &str = "kennel.target";
+        let asked = async {
+            if self.proxy.system_state().await? == "stopping" {
+                return Ok(true);
+            }
+            let target = self.unit(TARGET).await?;
+            let (job, _) = target.job().await?;
+            Ok(job != 0 || target.active_state().await? != "active")
+        };
+        asked.await.map_err(|source| call("show", TARGET, source))
+    }
+
+    /// The units whose names match any of the glob patterns and that are not down, with their
+    /// states.
+    ///
+    /// # Errors
+    /// [`ManagerError::Call`].
+    pub async fn running(
+        &self,
+        patterns: &[&str],
+    ) -> Result<Vec<(String, UnitState)>, ManagerError> {
+        let listed = self
+            .proxy
+            .list_units_by_patterns(&[], patterns)
+            .await
+            .map_err(|source| call("list", "units", source))?;
+        let states = listed.into_iter().map(|unit| {
+            // A queued start job counts: the unit is about to run.
+            let active = if unit.7 == 0 { unit.3 } else { "activating".to_owned() };
+            (unit.0, UnitState { active, sub: unit.4 })
+        });
+        Ok(states.filter(|(_, state)| !state.is_over()).collect())
+    }
+
+    /// Loaded units whose names match the glob pattern, whatever their state.
+    ///
+    /// # Errors
+    /// [`ManagerError::Call`].
+    pub async fn loaded(&self, pattern: &str) -> Result<Vec<String>, ManagerError> {
+        let listed = self
+            .proxy
+            .list_units_by_patterns(&[], &[pattern])
+            .await
+            .map_err(|source| call("list", pattern, source))?;
+        Ok(listed.into_iter().map(|unit| unit.0).collect())
+    }
+
+    /// Starts a timer that exists only in memory and starts the service of its own name once,
+    /// after `delay`.
+    ///
+    /// # Errors
+    /// [`ManagerError::Call`], but not if the timer runs already.
+    pub async fn start_timer(
+        &self,
+        timer: &UnitName,
+        description: &str,
+        delay: Duration,
+    ) -> Result<(), ManagerError> {
+        let delay = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX);
+        let properties = [
+            ("Description", Variant::from(description)),
+            ("TimersMonotonic", Variant::from(vec![("OnActiveSec", delay)])),
+            // The default may be a minute late.
+            ("AccuracyUSec", Variant::from(100_000_u64)),
+            // Otherwise the elapsed timer stays loaded for ever.
+            ("RemainAfterElapse", Variant::from(false)),
+        ];
+        match self.proxy.start_transient_unit(timer.as_str(), "replace", &properties, &[]).await {
+            Ok(_) => Ok(()),
+            Err(source) if is_error(&source, "org.freedesktop.systemd1.UnitExists") => Ok(()),
+            Err(source) => Err(call("start", timer.as_str(), source)),
+        }
+    }
+
+    /// The names of units whose jobs end, from now on.
+    ///
+    /// # Errors
+    /// [`ManagerError::Connect`].
+    pub async fn ended_jobs(
+        &self,
+    ) -> Result<impl tokio_stream::Stream<Item = String> + Unpin + use<>, ManagerError> {
+        let removed = self.proxy.receive_job_removed().await.map_err(ManagerError::Connect)?;
+        Ok(removed.filter_map(|signal| signal.args().ok().map(|args| args.unit.clone())))
+    }
+
+    async fn unit(&self, unit: &str) -> zbus::Result<SystemdUnitProxy<'static>> {
+        let path = self.proxy.load_unit(unit).await?;
+        SystemdUnitProxy::builder(&self.connection)
+            .path(path)
+            .cache_properties(zbus::proxy::CacheProperties::No)
+            .build()
+            .await
+    }
+
+    async fn job(
+        &self,
+        verb: &'static str,
+        unit: &str,
+        accepted: impl Future<Output = zbus::Result<OwnedObjectPath>>,
+    ) -> Result<(), ManagerError> {
+        let in_call = |source| call(verb, unit, source);
+        // Listen first: a short job ends before the answer to its call is read.
+        let mut removed = self.proxy.receive_job_removed().await.map_err(in_call)?;
+        let job = accepted.await.map_err(in_call)?;
+        while let Some(signal) = removed.next().await {
+            let Ok(args) = signal.args() else { continue };
+            if args.job != job {
+                continue;
+            }
+            return match args.result.as_str() {
+                "done" | "skipped" => Ok(()),
+                result => Err(ManagerError::Job { verb, unit: unit.into(), result: result.into() }),
+            };
+        }
+        Err(ManagerError::Gone { verb, unit: unit.into() })
+    }
+}
+
+fn call(verb: &'static str, unit: &str, source: zbus::Error) -> ManagerError {
+    ManagerError::Call { verb, unit: unit.into(), source }
+}
+
+fn is_no_such_unit(error: &zbus::Error) -> bool {
+    is_error(error, "org.freedesktop.systemd1.NoSuchUnit")
+}
+
+fn is_error(error: &zbus::Error, wanted: &str) -> bool {
+    matches!(error, zbus::Error::MethodError(name, ..) if name.as_str() == wanted)
+}

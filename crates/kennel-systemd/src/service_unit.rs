@@ -1,0 +1,216 @@
+//! The unit file of a deployed service: the trust boundary.
+//!
+//! Whatever a repository says ends here, in a file that root's systemd reads. Every value is a
+//! parsed type, and what is not (a program's file name) is checked here; `%` is doubled.
+
+use std::path::{Path, PathBuf};
+
+use kennel_core::config::Resources;
+use kennel_core::{
+    BranchSlug, DeploymentId, Layout, OutputKey, StorePath, UnitName, UserName, slice_name,
+};
+
+/// What one deployment's unit file says.
+#[derive(Debug, Clone)]
+pub struct ServiceUnit<'a> {
+    /// The deployment, which the file names so that Kennel knows its own.
+    pub deployment: DeploymentId,
+    /// Which service.
+    pub key: &'a OutputKey,
+    /// Its branch's slug.
+    pub slug: &'a BranchSlug,
+    /// The user it runs as, and the name of its state directory.
+    pub user: &'a UserName,
+    /// What Nix made.
+    pub store_path: &'a StorePath,
+    /// The program in its `bin/`.
+    pub program: &'a str,
+    /// Its environment.
+    pub env_file: &'a Path,
+    /// Its limits.
+    pub resources: &'a Resources,
+}
+
+/// A program's file name that cannot stand in a unit file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the program `{}` has a name that cannot stand in a unit file; use a-z, 0-9 and ._+- only", .0.escape_debug())]
+pub struct BadProgram(pub String);
+
+impl ServiceUnit<'_> {
+    /// The text of the file.
+    ///
+    /// # Errors
+    /// [`BadProgram`] if the program's name has other characters than `[A-Za-z0-9._+-]`.
+    pub fn render(&self) -> Result<String, BadProgram> {
+        let program = self.program;
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"._+-".contains(&b);
+        if program.is_empty() || program.starts_with(['.', '-']) || !program.bytes().all(plain) {
+            return Err(BadProgram(program.to_owned()));
+        }
+        let OutputKey { project, git_ref, service } = self.key;
+        let slug = self.slug;
+        let id = self.deployment;
+        let branch = escaped(&git_ref.short());
+        let slice = slice_name(project, Some(slug), Some(service));
+        let exec = escaped(&format!("{}/bin/{program}", self.store_path));
+        let env_file = escaped(&self.env_file.display().to_string());
+        let state = Layout::state_directory(self.user);
+        let user = self.user;
+        let Resources { memory_max, cpu_quota, tasks_max } = self.resources;
+        Ok(format!(
+            "\
+# Written by kennel-deploy. Changes are lost with the next deployment; limits that shall stay are
+# set on the slice: systemctl set-property {slice} MemoryMax=...
+[Unit]
+Description={service} of {project} on {branch} (deployment {id})
+After=network.target
+# Restart= decides; a limit here would leave a service down for good.
+StartLimitIntervalSec=0
+
+[Service]
+Type=exec
+ExecStart={exec}
+EnvironmentFile={env_file}
+DynamicUser=yes
+User={user}
+Slice={slice}
+StateDirectory={state}
+StateDirectoryMode=0700
+WorkingDirectory=/var/lib/{state}
+SyslogIdentifier=kennel-{project}-{slug}-{service}
+LogExtraFields=KENNEL_PROJECT={project} KENNEL_BRANCH={slug} KENNEL_SERVICE={service} KENNEL_DEPLOYMENT={id}
+Restart=always
+RestartSec=1
+RestartSteps=5
+RestartMaxDelaySec=30
+TimeoutStopSec=10
+MemoryMax={memory_max}
+CPUQuota={cpu_quota}
+TasksMax={tasks_max}
+CapabilityBoundingSet=
+DevicePolicy=closed
+InaccessiblePaths=-/run/kennel -/etc/kennel -/run/dbus -/run/systemd/private -/nix/var/nix/daemon-socket
+KeyringMode=private
+LockPersonality=yes
+NoNewPrivileges=yes
+PrivateDevices=yes
+PrivateIPC=yes
+PrivateTmp=yes
+PrivateUsers=yes
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHome=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectProc=invisible
+ProtectSystem=strict
+RemoveIPC=yes
+# Netlink: runtimes ask it for the interfaces' addresses.
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
+SystemCallErrorNumber=EPERM
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+UMask=0077
+
+[X-Kennel]
+Deployment={id}
+"
+        ))
+    }
+
+    /// The name of the unit.
+    #[must_use]
+    pub fn name(&self) -> UnitName {
+        UnitName::of_deployment(&self.key.project, self.slug, &self.key.service, self.deployment)
+    }
+
+    /// The file, in the operator's directory of units.
+    #[must_use]
+    pub fn path(&self, unit_dir: &Path) -> PathBuf {
+        unit_dir.join(self.name().as_str())
+    }
+}
+
+/// The deployment that a unit file says it is of; none if Kennel did not write it.
+#[must_use]
+pub fn deployment_of(unit_file: &str) -> Option<DeploymentId> {
+    let mut lines = unit_file.lines().skip_while(|line| *line != "[X-Kennel]").skip(1);
+    lines.next()?.strip_prefix("Deployment=")?.parse().ok()
+}
+
+/// `%` begins a specifier in unit files (systemd.unit(5)); doubled it is itself. Line breaks and
+/// other control characters cannot be in any of the parsed types, and are dropped all the same.
+fn escaped(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect::<String>().replace('%', "%%")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn render(branch: &str, program: &str) -> Result<String, BadProgram> {
+        let key = OutputKey {
+            project: "site".parse().unwrap(),
+            git_ref: format!("refs/heads/{branch}").parse().unwrap(),
+            service: "api".parse().unwrap(),
+        };
+        let slug = BranchSlug::candidates(&key.git_ref).next().unwrap().unwrap();
+        ServiceUnit {
+            deployment: DeploymentId::from_row(97),
+            key: &key,
+            slug: &slug,
+            user: &"kennel-site-main-api".parse().unwrap(),
+            store_path: &"/nix/store/0c0sxhkp9qsp9i0a8i4rzsm0yqzhsr1l-api".parse().unwrap(),
+            program,
+            env_file: Path::new("/run/kennel/secrets/site-main-api@97.env"),
+            resources: &Resources::default(),
+        }
+        .render()
+    }
+
+    #[test]
+    fn the_whole_file() {
+        insta::assert_snapshot!(render("main", "api").unwrap());
+    }
+
+    #[test]
+    fn the_file_says_whose_it_is() {
+        let text = render("main", "api").unwrap();
+        assert_eq!(deployment_of(&text), Some(DeploymentId::from_row(97)));
+        assert_eq!(deployment_of("[Service]\nDeployment=97\n"), None);
+    }
+
+    #[test]
+    fn programs_with_other_characters_are_refused() {
+        for bad in ["", "a b", "a\nb", "../x", "a/b", "a%n", "$HOME", "-x", "a;b", "\"", ".x"] {
+            assert_eq!(render("main", bad), Err(BadProgram(bad.to_owned())), "{bad}");
+        }
+        insta::assert_snapshot!(render("main", "a\nb").unwrap_err(), @r"the program `a\nb` has a name that cannot stand in a unit file; use a-z, 0-9 and ._+- only");
+    }
+
+    fn keys(text: &str) -> impl Iterator<Item = &str> {
+        let settings = text.lines().filter(|line| !line.starts_with('#'));
+        settings.map(|line| line.split('=').next().unwrap_or_default())
+    }
+
+    proptest! {
+        /// Whatever a branch is called and a program is named: the same lines, the same keys.
+        #[test]
+        fn no_value_makes_a_line_or_a_specifier(branch in "\\PC{1,60}", program in "\\PC{1,40}") {
+            prop_assume!(branch.parse::<kennel_core::Branch>().is_ok());
+            let Ok(text) = render(&branch, &program) else { return Ok(()) };
+            let plain = render("main", "api").unwrap();
+            prop_assert!(keys(&text).eq(keys(&plain)));
+            let specifiers = text.replace("%%", "");
+            prop_assert!(!specifiers.contains('%'));
+        }
+    }
+}
