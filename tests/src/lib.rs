@@ -1,1 +1,23 @@
-//! The end-to-end suite.
+//! The harness of the end-to-end suite: one booted host, shared by all tests.
+//!
+//! What a test does to the host is in `xtask` (the demo does the same): [`Kennel`], [`Project`],
+//! [`Sources`], [`Load`]. Here is only what makes tests of it.
+// Tests speak to a terminal.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod shared;
+mod suite;
+
+pub use anyhow::{Context, Result, anyhow, bail, ensure};
+pub use suite::Suite;
+pub use xtask::forge::{Event, Forge, HeadRepository, NO_COMMIT, PullRequest, PullRequestAction};
+pub use xtask::host::{Host, Output};
+pub use xtask::http::{Answer, Ask};
+pub use xtask::kennel::Kennel;
+pub use xtask::load::{Load, Report};
+pub use xtask::netns::Netns;
+pub use xtask::project::{Project, Pushed};
+pub use xtask::sources::Sources;
+
+/// The domain of the shared host. Nothing resolves it: requests go to the host whatever they name.
+pub const BASE_DOMAIN: &str = "kennel.test";

@@ -9,15 +9,15 @@
 
 pub mod base;
 pub mod checkout;
-// pub mod forge;
+pub mod forge;
 pub mod host;
-// pub mod http;
+pub mod http;
 pub mod interrupt;
 pub mod kennel;
-// pub mod load;
+pub mod load;
 pub mod needs;
 pub mod netns;
 pub mod process;
 pub mod product;
-// pub mod project;
-// pub mod sources;
+pub mod project;
+pub mod sources;

@@ -94,7 +94,7 @@ impl Host {
                 let making = Making { owner: Owner::Person, product, keep_tree: keep };
                 let host = host::Host::make(&checkout, &name.name, making)?;
                 if product.is_some() {
-                    kennel::configure(&host, kennel::DEMO_DOMAIN)?;
+                    kennel::configure(&host, kennel::DEMO_DOMAIN, "")?;
                 }
                 report(&host, &host.boot()?);
             }

@@ -1,0 +1,221 @@
+//! A project of a host: its repository, its webhook, its names.
+
+use anyhow::{Context, Result};
+
+use crate::base;
+use crate::forge::{Event, Forge, NO_COMMIT, PullRequest, PullRequestAction};
+use crate::http::{Answer, Ask};
+use crate::kennel::Kennel;
+use crate::sources::Sources;
+
+/// Who reads the repository, and so owns it: git refuses those of other users.
+const READER: &str = "kennel-build";
+
+/// One configured project with a repository of its own in the host.
+#[derive(Clone, Debug)]
+pub struct Project {
+    kennel: Kennel,
+    name: String,
+    secret: String,
+}
+
+/// What a push did to a branch.
+#[derive(Clone, Debug)]
+pub struct Pushed {
+    /// The branch.
+    pub branch: String,
+    /// The commit that it was at; all zeros for a new one.
+    pub before: String,
+    /// The commit that it is at now.
+    pub after: String,
+}
+
+impl Project {
+    /// Makes the repository, the project's configuration and its webhook secret. `settings` are
+    /// more lines for its TOML file.
+    pub(crate) fn create(kennel: &Kennel, name: &str, settings: &str) -> Result<Self> {
+        let secret = format!("the secret of {name}");
+        let project = Self { kennel: kennel.clone(), name: name.to_owned(), secret };
+        let repository = project.repository();
+        kennel.host().sh(&format!(
+            "mkdir -p /srv/git && git init --quiet --bare -b main {repository} && \
+             chown -R {READER}: {repository}"
+        ))?;
+        let etc = kennel.host().root().join("etc/kennel");
+        // Before the project, so that it is never there without its secret.
+        base::write(&etc.join("webhook-secrets").join(name), &project.secret)?;
+        base::write(
+            &etc.join("projects.d").join(format!("{name}.toml")),
+            format!("repo_url = \"file://{repository}\"\n{settings}\n"),
+        )?;
+        Ok(project)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What its webhooks are signed with.
+    #[must_use]
+    pub fn secret(&self) -> &str {
+        &self.secret
+    }
+
+    /// The path of its bare repository in the host.
+    #[must_use]
+    pub fn repository(&self) -> String {
+        format!("/srv/git/{}.git", self.name)
+    }
+
+    /// The host name of a service or site of a branch whose slug is `slug`.
+    #[must_use]
+    pub fn address(&self, service: &str, slug: &str) -> String {
+        format!("{service}-{slug}.{}.{}", self.name, self.kennel.base_domain())
+    }
+
+    /// Commits files to a branch. Tells nobody.
+    ///
+    /// # Errors
+    /// When git refuses.
+    pub fn commit(&self, branch: &str, sources: &Sources, message: &str) -> Result<Pushed> {
+        let before = self.head(branch).unwrap_or_else(|_| NO_COMMIT.to_owned());
+        let stream = fast_import(branch, &before, sources, message);
+        self.git(&["fast-import", "--quiet", "--done", "--date-format=now"], &stream)?;
+        Ok(Pushed { branch: branch.to_owned(), before, after: self.head(branch)? })
+    }
+
+    /// Commits files to a branch and tells of it as Forgejo does.
+    ///
+    /// # Errors
+    /// When git refuses, or the webhook is not accepted.
+    pub fn push(&self, branch: &str, sources: &Sources, message: &str) -> Result<Pushed> {
+        self.push_from(Forge::Forgejo, branch, sources, message)
+    }
+
+    /// Commits files to a branch and tells of it as `forge` does.
+    ///
+    /// # Errors
+    /// When git refuses, or the webhook is not accepted.
+    pub fn push_from(
+        &self,
+        forge: Forge,
+        branch: &str,
+        sources: &Sources,
+        message: &str,
+    ) -> Result<Pushed> {
+        let pushed = self.commit(branch, sources, message)?;
+        self.tell(forge, &pushed.event())?;
+        Ok(pushed)
+    }
+
+    /// Deletes a branch and tells of it as `forge` does.
+    ///
+    /// # Errors
+    /// When there is no such branch, or the webhook is not accepted.
+    pub fn delete_branch(&self, forge: Forge, branch: &str) -> Result<()> {
+        let last = self.head(branch)?;
+        self.git(&["update-ref", "-d", &format!("refs/heads/{branch}")], b"")?;
+        self.tell(forge, &Event::BranchDeleted { branch: branch.to_owned(), last })
+    }
+
+    /// Puts a pull request's head where forges keep it, `refs/pull/<number>/head`, and tells of it.
+    ///
+    /// # Errors
+    /// When its head is no commit of the repository, or the webhook is not accepted.
+    pub fn pull_request(
+        &self,
+        forge: Forge,
+        pull: &PullRequest,
+        action: PullRequestAction,
+    ) -> Result<()> {
+        self.git(&["update-ref", &format!("refs/pull/{}/head", pull.number), &pull.head], b"")?;
+        self.tell(forge, &Event::PullRequest(pull.clone(), action))
+    }
+
+    /// Tells of an event and wants a 2xx for each delivery.
+    ///
+    /// # Errors
+    /// When an answer is another, with its text.
+    pub fn tell(&self, forge: Forge, event: &Event) -> Result<()> {
+        for answer in self.deliver(forge, event)? {
+            anyhow::ensure!(
+                (200..300).contains(&answer.status),
+                "the webhook of {} answers {}: {}",
+                self.name,
+                answer.status,
+                answer.text().trim()
+            );
+        }
+        Ok(())
+    }
+
+    /// Sends what a forge sends for an event; returns the answers.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub fn deliver(&self, forge: Forge, event: &Event) -> Result<Vec<Answer>> {
+        let deliveries = forge.deliveries(&self.name, event)?;
+        deliveries
+            .iter()
+            .map(|delivery| {
+                let path = format!("/webhook/{}", self.name);
+                let mut ask =
+                    Ask::post(&self.kennel.control_host(), &path, delivery.body().to_vec());
+                for (name, value) in delivery.headers(self.secret.as_bytes()) {
+                    ask = ask.header(&name, &value);
+                }
+                self.kennel.ask(&ask)
+            })
+            .collect()
+    }
+
+    /// The commit that a branch is at.
+    ///
+    /// # Errors
+    /// When there is no such branch.
+    pub fn head(&self, branch: &str) -> Result<String> {
+        let sha =
+            self.git(&["rev-parse", "--verify", "--quiet", &format!("refs/heads/{branch}")], b"")?;
+        Ok(sha.trim().to_owned())
+    }
+
+    fn git(&self, args: &[&str], input: &[u8]) -> Result<String> {
+        let repository = self.repository();
+        let mut argv = vec!["runuser", "-u", READER, "--", "env", "HOME=/nonexistent"];
+        argv.extend(["git", "-C", &repository]);
+        argv.extend(args);
+        self.kennel.host().run_with_input(&argv, input).context("git in the sample repository")
+    }
+}
+
+impl Pushed {
+    /// What a forge tells of it.
+    #[must_use]
+    pub fn event(&self) -> Event {
+        Event::Push {
+            branch: self.branch.clone(),
+            before: self.before.clone(),
+            after: self.after.clone(),
+        }
+    }
+}
+
+/// One commit as git-fast-import(1) reads it.
+fn fast_import(branch: &str, before: &str, sources: &Sources, message: &str) -> Vec<u8> {
+    let mut stream = format!("commit refs/heads/{branch}\ncommitter Ann <ann@example.org> now\n");
+    stream.push_str(&format!("data {}\n{message}\n", message.len()));
+    if before != NO_COMMIT {
+        stream.push_str(&format!("from {before}\ndeleteall\n"));
+    }
+    let mut stream = stream.into_bytes();
+    for (path, file) in sources.files() {
+        let mode = if file.executable { "100755" } else { "100644" };
+        stream.extend(format!("M {mode} inline {path}\ndata {}\n", file.bytes.len()).bytes());
+        stream.extend(file.bytes);
+        stream.push(b'\n');
+    }
+    stream.extend(b"done\n");
+    stream
+}

@@ -1,0 +1,17 @@
+//! The end-to-end suite: what Kennel promises, seen on a booted host from outside.
+//!
+//! One module per promise. `cargo test -p kennel-tests -- NAME` runs those with `NAME` in them.
+
+mod host;
+mod push;
+
+use std::process::ExitCode;
+
+use kennel_tests::Suite;
+
+fn main() -> ExitCode {
+    Suite::default()
+        .test("host::builds_run_in_the_sandbox", host::builds_run_in_the_sandbox)
+        .test("push::first_push_serves", push::first_push_serves)
+        .main()
+}
