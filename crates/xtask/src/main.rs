@@ -31,12 +31,25 @@ enum Command {
     /// Test hosts: Debian with the product in it, booted by systemd-nspawn
     #[command(subcommand)]
     Host(commands::host::Host),
+    /// Run all tests, as root on Debian also the end-to-end suite
+    Test {
+        /// Only tests with this in their names
+        #[arg(long)]
+        filter: Option<String>,
+        /// Leave out the end-to-end suite, which boots a host
+        #[arg(long)]
+        no_host: bool,
+    },
+    /// Go from here to a live URL, and push a second version under load
+    Demo(commands::demo::Demo),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Install { root, profile } => commands::install(&root, profile),
         Command::Host(host) => host.run(),
+        Command::Test { filter, no_host } => commands::test::run(filter.as_deref(), no_host),
+        Command::Demo(demo) => demo.run(),
     };
     result.unwrap_or_else(|err| {
         eprintln!("error: {err:#}");

@@ -77,41 +77,48 @@ impl Netns {
     }
 }
 
-/// Carries connections from a port of this machine to one of a host, while it lives.
+/// Carries connections from a port of this machine to one of a host.
+///
+/// It is what a person's browser talks to. Dropped, it accepts nobody any more.
 #[derive(Debug)]
 pub struct Forwarder {
-    address: SocketAddr,
+    listener: Arc<TcpListener>,
 }
 
 impl Forwarder {
-    /// Listens on `127.0.0.1:<port>` here and forwards to `inside` there.
-    ///
-    /// Runs until the process ends: it is what a person's browser talks to.
+    /// Listens on `127.0.0.1:<port>`, and lets visitors wait until [`Forwarder::serve`].
     ///
     /// # Errors
     /// When the port is taken.
-    pub fn start(netns: Netns, port: u16, inside: u16) -> Result<Self> {
+    pub fn bind(port: u16) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(|| {
             format!("cannot listen on 127.0.0.1:{port}; take another with --port")
         })?;
-        let address = listener.local_addr()?;
+        Ok(Self { listener: Arc::new(listener) })
+    }
+
+    /// Carries visitors to `port` in there from now on.
+    pub fn serve(&self, netns: Netns, port: u16) {
+        let listener = Arc::clone(&self.listener);
         thread::spawn(move || {
-            for visitor in listener.incoming().flatten() {
+            for visitor in listener.incoming() {
+                // Also when it was shut down.
+                let Ok(visitor) = visitor else { return };
                 let netns = netns.clone();
                 thread::spawn(move || {
                     // A router that is not there looks to the visitor as it would on the host.
-                    let Ok(router) = netns.connect(inside) else { return };
+                    let Ok(router) = netns.connect(port) else { return };
                     let _ = carry(&visitor, &router);
                 });
             }
         });
-        Ok(Self { address })
     }
+}
 
-    /// Where it listens.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+impl Drop for Forwarder {
+    fn drop(&mut self) {
+        // Ends the accept, and with it the thread that holds the other half.
+        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
     }
 }
 

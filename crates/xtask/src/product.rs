@@ -4,7 +4,7 @@
 //! and so on. Nothing is generated on the way.
 
 use std::fs;
-use std::io::BufRead;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -48,26 +48,50 @@ impl Profile {
     }
 }
 
-/// Builds the product and installs it below `root`; returns what is missing of it.
-///
-/// # Errors
-/// When it does not compile, or `root` cannot be written.
-pub fn install(checkout: &Checkout, root: &Path, profile: Profile) -> Result<Vec<String>> {
-    let mut missing = Vec::new();
-    for program in build(checkout, profile, &mut missing)? {
-        let folder =
-            if COMMANDS.contains(&program.name.as_str()) { "usr/bin" } else { "usr/lib/kennel" };
-        put(&program.path, &root.join(folder).join(&program.name), 0o755)?;
+/// The compiled product.
+#[derive(Debug)]
+pub struct Product {
+    checkout: Checkout,
+    programs: Vec<Program>,
+    missing: Vec<String>,
+}
+
+impl Product {
+    /// Compiles it.
+    ///
+    /// # Errors
+    /// When cargo fails; its own messages have been shown.
+    pub fn build(checkout: &Checkout, profile: Profile) -> Result<Self> {
+        let (there, missing): (Vec<&str>, Vec<&str>) =
+            SERVICES.iter().chain(COMMANDS).partition(|name| {
+                checkout.root().join("crates").join(name).join("src/main.rs").is_file()
+            });
+        let programs =
+            if there.is_empty() { Vec::new() } else { cargo(checkout, profile, &there)? };
+        let missing = missing.into_iter().map(str::to_owned).collect();
+        Ok(Self { checkout: checkout.clone(), programs, missing })
     }
-    for (folder, to) in FOLDERS {
-        let from = checkout.root().join(folder);
-        if from.is_dir() {
-            put_folder(&from, &root.join(to))?;
-        } else {
-            missing.push((*folder).to_owned());
+
+    /// Installs it below `root`; returns what is missing of it.
+    ///
+    /// # Errors
+    /// When `root` cannot be written.
+    pub fn install(mut self, root: &Path) -> Result<Vec<String>> {
+        for program in &self.programs {
+            let command = COMMANDS.contains(&program.name.as_str());
+            let folder = if command { "usr/bin" } else { "usr/lib/kennel" };
+            put(&program.path, &root.join(folder).join(&program.name), 0o755)?;
         }
+        for (folder, to) in FOLDERS {
+            let from = self.checkout.root().join(folder);
+            if from.is_dir() {
+                put_folder(&from, &root.join(to))?;
+            } else {
+                self.missing.push((*folder).to_owned());
+            }
+        }
+        Ok(self.missing)
     }
-    Ok(missing)
 }
 
 /// What the postinst of a package does to a tree that is not booted: the users.
@@ -90,34 +114,25 @@ pub fn make_users(root: &Path) -> Result<()> {
     Ok(())
 }
 
+#[derive(Debug)]
 struct Program {
     name: String,
     path: PathBuf,
 }
 
-fn build(checkout: &Checkout, profile: Profile, missing: &mut Vec<String>) -> Result<Vec<Program>> {
-    let mut cargo = Command::new("cargo");
-    cargo
+fn cargo(checkout: &Checkout, profile: Profile, packages: &[&str]) -> Result<Vec<Program>> {
+    let mut child = Command::new("cargo")
         .args(["build", "--profile", profile.name()])
         .args(["--message-format", "json-render-diagnostics"])
-        .current_dir(checkout.root());
-    let mut wanted = 0;
-    for name in SERVICES.iter().chain(COMMANDS) {
-        if checkout.root().join("crates").join(name).join("src/main.rs").is_file() {
-            cargo.args(["--package", name]);
-            wanted += 1;
-        } else {
-            missing.push((*name).to_owned());
-        }
-    }
-    if wanted == 0 {
-        return Ok(Vec::new());
-    }
-    let mut child =
-        cargo.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot run cargo")?;
+        .args(packages.iter().flat_map(|package| ["--package", package]))
+        .current_dir(checkout.root())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot run cargo")?;
     let mut programs = Vec::new();
     if let Some(stdout) = child.stdout.take() {
-        for line in std::io::BufReader::new(stdout).lines() {
+        for line in BufReader::new(stdout).lines() {
             programs.extend(executable(&line?));
         }
     }
@@ -125,8 +140,8 @@ fn build(checkout: &Checkout, profile: Profile, missing: &mut Vec<String>) -> Re
     if !status.success() {
         bail!("cargo build failed ({status}); its messages stand above");
     }
-    if programs.len() < wanted {
-        bail!("cargo built {} programs of {wanted}", programs.len());
+    if programs.len() < packages.len() {
+        bail!("cargo built {} programs of {}: {packages:?}", programs.len(), packages.len());
     }
     Ok(programs)
 }

@@ -1,15 +1,16 @@
 //! `cargo xtask host`: hosts for people.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use xtask::checkout::Checkout;
 use xtask::host::{self, Booted, Making, Owner, exit_code};
 use xtask::kennel;
+use xtask::needs;
 use xtask::netns::Forwarder;
 use xtask::product::Profile;
-use xtask::{interrupt, needs};
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
@@ -101,15 +102,13 @@ impl Host {
             Self::Exec { name, argv } => return run(&open(&name)?, &argv),
             Self::Shell { name } => return run(&open(&name)?, &["bash".into(), "-l".into()]),
             Self::Forward { name, port } => {
-                let forwarder = Forwarder::start(open(&name)?.netns()?, port, 80)?;
-                println!(
-                    "http://{} is port 80 of {}; Ctrl-C ends it",
-                    forwarder.address(),
-                    name.name
-                );
-                interrupt::on_interrupt(|| ())?;
-                loop {
-                    std::thread::park();
+                let host = open(&name)?;
+                let forwarder = Forwarder::bind(port)?;
+                forwarder.serve(host.netns()?, 80);
+                println!("http://127.0.0.1:{port} is port 80 of {}; Ctrl-C ends it", name.name);
+                // With the host it ends too, so that nothing of a demo is left behind.
+                while host.is_running() {
+                    std::thread::sleep(Duration::from_millis(500));
                 }
             }
             Self::Reboot { name } => {

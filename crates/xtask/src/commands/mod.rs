@@ -1,17 +1,20 @@
 //! One module per command; each ends in an exit code.
 
+pub(crate) mod demo;
 pub(crate) mod host;
+mod steps;
+pub(crate) mod test;
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use xtask::checkout::Checkout;
-use xtask::product::{self, Profile};
+use xtask::product::{Product, Profile};
 
 /// `cargo xtask install`
 pub(crate) fn install(root: &Path, profile: Profile) -> Result<ExitCode> {
-    let missing = product::install(&Checkout::find()?, root, profile)?;
+    let missing = Product::build(&Checkout::find()?, profile)?.install(root)?;
     if missing.is_empty() {
         println!("installed into {}", root.display());
     } else {

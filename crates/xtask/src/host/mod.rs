@@ -13,25 +13,27 @@
 mod cgroup;
 mod exec;
 mod leader;
+mod making;
 mod registry;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
 pub use exec::{Failed, Output, exit_code};
-pub use registry::{Listed, end_abandoned, end_own, list};
+pub use making::{Making, Owner};
+pub use registry::{Listed, disown, end_abandoned, end_own, list};
 
 use crate::base;
 use crate::checkout::Checkout;
 use crate::netns::Netns;
 use crate::process::ProcessId;
-use crate::product::{self, Profile};
 use cgroup::Cgroup;
 
 /// Clean shutdowns take one to three seconds; after this the host is cut off.
@@ -39,26 +41,6 @@ const POWEROFF_LIMIT: Duration = Duration::from_secs(15);
 
 /// Boots take two to five seconds; a machine that compiles meanwhile needs more.
 const BOOT_LIMIT: Duration = Duration::from_secs(120);
-
-/// Who ends a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner {
-    /// This process: should it die without doing so, the host counts as abandoned.
-    ThisProcess,
-    /// Whoever types `host down`.
-    Person,
-}
-
-/// How a host is made.
-#[derive(Clone, Copy, Debug)]
-pub struct Making {
-    /// Who ends it.
-    pub owner: Owner,
-    /// The build of the product that is installed; `None` for a bare Debian.
-    pub product: Option<Profile>,
-    /// Takes the tree that an earlier host of this name left, if there is one.
-    pub keep_tree: bool,
-}
 
 /// One named host.
 #[derive(Debug)]
@@ -70,43 +52,6 @@ pub struct Host {
 }
 
 impl Host {
-    /// Makes the tree of a host, without booting it.
-    ///
-    /// # Errors
-    /// When the name is taken by a running host, the product does not build, or the disk is full.
-    pub fn make(checkout: &Checkout, name: &str, making: Making) -> Result<Self> {
-        if rustix::process::geteuid().as_raw() != 0 {
-            bail!("a host is made and booted by root; run this again with sudo");
-        }
-        let host = Self::at(checkout, name)?;
-        if host.nspawn().is_some() {
-            bail!("host {name} is already running; `cargo xtask host down --name {name}` ends it");
-        }
-        let base = base::ensure(checkout)?;
-        if !(making.keep_tree && host.root().is_dir()) {
-            host.remove()?;
-            fs::create_dir_all(&host.dir)
-                .with_context(|| format!("cannot make {}", host.dir.display()))?;
-            base::copy(&base, &host.root())?;
-            base::write(&host.root().join("etc/machine-id"), machine_id()?)?;
-        }
-        match making.owner {
-            Owner::ThisProcess => {
-                ProcessId::own()?.write(&host.dir.join("owner"))?;
-                registry::remember(&host);
-            }
-            Owner::Person => drop(fs::remove_file(host.dir.join("owner"))),
-        }
-        if let Some(profile) = making.product {
-            let missing = product::install(checkout, &host.root(), profile)?;
-            if !missing.is_empty() {
-                println!("not there yet, so not installed: {}", missing.join(", "));
-            }
-            product::make_users(&host.root())?;
-        }
-        Ok(host)
-    }
-
     /// The host of this name, running or not.
     ///
     /// # Errors
@@ -346,7 +291,7 @@ impl Host {
                     return Ok(state);
                 }
             }
-            std::thread::sleep(Duration::from_millis(20));
+            thread::sleep(Duration::from_millis(20));
         }
         bail!("it is {state:?} after {} s", BOOT_LIMIT.as_secs());
     }
@@ -365,12 +310,6 @@ pub struct Booted {
     pub failed_units: Vec<String>,
     /// From starting systemd-nspawn until every job of the boot was done.
     pub took: Duration,
-}
-
-/// 32 hex digits of its own for each host, so that journals of two never mix.
-fn machine_id() -> Result<String> {
-    let uuid = fs::read_to_string("/proc/sys/kernel/random/uuid").context("no random numbers")?;
-    Ok(format!("{}\n", uuid.trim().replace('-', "")))
 }
 
 fn tail(file: &Path) -> String {

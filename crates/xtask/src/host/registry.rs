@@ -29,6 +29,17 @@ pub fn end_own() {
     }
 }
 
+/// Leaves the hosts that this process made to a person.
+///
+/// # Errors
+/// When a host's folder cannot be written.
+pub fn disown() -> Result<()> {
+    for (_, dir) in std::mem::take(&mut *OWN.lock().unwrap_or_else(PoisonError::into_inner)) {
+        fs::remove_file(dir.join("owner"))?;
+    }
+    Ok(())
+}
+
 /// One line of `host list`.
 #[derive(Debug)]
 pub struct Listed {

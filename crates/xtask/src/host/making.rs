@@ -1,0 +1,92 @@
+//! Making a host: a copy of the base tree, with the product in it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::thread;
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use super::{Host, registry};
+use crate::base;
+use crate::checkout::Checkout;
+use crate::process::ProcessId;
+use crate::product::{self, Product, Profile};
+
+/// Who ends a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// This process: should it die without doing so, the host counts as abandoned.
+    ThisProcess,
+    /// Whoever types `host down`.
+    Person,
+}
+
+/// How a host is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Making {
+    /// Who ends it.
+    pub owner: Owner,
+    /// The build of the product that is installed; `None` for a bare Debian.
+    pub product: Option<Profile>,
+    /// Takes the tree that an earlier host of this name left, if there is one.
+    pub keep_tree: bool,
+}
+
+impl Host {
+    /// Makes the tree of a host, without booting it.
+    ///
+    /// # Errors
+    /// When the name is taken by a running host, the product does not build, or the disk is full.
+    pub fn make(checkout: &Checkout, name: &str, making: Making) -> Result<Self> {
+        if rustix::process::geteuid().as_raw() != 0 {
+            bail!("a host is made and booted by root; run this again with sudo");
+        }
+        let host = Self::at(checkout, name)?;
+        if host.nspawn().is_some() {
+            bail!("host {name} is already running; `cargo xtask host down --name {name}` ends it");
+        }
+        let (base, product) = base_and_product(checkout, making.product)?;
+        if !(making.keep_tree && host.root().is_dir()) {
+            host.remove()?;
+            fs::create_dir_all(&host.dir)
+                .with_context(|| format!("cannot make {}", host.dir.display()))?;
+            base::copy(&base, &host.root())?;
+            base::write(&host.root().join("etc/machine-id"), machine_id()?)?;
+        }
+        match making.owner {
+            Owner::ThisProcess => {
+                ProcessId::own()?.write(&host.dir.join("owner"))?;
+                registry::remember(&host);
+            }
+            Owner::Person => drop(fs::remove_file(host.dir.join("owner"))),
+        }
+        if let Some(product) = product {
+            let missing = product.install(&host.root())?;
+            if !missing.is_empty() {
+                println!("not there yet, so not installed: {}", missing.join(", "));
+            }
+            product::make_users(&host.root())?;
+        }
+        Ok(host)
+    }
+}
+
+/// Side by side, since the first time each takes a minute: one waits for the network, the other
+/// for the processors.
+fn base_and_product(
+    checkout: &Checkout,
+    profile: Option<Profile>,
+) -> Result<(PathBuf, Option<Product>)> {
+    thread::scope(|scope| {
+        let base = scope.spawn(|| base::ensure(checkout));
+        let product = profile.map(|profile| Product::build(checkout, profile)).transpose();
+        let base = base.join().map_err(|_| anyhow!("the thread that makes the tree panicked"))?;
+        Ok((base?, product?))
+    })
+}
+
+/// 32 hex digits of its own for each host, so that journals of two never mix.
+fn machine_id() -> Result<String> {
+    let uuid = fs::read_to_string("/proc/sys/kernel/random/uuid").context("no random numbers")?;
+    Ok(format!("{}\n", uuid.trim().replace('-', "")))
+}
