@@ -55,12 +55,35 @@ mod tests {
 
     #[test]
     fn follows_git_check_ref_format() {
-        for good in ["main", "feature/X_y", "ünïcode", "a.b", "v1@2", "refs/heads/x", "a/b/c", "%n"] {
+        for good in ["main", "feature/X_y", "ünïcode", "a.b", "v1@2", "refs/heads/x", "a/b/c", "%n"]
+        {
             assert!(good.parse::<Branch>().is_ok(), "{good}");
         }
         for bad in [
-            "", "@", "HEAD", "-x", "a..b", "a b", "a~1", "a^", "a:b", "a?", "a*", "[a", "a\\b", "/a",
-            "a/", "a//b", ".a", "a/.b", "a.lock", "a/b.lock/c", "a@{1}", "a.", "a\nb", "a\u{7f}",
+            "",
+            "@",
+            "HEAD",
+            "-x",
+            "a..b",
+            "a b",
+            "a~1",
+            "a^",
+            "a:b",
+            "a?",
+            "a*",
+            "[a",
+            "a\\b",
+            "/a",
+            "a/",
+            "a//b",
+            ".a",
+            "a/.b",
+            "a.lock",
+            "a/b.lock/c",
+            "a@{1}",
+            "a.",
+            "a\nb",
+            "a\u{7f}",
         ] {
             assert!(bad.parse::<Branch>().is_err(), "{bad}");
         }

@@ -95,7 +95,10 @@ mod tests {
         ];
         assert_eq!(names[0], "feature-x-y");
         for name in &names[1..] {
-            assert!(name.starts_with("feature-x-y-") && name.len() == "feature-x-y-".len() + 6, "{name}");
+            assert!(
+                name.starts_with("feature-x-y-") && name.len() == "feature-x-y-".len() + 6,
+                "{name}"
+            );
         }
         let distinct: std::collections::BTreeSet<_> = names.iter().collect();
         assert_eq!(distinct.len(), names.len());

@@ -72,7 +72,11 @@ impl BuildState {
             (Self::Queued | Self::Building, BuildEvent::Cancelled) => Self::Cancelled,
             (Self::Queued | Self::Building, BuildEvent::Superseded) => Self::Superseded,
             (from, event) => {
-                return Err(WrongTurn { thing: "build", from: from.as_str(), event: event.as_str() });
+                return Err(WrongTurn {
+                    thing: "build",
+                    from: from.as_str(),
+                    event: event.as_str(),
+                });
             }
         })
     }

@@ -46,7 +46,8 @@ mod tests {
     fn both_hashes_and_nothing_else() {
         assert!("a".repeat(40).parse::<CommitSha>().is_ok());
         assert!("a".repeat(64).parse::<CommitSha>().is_ok());
-        for bad in ["a".repeat(39), "A".repeat(40), "0".repeat(40), "0".repeat(64), "g".repeat(40)] {
+        for bad in ["a".repeat(39), "A".repeat(40), "0".repeat(40), "0".repeat(64), "g".repeat(40)]
+        {
             assert!(bad.parse::<CommitSha>().is_err(), "{bad}");
         }
     }

@@ -93,7 +93,9 @@ mod tests {
 
     #[test]
     fn nothing_else_is_a_ref() {
-        for bad in ["main", "refs/tags/v1", "refs/pull/0/head", "refs/pull/x/head", "refs/pull/5/merge"] {
+        for bad in
+            ["main", "refs/tags/v1", "refs/pull/0/head", "refs/pull/x/head", "refs/pull/5/merge"]
+        {
             assert!(bad.parse::<GitRef>().is_err(), "{bad}");
         }
     }

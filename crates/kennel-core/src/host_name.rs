@@ -55,9 +55,21 @@ mod tests {
         for good in ["example.com", "localhost", "xn--bcher-kva.example", "a-b.c"] {
             assert!(good.parse::<HostName>().is_ok(), "{good}");
         }
-        for bad in
-            ["", "Example.com", "a..b", ".a", "a.", "a_b", "*.a", "-a.b", "a-.b", "127.0.0.1", "a:80", "a b", "a\n"]
-        {
+        for bad in [
+            "",
+            "Example.com",
+            "a..b",
+            ".a",
+            "a.",
+            "a_b",
+            "*.a",
+            "-a.b",
+            "a-.b",
+            "127.0.0.1",
+            "a:80",
+            "a b",
+            "a\n",
+        ] {
             assert!(bad.parse::<HostName>().is_err(), "{bad}");
         }
     }

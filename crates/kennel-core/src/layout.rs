@@ -98,11 +98,17 @@ impl Layout {
         self.at("var/lib/kennel/gcroots").join(build.to_string())
     }
 
+    /// The directory of deployments' own GC roots.
+    #[must_use]
+    pub fn deployment_roots(&self) -> PathBuf {
+        self.at("nix/var/nix/gcroots/kennel")
+    }
+
     /// A deployment's own GC root: a link straight from Nix's directory of roots, so that no
     /// builder can remove it.
     #[must_use]
     pub fn deployment_root(&self, deployment: DeploymentId) -> PathBuf {
-        self.at("nix/var/nix/gcroots/kennel").join(deployment.to_string())
+        self.deployment_roots().join(deployment.to_string())
     }
 
     /// The directory of a branch's site links.
@@ -127,6 +133,12 @@ impl Layout {
     #[must_use]
     pub fn route_lock(&self) -> PathBuf {
         self.at("var/lib/kennel/routes/lock")
+    }
+
+    /// The lock that keeps slices from being stopped while something starts in them.
+    #[must_use]
+    pub fn slice_lock(&self) -> PathBuf {
+        self.at("var/lib/kennel/routes/slices.lock")
     }
 
     /// The directory of services' environment files.
@@ -168,6 +180,12 @@ impl Layout {
     #[must_use]
     pub fn state_directory(user: &UserName) -> String {
         format!("kennel/data/{user}")
+    }
+
+    /// The link to a service's state directory.
+    #[must_use]
+    pub fn data(&self, user: &UserName) -> PathBuf {
+        self.at("var/lib").join(Self::state_directory(user))
     }
 
     /// A store path below the root.

@@ -23,7 +23,10 @@ pub struct RouteTable {
 
 /// The table is in a format that this program does not know.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the route table has format {found}, and this program reads {}; install matching versions of kennel-router and kennel-deploy", RouteTable::VERSION)]
+#[error(
+    "the route table has format {found}, and this program reads {}; install matching versions of kennel-router and kennel-deploy",
+    RouteTable::VERSION
+)]
 pub struct UnknownTableVersion {
     /// The format found.
     pub found: u32,

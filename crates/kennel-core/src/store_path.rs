@@ -26,7 +26,10 @@ impl StorePath {
             return Err("its hash has not 32 characters");
         };
         // Nix's base 32 has no e, o, t, u.
-        if !hash.bytes().all(|b| b.is_ascii_digit() || (b.is_ascii_lowercase() && !b"eotu".contains(&b))) {
+        if !hash
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b.is_ascii_lowercase() && !b"eotu".contains(&b)))
+        {
             return Err("its hash is not in Nix's base 32");
         }
         let Some(name) = name.strip_prefix('-') else {

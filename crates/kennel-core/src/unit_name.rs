@@ -137,7 +137,11 @@ mod tests {
         let job = Job::Deploy(DeploymentId::from_row(97));
         assert_eq!(job.unit().as_str(), "kennel-deploy@97.service");
         assert_eq!(Job::of_unit("kennel-deploy@97.service"), Some(job));
-        for other in ["kennel-deploy@097.service", "kennel-site-main-api@97.service", "kennel-deploy@.service"] {
+        for other in [
+            "kennel-deploy@097.service",
+            "kennel-site-main-api@97.service",
+            "kennel-deploy@.service",
+        ] {
             assert_eq!(Job::of_unit(other), None);
         }
     }

@@ -16,6 +16,6 @@ pub use bell::{RingError, ring};
 pub use env_file::env_file;
 pub use journal::log_to_journal;
 #[cfg(feature = "dbus")]
-pub use manager::{Manager, ManagerError, UnitState};
+pub use manager::{Manager, ManagerError, ServiceState, UnitState};
 pub use notify::{ready, reloading, status, stopping};
 pub use service_unit::{BadProgram, ServiceUnit, deployment_of};

@@ -102,6 +102,38 @@ trait SystemdUnit {
     fn job(&self) -> zbus::Result<(u32, OwnedObjectPath)>;
     #[zbus(property(emits_changed_signal = "false"))]
     fn need_daemon_reload(&self) -> zbus::Result<bool>;
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn required_by(&self) -> zbus::Result<Vec<String>>;
+}
+
+#[zbus::proxy(
+    interface = "org.freedesktop.systemd1.Service",
+    default_service = "org.freedesktop.systemd1"
+)]
+trait SystemdService {
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn control_group(&self) -> zbus::Result<String>;
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn result(&self) -> zbus::Result<String>;
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn exec_main_code(&self) -> zbus::Result<i32>;
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn exec_main_status(&self) -> zbus::Result<i32>;
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn n_restarts(&self) -> zbus::Result<u32>;
+}
+
+/// How a service's main process does, or ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceState {
+    /// The cgroup, as a path below the root of cgroups; empty if it has none.
+    pub control_group: String,
+    /// systemd's word for how it ended: `success`, `exit-code`, `signal`, `oom-kill`, `timeout`…
+    pub result: String,
+    /// How its main process ended last, in words.
+    pub ended: String,
+    /// How often systemd started it again by itself.
+    pub restarts: u32,
 }
 
 /// How a unit does.
@@ -235,6 +267,38 @@ impl Manager {
             let proxy = self.unit(unit).await?;
             Ok(UnitState { active: proxy.active_state().await?, sub: proxy.sub_state().await? })
         };
+        asked.await.map_err(|source| call("show", unit, source))
+    }
+
+    /// How a service's main process does, or ended.
+    ///
+    /// # Errors
+    /// [`ManagerError::Call`].
+    pub async fn service(&self, unit: &str) -> Result<ServiceState, ManagerError> {
+        let asked = async {
+            let path = self.proxy.load_unit(unit).await?;
+            let proxy = SystemdServiceProxy::builder(&self.connection)
+                .path(path)
+                .cache_properties(zbus::proxy::CacheProperties::No)
+                .build()
+                .await?;
+            let ended = ended(proxy.exec_main_code().await?, proxy.exec_main_status().await?);
+            Ok(ServiceState {
+                control_group: proxy.control_group().await?,
+                result: proxy.result().await?,
+                ended,
+                restarts: proxy.n_restarts().await?,
+            })
+        };
+        asked.await.map_err(|source| call("show", unit, source))
+    }
+
+    /// The units that need the given one to run, as those in a slice need the slice.
+    ///
+    /// # Errors
+    /// [`ManagerError::Call`].
+    pub async fn required_by(&self, unit: &str) -> Result<Vec<String>, ManagerError> {
+        let asked = async { self.unit(unit).await?.required_by().await };
         asked.await.map_err(|source| call("show", unit, source))
     }
 
@@ -373,6 +437,21 @@ impl Manager {
 
 fn call(verb: &'static str, unit: &str, source: zbus::Error) -> ManagerError {
     ManagerError::Call { verb, unit: unit.into(), source }
+}
+
+/// How a process ended, from the codes of waitid(2).
+fn ended(code: i32, status: i32) -> String {
+    match (code, status) {
+        (0, _) => "it has not ended".to_owned(),
+        // systemd's own exit statuses (systemd.exec(5), "Process exit codes").
+        (1, 203) => "the program could not be executed".to_owned(),
+        (1, 217) => "its user could not be made".to_owned(),
+        (1, 226) => "its sandbox could not be made".to_owned(),
+        (1, 238) => "its state directory could not be made".to_owned(),
+        (1, status) => format!("it exited with status {status}"),
+        (2 | 3, signal) => format!("it was killed by signal {signal}"),
+        (code, status) => format!("it ended with code {code}, status {status}"),
+    }
 }
 
 fn is_no_such_unit(error: &zbus::Error) -> bool {

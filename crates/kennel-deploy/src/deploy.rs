@@ -1,0 +1,110 @@
+//! One deployment, from its row to its place in the route table.
+
+use std::fmt::Write;
+
+use kennel_core::{DeploymentEvent, DeploymentId, DeploymentState, Settings, UnitName};
+use kennel_store::{Deployment, StoreError, load_project};
+use kennel_systemd::{ring, status};
+use tracing::{error, info, warn};
+
+use crate::{DeployError, Host, clean_up, domain, roots, routes, service, site};
+
+/// Makes the deployment serve, and puts what it replaces on its drain timer. If it cannot, the row
+/// says why, the old deployment keeps serving and nothing of the new one is left.
+///
+/// # Errors
+/// [`DeployError`] if the row could not even be ended.
+pub async fn deploy(host: &mut Host, id: DeploymentId) -> Result<DeploymentState, DeployError> {
+    let deployment = match host.state.claim(id, Host::now()) {
+        Ok(deployment) => deployment,
+        // Ended or superseded meanwhile: nothing is left to do.
+        Err(StoreError::WrongTurn(turn)) => {
+            info!("{turn}; nothing to do");
+            return Ok(host.deployment(id)?.state);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let key = deployment.key.to_string();
+    info!("deploying {key}: {} at {}", deployment.store_path, deployment.sha.short());
+    let state = match bring_up(host, &deployment).await {
+        Ok(replaced) => {
+            let url = routes::url(host, &deployment)?;
+            info!("{key} serves as deployment {id} at {url}");
+            for old in replaced {
+                drain(host, &old, &deployment).await;
+            }
+            DeploymentState::Active
+        }
+        Err(error) => fail(host, &deployment, &error).await?,
+    };
+    if let Err(error) = ring(&host.layout.bell()) {
+        warn!("{error}");
+    }
+    Ok(state)
+}
+
+/// Everything up to the moment from which the new deployment serves. Returns the old ones.
+async fn bring_up(
+    host: &mut Host,
+    deployment: &Deployment,
+) -> Result<Vec<Deployment>, DeployError> {
+    let project = load_project(&host.layout, &deployment.key.project)?;
+    status(&format!("preparing {}", deployment.key));
+    roots::take_over(host, deployment)?;
+    domain::claim(host, deployment, &project)?;
+    match &deployment.settings {
+        Settings::Service(manifest) => service::start(host, deployment, manifest).await?,
+        Settings::Site(_) => site::link(host, deployment)?,
+    }
+    status(&format!("publishing {}", deployment.key));
+    host.state.set_routed(deployment.id, true)?;
+    routes::publish(host).await?;
+    let drain = match &deployment.settings {
+        Settings::Service(manifest) => manifest.drain.unwrap_or(host.config.drain),
+        Settings::Site(_) => host.config.drain,
+    };
+    let now = Host::now();
+    Ok(host.state.activate(deployment.id, now.plus(drain), now)?)
+}
+
+/// Puts a replaced deployment on its timer. The row says until when it drains, so that a timer
+/// which could not be made, or died with a reboot, is made up for by the dispatcher.
+async fn drain(host: &Host, old: &Deployment, new: &Deployment) {
+    let until = old.drain_until.unwrap_or_else(Host::now);
+    let delay = until.since(Host::now());
+    let timer = UnitName::teardown_timer(old.id);
+    let description = format!("End of deployment {} of {}", old.id, old.key);
+    match host.manager.start_timer(&timer, &description, delay).await {
+        Ok(()) => {
+            let seconds = delay.as_secs();
+            info!("deployment {} gives way to {} and drains for {seconds} s", old.id, new.id);
+        }
+        Err(error) => warn!("{error}, ignoring: the dispatcher ends it when its time is over"),
+    }
+}
+
+/// Writes down why, and takes back what was made.
+async fn fail(
+    host: &mut Host,
+    deployment: &Deployment,
+    cause: &DeployError,
+) -> Result<DeploymentState, DeployError> {
+    let id = deployment.id;
+    let mut reason = cause.chain();
+    error!("deployment {id} of {} failed: {reason}", deployment.key);
+    let state = match host.state.step(id, DeploymentEvent::Failed, Some(&reason), Host::now()) {
+        Ok(state) => state,
+        // Torn down or cancelled meanwhile: that end stands, and is being brought about.
+        Err(StoreError::WrongTurn(_)) => return Ok(host.deployment(id)?.state),
+        Err(error) => return Err(error.into()),
+    };
+    if let Err(error) = clean_up::never_served(host, &host.deployment(id)?).await {
+        // Writing to a String cannot fail.
+        let _ = write!(reason, "\ncleaning up: {}", error.chain());
+        warn!(
+            "cleaning up after deployment {id}: {}, ignoring: the dispatcher tries again",
+            error.chain()
+        );
+    }
+    Ok(state)
+}

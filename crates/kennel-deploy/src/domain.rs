@@ -1,0 +1,58 @@
+//! Whether a service may have the custom domain that it asks for.
+
+use kennel_core::HostName;
+use kennel_core::config::ProjectConfig;
+use kennel_store::Deployment;
+
+use crate::{DeployError, Host};
+
+/// Claims the deployment's custom domain, if it asks for one and is on the default branch; other
+/// branches carry the same `kennel.toml` and simply do not get it.
+pub(crate) fn claim(
+    host: &mut Host,
+    deployment: &Deployment,
+    project: &ProjectConfig,
+) -> Result<(), DeployError> {
+    let Some(domain) = wanted(deployment, project) else { return Ok(()) };
+    if is_reserved(domain, &host.config.control_host, &host.config.base_domain) {
+        return Err(DeployError::DomainReserved(domain.clone()));
+    }
+    if !project.allows_domain(domain) {
+        let project = project.name.clone();
+        return Err(DeployError::DomainForbidden { project, domain: domain.clone() });
+    }
+    Ok(host.state.claim_domain(domain, &deployment.key)??)
+}
+
+/// The custom domain that a deployment serves, if any.
+pub(crate) fn wanted<'a>(
+    deployment: &'a Deployment,
+    project: &ProjectConfig,
+) -> Option<&'a HostName> {
+    let on_default = deployment.key.git_ref.is_branch(&project.default_branch);
+    deployment.settings.custom_domain().filter(|_| on_default)
+}
+
+/// `<label>.<project>.<base domain>` and everything deeper is Kennel's to give.
+fn is_reserved(domain: &HostName, control: &HostName, base: &HostName) -> bool {
+    let below = domain.as_str().strip_suffix(base.as_str());
+    let labels = below.map_or(0, |labels| labels.matches('.').count());
+    domain == control || (domain.is_within(base) && labels >= 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_under_projects_and_the_control_host_are_kennels() {
+        let host = |text: &str| text.parse::<HostName>().unwrap();
+        let reserved =
+            |text: &str| is_reserved(&host(text), &host("kennel.ex.org"), &host("ex.org"));
+        assert!(reserved("kennel.ex.org"));
+        assert!(reserved("api-main.site.ex.org"));
+        assert!(!reserved("shop.ex.org"));
+        assert!(!reserved("ex.org"));
+        assert!(!reserved("a.b.notex.org"));
+    }
+}

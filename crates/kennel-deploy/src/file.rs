@@ -1,0 +1,96 @@
+//! Files that appear whole or not at all.
+
+use std::fs::{self, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use crate::DeployError;
+
+/// Replaces `path` by a file with this text and mode: written and synced under a temporary name
+/// made with 0600 in the same directory, then renamed, then the directory synced.
+pub(crate) fn replace(path: &Path, text: &str, mode: u32) -> Result<(), DeployError> {
+    let written = || -> io::Result<()> {
+        let directory = path.parent().unwrap_or(Path::new("/"));
+        let mut file = tempfile::Builder::new().prefix(".kennel-").tempfile_in(directory)?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().set_permissions(Permissions::from_mode(mode))?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        fs::File::open(directory)?.sync_all()
+    };
+    written().map_err(DeployError::file("write", path))
+}
+
+/// Makes `link` point to `target`, whatever it was before, with no moment without it.
+pub(crate) fn replace_link(link: &Path, target: &Path) -> Result<(), DeployError> {
+    if fs::read_link(link).is_ok_and(|old| old == target) {
+        return Ok(());
+    }
+    let linked = || -> io::Result<()> {
+        let directory = link.parent().unwrap_or(Path::new("/"));
+        let name = link.file_name().unwrap_or_default().to_string_lossy();
+        let temporary = directory.join(format!(".{name}.new"));
+        // Left by a run that was killed here.
+        remove_if_there(&temporary)?;
+        symlink(target, &temporary)?;
+        fs::rename(&temporary, link)?;
+        fs::File::open(directory)?.sync_all()
+    };
+    linked().map_err(DeployError::file("link", link))
+}
+
+/// Removes a file or link, if there is one.
+pub(crate) fn remove(path: &Path) -> Result<(), DeployError> {
+    remove_if_there(path).map_err(DeployError::file("remove", path))
+}
+
+/// Removes a directory if it is there and empty.
+pub(crate) fn remove_empty_dir(path: &Path) -> Result<(), DeployError> {
+    match fs::remove_dir(path) {
+        Ok(()) => Ok(()),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty
+            ) =>
+        {
+            Ok(())
+        }
+        Err(error) => Err(DeployError::file("remove", path)(error)),
+    }
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_file_is_never_readable_by_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.env");
+        replace(&path, "A=1\n", 0o400).unwrap();
+        replace(&path, "A=2\n", 0o400).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o400);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "A=2\n");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_link_moves_in_one_step_and_survives_a_killed_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("web");
+        symlink("/left/over", dir.path().join(".web.new")).unwrap();
+        replace_link(&link, Path::new("/a")).unwrap();
+        replace_link(&link, Path::new("/b")).unwrap();
+        assert_eq!(fs::read_link(&link).unwrap(), Path::new("/b"));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,53 @@
+//! What every job of this program needs: the paths, the configuration, the state, systemd.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use kennel_core::config::HostConfig;
+use kennel_core::{DeploymentId, Layout, Timestamp};
+use kennel_store::{Access, Deployment, State, load_host};
+use kennel_systemd::Manager;
+
+use crate::DeployError;
+
+/// The host as this program sees it.
+#[derive(Debug)]
+pub struct Host {
+    /// Where everything lies.
+    pub layout: Layout,
+    /// The operator's configuration.
+    pub config: HostConfig,
+    /// What serves.
+    pub state: State,
+    /// systemd.
+    pub manager: Manager,
+}
+
+impl Host {
+    /// Opens everything.
+    ///
+    /// # Errors
+    /// Any [`DeployError`].
+    pub async fn open(layout: Layout) -> Result<Self, DeployError> {
+        Ok(Self {
+            config: load_host(&layout)?,
+            state: State::open(&layout.state_db(), Access::Patient)?,
+            manager: Manager::connect().await?,
+            layout,
+        })
+    }
+
+    /// The current time.
+    pub(crate) fn now() -> Timestamp {
+        SystemTime::now().into()
+    }
+
+    pub(crate) fn deployment(&self, id: DeploymentId) -> Result<Deployment, DeployError> {
+        self.state.get(id)?.ok_or(DeployError::Unknown(id))
+    }
+
+    /// The unit file of a deployment.
+    pub(crate) fn unit_file(&self, deployment: &Deployment) -> PathBuf {
+        self.config.unit_dir.join(deployment.unit().as_str())
+    }
+}

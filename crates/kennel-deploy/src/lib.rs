@@ -1,0 +1,36 @@
+//! Store path in, running unit or symlink out.
+//!
+//! The one program of Kennel that runs as root: it writes units, environment files, links, GC
+//! roots and the route table, and calls systemd. It believes nothing that a repository or a build
+//! wrote: names are derived again from configuration and rows, and a store path is refused unless
+//! the GC root of its own build holds it.
+//!
+//! Invariant: only this crate writes unit files and the route table.
+
+mod clean_up;
+mod deploy;
+mod domain;
+mod env;
+mod error;
+mod file;
+mod health;
+mod host;
+mod listener;
+mod log_tail;
+mod program;
+mod restore;
+mod roots;
+mod router;
+mod routes;
+mod service;
+mod settle;
+mod site;
+mod slices;
+mod teardown;
+
+pub use deploy::deploy;
+pub use error::DeployError;
+pub use host::Host;
+pub use restore::restore;
+pub use settle::settle;
+pub use teardown::teardown;

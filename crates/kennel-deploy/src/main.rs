@@ -1,0 +1,83 @@
+//! `kennel-deploy`: the job behind `kennel-deploy@`, `kennel-teardown@` and `kennel-restore`.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use kennel_core::{DeploymentId, DeploymentState, Layout};
+use kennel_deploy::{DeployError, Host, deploy, restore, settle, teardown};
+use kennel_systemd::{log_to_journal, ready};
+use tracing::error;
+
+/// Makes deployments serve, and ends them. Started by systemd; `kennelctl` is for people.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    job: Job,
+}
+
+#[derive(Debug, Subcommand)]
+enum Job {
+    /// Make a deployment serve.
+    Run {
+        /// The deployment.
+        id: DeploymentId,
+    },
+    /// Settle the row of a deployment whose program could not.
+    Settle {
+        /// The deployment.
+        id: DeploymentId,
+        /// How the program ended, as systemd says.
+        #[arg(env = "SERVICE_RESULT", default_value = "success")]
+        result: String,
+    },
+    /// Bring about the end that a deployment's row asks for.
+    Teardown {
+        /// The deployment.
+        id: DeploymentId,
+    },
+    /// Make the host match the rows.
+    Restore,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    log_to_journal();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let run = match runtime {
+        Ok(runtime) => runtime.block_on(run(arguments.job)),
+        Err(error) => {
+            error!("cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match run {
+        Ok(code) => code,
+        Err(error @ DeployError::Config(_)) => {
+            error!("{}", error.chain());
+            // EX_CONFIG's neighbour, as systemd and sysexits(3) users know it.
+            ExitCode::from(64)
+        }
+        Err(error) => {
+            error!("{}", error.chain());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(job: Job) -> Result<ExitCode, DeployError> {
+    let mut host = Host::open(Layout::default()).await?;
+    match job {
+        Job::Run { id } => {
+            ready(&format!("deployment {id}"));
+            return Ok(match deploy(&mut host, id).await? {
+                DeploymentState::Failed => ExitCode::FAILURE,
+                _ => ExitCode::SUCCESS,
+            });
+        }
+        Job::Settle { id, result } => settle(&mut host, id, &result).await?,
+        Job::Teardown { id } => teardown(&mut host, id).await?,
+        Job::Restore => restore(&mut host).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,148 @@
+//! After a boot, or a crash: the world is made to match the rows, production first.
+//!
+//! Starts what must run and waits for no health: the router answers 503 until a service is up.
+//! Running it twice changes nothing.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use kennel_core::{DeploymentId, DeploymentState, Settings, UnitName};
+use kennel_store::{Deployment, load_project};
+use kennel_systemd::{deployment_of, ring, status};
+use tracing::{error, info, warn};
+
+use crate::{DeployError, Host, file, routes, service, site};
+
+/// Makes units, files, links, GC roots and routes match the rows.
+///
+/// # Errors
+/// [`DeployError`] if nothing could be compared at all; a single deployment that cannot be
+/// restored is reported and stops no other.
+pub async fn restore(host: &mut Host) -> Result<(), DeployError> {
+    // Draining ones need nothing: after a reboot no connection of theirs is left, and the
+    // dispatcher retires them when their time is over.
+    let mut serving = host.state.in_states(&[DeploymentState::Active])?;
+    serving.sort_by_key(|deployment| (!is_production(host, deployment), deployment.id));
+    let mut outdated = false;
+    for deployment in &serving {
+        match prepare(host, deployment).await {
+            Ok(changed) => outdated |= changed,
+            Err(error) => report(deployment, &error),
+        }
+    }
+    remove_strangers(host).await?;
+    if outdated {
+        // systemd knows some of the units by an older file; this is the one place for it.
+        host.manager.reload_all().await?;
+    }
+    if routes::write_if_changed(host)? {
+        info!("wrote the route table");
+        if let Err(error) = routes::publish(host).await {
+            error!("publishing routes: {}", error.chain());
+        }
+    }
+    for deployment in &serving {
+        if let Err(error) = start(host, deployment).await {
+            report(deployment, &error);
+        }
+    }
+    status(&format!("{} deployments serve", serving.len()));
+    if let Err(error) = ring(&host.layout.bell()) {
+        warn!("{error}");
+    }
+    Ok(())
+}
+
+fn is_production(host: &Host, deployment: &Deployment) -> bool {
+    load_project(&host.layout, &deployment.key.project)
+        .is_ok_and(|project| deployment.key.git_ref.is_branch(&project.default_branch))
+}
+
+fn report(deployment: &Deployment, cause: &DeployError) {
+    error!("restoring deployment {} of {}: {}", deployment.id, deployment.key, cause.chain());
+}
+
+/// Writes what is missing or differs. Returns whether systemd knows an older unit file.
+async fn prepare(host: &Host, deployment: &Deployment) -> Result<bool, DeployError> {
+    let root = host.layout.deployment_root(deployment.id);
+    file::replace_link(&root, deployment.store_path.as_path())?;
+    let manifest = match &deployment.settings {
+        Settings::Service(manifest) => manifest,
+        Settings::Site(_) => {
+            site::link(host, deployment)?;
+            return Ok(false);
+        }
+    };
+    let Some(port) = deployment.port else { return Ok(false) };
+    let unit_path = host.unit_file(deployment);
+    let text = service::unit_text(host, deployment, manifest)?;
+    let unit_is_right = fs::read_to_string(&unit_path).is_ok_and(|current| current == text);
+    let env_is_there = host.layout.env_file(&deployment.unit()).exists();
+    if !(unit_is_right && env_is_there) {
+        service::write_files(host, deployment, manifest, port)?;
+    }
+    Ok(host.manager.is_outdated(deployment.unit().as_str()).await?)
+}
+
+async fn start(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
+    let unit = deployment.unit();
+    let Settings::Service(_) = &deployment.settings else { return Ok(()) };
+    if host.manager.state(unit.as_str()).await?.is_over() {
+        info!("starting {unit}");
+        host.manager.start_no_wait(unit.as_str()).await?;
+    }
+    Ok(())
+}
+
+/// Ends what has no row: units that say in their own file that they are Kennel's, environment
+/// files, GC roots and site links. Anything else is somebody else's, whatever it is called.
+async fn remove_strangers(host: &mut Host) -> Result<(), DeployError> {
+    let known: BTreeSet<DeploymentId> = host
+        .state
+        .in_states(&[
+            DeploymentState::Pending,
+            DeploymentState::Starting,
+            DeploymentState::Active,
+            DeploymentState::Draining,
+            DeploymentState::TearingDown,
+            DeploymentState::Failed,
+            DeploymentState::Superseded,
+            DeploymentState::Cancelled,
+            DeploymentState::Retired,
+        ])?
+        .into_iter()
+        .filter(|deployment| !deployment.cleaned)
+        .map(|deployment| deployment.id)
+        .collect();
+    for name in names_in(&host.config.unit_dir) {
+        let path = host.config.unit_dir.join(&name);
+        let Ok(unit) = name.parse::<UnitName>() else { continue };
+        let of = fs::read_to_string(&path).ok().and_then(|text| deployment_of(&text));
+        if of.is_some_and(|id| !known.contains(&id)) {
+            warn!("{unit} belongs to no deployment; stopping and removing it");
+            host.manager.stop(unit.as_str()).await?;
+            file::remove(&path)?;
+            file::remove(&host.layout.env_file(&unit))?;
+        }
+    }
+    for name in names_in(&host.layout.env_dir()) {
+        let id = name.strip_suffix(".env").and_then(|name| name.rsplit_once('@'));
+        let id = id.and_then(|(_, id)| id.parse::<DeploymentId>().ok());
+        if id.is_none_or(|id| !known.contains(&id)) {
+            file::remove(&host.layout.env_dir().join(name))?;
+        }
+    }
+    let roots = host.layout.deployment_roots();
+    for name in names_in(&roots) {
+        if name.parse::<DeploymentId>().is_ok_and(|id| !known.contains(&id)) {
+            file::remove(&roots.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+fn names_in(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}

@@ -1,0 +1,127 @@
+//! The route table, written from the rows.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+
+use kennel_core::config::ProjectConfig;
+use kennel_core::{DeploymentId, HostName, PathRoute, ProjectName, RouteTable, Settings, Target};
+use kennel_store::{Deployment, load_project};
+use rustix::fs::{FlockOperation, flock};
+use tracing::warn;
+
+use crate::{DeployError, Host, domain, file, router};
+
+/// Writes the table as the rows have it now and waits until the router has it.
+pub(crate) async fn publish(host: &mut Host) -> Result<(), DeployError> {
+    let generation = write(host)?;
+    router::load(host, generation).await
+}
+
+/// Writes the table as the rows have it now. Returns its generation.
+fn write(host: &mut Host) -> Result<u64, DeployError> {
+    // Rows are read and the file is replaced under one lock: whoever writes later has read later.
+    let _lock = lock(host)?;
+    let (generation, deployments) = host.state.publication()?;
+    let table = render(host, generation, &deployments)?;
+    replace(host, &table)?;
+    Ok(generation)
+}
+
+/// Writes the table only if it says something else than the file that is there.
+pub(crate) fn write_if_changed(host: &mut Host) -> Result<bool, DeployError> {
+    let _lock = lock(host)?;
+    let (generation, deployments) = host.state.publication()?;
+    let table = render(host, generation, &deployments)?;
+    let changed = current(host).is_none_or(|current| current.hosts != table.hosts);
+    if changed {
+        replace(host, &table)?;
+    }
+    Ok(changed)
+}
+
+/// Whether the table that the router has, or will read, leads to this deployment.
+pub(crate) fn lead_to(host: &Host, id: DeploymentId) -> bool {
+    let Some(table) = current(host) else { return true };
+    table.hosts.values().flatten().any(|route| match &route.target {
+        Target::Service { deployment, .. } | Target::Site { deployment, .. } => *deployment == id,
+        Target::Socket { .. } => false,
+    })
+}
+
+fn lock(host: &Host) -> Result<File, DeployError> {
+    let path = host.layout.route_lock();
+    let open = || {
+        let file = File::options().create(true).append(true).open(&path)?;
+        flock(&file, FlockOperation::LockExclusive)?;
+        Ok(file)
+    };
+    open().map_err(DeployError::file("lock", &path))
+}
+
+fn current(host: &Host) -> Option<RouteTable> {
+    let text = fs::read_to_string(host.layout.route_table()).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+fn replace(host: &Host, table: &RouteTable) -> Result<(), DeployError> {
+    let path = host.layout.route_table();
+    let text = serde_json::to_string_pretty(table)
+        .map_err(|error| DeployError::file("write", &path)(error.into()))?;
+    file::replace(&path, &text, 0o644)
+}
+
+fn render(
+    host: &Host,
+    generation: u64,
+    deployments: &[Deployment],
+) -> Result<RouteTable, DeployError> {
+    let mut table = RouteTable::empty(generation);
+    let mut projects: BTreeMap<ProjectName, Option<ProjectConfig>> = BTreeMap::new();
+    for deployment in deployments {
+        let Some(target) = target(deployment) else { continue };
+        let mut names = vec![deployment.host(&host.config.base_domain)?];
+        let project = &deployment.key.project;
+        let config = projects.entry(project.clone()).or_insert_with(|| {
+            load_project(&host.layout, project)
+                .inspect_err(|error| {
+                    warn!("{error}, ignoring: {project} keeps its routes but its custom domains");
+                })
+                .ok()
+        });
+        names
+            .extend(config.as_ref().and_then(|config| domain::wanted(deployment, config)).cloned());
+        for name in names {
+            table
+                .hosts
+                .insert(name, vec![PathRoute { prefix: "/".into(), target: target.clone() }]);
+        }
+    }
+    // Last, so that no custom domain takes its place.
+    table.hosts.insert(host.config.control_host.clone(), control(host));
+    Ok(table)
+}
+
+fn target(deployment: &Deployment) -> Option<Target> {
+    Some(match &deployment.settings {
+        Settings::Service(service) => Target::Service {
+            deployment: deployment.id,
+            port: deployment.port?,
+            health_check: service.health_check.to_string(),
+        },
+        Settings::Site(site) => Target::Site {
+            deployment: deployment.id,
+            root: deployment.store_path.clone(),
+            spa: site.spa,
+        },
+    })
+}
+
+fn control(host: &Host) -> Vec<PathRoute> {
+    let path = host.layout.webhook_socket().display().to_string();
+    vec![PathRoute { prefix: "/webhook/".into(), target: Target::Socket { path } }]
+}
+
+/// The host that people reach a deployment at, for messages.
+pub(crate) fn url(host: &Host, deployment: &Deployment) -> Result<HostName, DeployError> {
+    Ok(deployment.host(&host.config.base_domain)?)
+}

@@ -1,0 +1,155 @@
+//! A service: its environment, its unit, its start, its health.
+
+use std::time::Duration;
+
+use kennel_core::config::ServiceManifest;
+use kennel_core::{Port, UnitName};
+use kennel_store::Deployment;
+use kennel_systemd::{ManagerError, ServiceUnit, status};
+use tokio::time::{Instant, sleep};
+
+use crate::env;
+use crate::health::{self, Health};
+use crate::listener::{self, Listener};
+use crate::{DeployError, Host, file, log_tail, program, slices};
+
+/// How often the unit's state is looked at while its health is awaited.
+const WATCH: Duration = Duration::from_millis(100);
+
+/// Starts the deployment's unit and waits until it is healthy.
+pub(crate) async fn start(
+    host: &mut Host,
+    deployment: &Deployment,
+    manifest: &ServiceManifest,
+) -> Result<(), DeployError> {
+    if manifest.preview_database {
+        return Err(DeployError::NoPreviewDatabase);
+    }
+    if let Some(secret) = manifest.secrets.first() {
+        return Err(DeployError::NoSecret(secret.clone()));
+    }
+    let port = reserve_port(host, deployment)?;
+    let deployment = host.deployment(deployment.id)?;
+    let unit = write_files(host, &deployment, manifest, port)?;
+
+    status(&format!("starting {unit}"));
+    // Nobody may stop a slice for being empty between here and the start.
+    let lock = slices::shared(host)?;
+    let started = host.manager.start(unit.as_str()).await;
+    drop(lock);
+    match started {
+        Ok(()) => {}
+        Err(ManagerError::Job { .. }) => {
+            let how = host.manager.service(unit.as_str()).await?.ended;
+            return Err(DeployError::NotStarted { tail: log_tail::tail(&unit).await, unit, how });
+        }
+        Err(error) => return Err(error.into()),
+    }
+    wait_until_healthy(host, &unit, port, manifest).await
+}
+
+/// Writes the environment file and the unit file of a deployment that has its port.
+pub(crate) fn write_files(
+    host: &Host,
+    deployment: &Deployment,
+    manifest: &ServiceManifest,
+    port: Port,
+) -> Result<UnitName, DeployError> {
+    let unit = deployment.unit();
+    let name = deployment.host(&host.config.base_domain)?;
+    let env_path = host.layout.env_file(&unit);
+    file::replace(&env_path, &env::render(deployment, manifest, port, &name), 0o400)?;
+    let text = unit_text(host, deployment, manifest)?;
+    file::replace(&host.unit_file(deployment), &text, 0o644)?;
+    Ok(unit)
+}
+
+/// The text of the deployment's unit file.
+pub(crate) fn unit_text(
+    host: &Host,
+    deployment: &Deployment,
+    manifest: &ServiceManifest,
+) -> Result<String, DeployError> {
+    let program = program::find(&host.layout, &deployment.store_path, &deployment.key.service)?;
+    let text = ServiceUnit {
+        deployment: deployment.id,
+        key: &deployment.key,
+        slug: &deployment.names.slug,
+        user: &deployment.names.user,
+        store_path: &deployment.store_path,
+        program: &program,
+        env_file: &host.layout.env_file(&deployment.unit()),
+        resources: &manifest.resources.within(&host.config.limits),
+    }
+    .render()?;
+    Ok(text)
+}
+
+fn reserve_port(host: &mut Host, deployment: &Deployment) -> Result<Port, DeployError> {
+    let range = &host.config.port_range;
+    Ok(host.state.reserve_port(deployment.id, range.first, range.last, |port| {
+        std::net::TcpListener::bind(("127.0.0.1", port.get())).is_ok()
+    })?)
+}
+
+async fn wait_until_healthy(
+    host: &Host,
+    unit: &UnitName,
+    port: Port,
+    manifest: &ServiceManifest,
+) -> Result<(), DeployError> {
+    let url = format!("http://127.0.0.1:{port}{}", manifest.health_check);
+    status(&format!("waiting for {url}"));
+    let deadline = Instant::now() + manifest.health_check_timeout;
+    let mut waits = health::waits();
+    let mut last = Health::Refused;
+    loop {
+        // The look itself must not outlast the time that the service has.
+        let look = tokio::time::timeout_at(deadline, health::look(port, &manifest.health_check));
+        if let Ok(found) = look.await {
+            last = found;
+        }
+        ensure_alive(host, unit).await?;
+        match ensure_own_listener(host, unit, port).await? {
+            Listener::Own if last == Health::Healthy => return Ok(()),
+            Listener::Own | Listener::None | Listener::Foreign(_) => {}
+        }
+        let wake = Instant::now() + waits.next().unwrap_or(WATCH);
+        while Instant::now() < wake.min(deadline) {
+            sleep(WATCH.min(wake.min(deadline) - Instant::now())).await;
+            ensure_alive(host, unit).await?;
+        }
+        if Instant::now() >= deadline {
+            let seconds = manifest.health_check_timeout.as_secs();
+            let tail = log_tail::tail(unit).await;
+            return Err(DeployError::Unhealthy { url, seconds, last: last.in_words(), tail });
+        }
+    }
+}
+
+/// A service that ended, or that systemd is about to start again, fails the deployment now.
+async fn ensure_alive(host: &Host, unit: &UnitName) -> Result<(), DeployError> {
+    if host.manager.state(unit.as_str()).await?.is_running() {
+        let service = host.manager.service(unit.as_str()).await?;
+        if service.restarts == 0 {
+            return Ok(());
+        }
+    }
+    let how = host.manager.service(unit.as_str()).await?.ended;
+    Err(DeployError::Exited { unit: unit.clone(), how, tail: log_tail::tail(unit).await })
+}
+
+async fn ensure_own_listener(
+    host: &Host,
+    unit: &UnitName,
+    port: Port,
+) -> Result<Listener, DeployError> {
+    let service = host.manager.service(unit.as_str()).await?;
+    let listener = listener::on(port, &service.control_group)
+        .map_err(|source| DeployError::Listener { port, source })?;
+    if let Listener::Foreign(owner) = listener {
+        let tail = log_tail::tail(unit).await;
+        return Err(DeployError::ForeignListener { port, owner, unit: unit.clone(), tail });
+    }
+    Ok(listener)
+}

@@ -1,0 +1,55 @@
+//! The ends of a deployment: what its row says is done.
+
+use kennel_core::{DeploymentId, DeploymentState, OutputKind};
+use kennel_store::Deployment;
+use kennel_systemd::{ring, status};
+use tracing::{info, warn};
+
+use crate::{DeployError, Host, clean_up, roots};
+
+/// Brings about the end that the row asks for: a draining deployment is retired, one that is being
+/// torn down or never served is removed. Safe to run twice.
+///
+/// # Errors
+/// [`DeployError`], and the row stays as it is: the dispatcher tries again.
+pub async fn teardown(host: &mut Host, id: DeploymentId) -> Result<(), DeployError> {
+    let deployment = host.deployment(id)?;
+    status(&format!("ending deployment {id} of {}", deployment.key));
+    match deployment.state {
+        DeploymentState::Draining => retire(host, &deployment).await?,
+        DeploymentState::TearingDown => {
+            clean_up::everything(host, &deployment).await?;
+            info!("deployment {id} of {} is torn down", deployment.key);
+        }
+        DeploymentState::Failed | DeploymentState::Superseded | DeploymentState::Cancelled => {
+            if !deployment.cleaned {
+                clean_up::never_served(host, &deployment).await?;
+                info!("deployment {id} of {} has left nothing behind", deployment.key);
+            }
+        }
+        DeploymentState::Retired | DeploymentState::TornDown => {
+            info!("deployment {id} is {} already", deployment.state);
+        }
+        DeploymentState::Pending | DeploymentState::Starting | DeploymentState::Active => {
+            return Err(DeployError::NotEnding { id, state: deployment.state.as_str() });
+        }
+    }
+    if let Err(error) = ring(&host.layout.bell()) {
+        warn!("{error}");
+    }
+    Ok(())
+}
+
+async fn retire(host: &mut Host, deployment: &Deployment) -> Result<(), DeployError> {
+    if deployment.settings.kind() == OutputKind::Service {
+        clean_up::service(host, deployment).await?;
+    }
+    host.state.retired(deployment.id, Host::now())?;
+    info!("deployment {} of {} is retired", deployment.id, deployment.key);
+    let keep = host.config.keep_deployments;
+    for old in host.state.beyond_kept(&deployment.key, keep)? {
+        roots::release(host, &old)?;
+        host.state.torn_down(old.id, Host::now())?;
+    }
+    Ok(())
+}

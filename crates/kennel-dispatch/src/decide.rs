@@ -1,0 +1,156 @@
+//! What each inbox row means: the decisions, written as rows of the other two databases.
+//!
+//! Each can be taken twice, since the program may die between a decision and the note beside the
+//! inbox row. Units are not touched here.
+
+use kennel_core::config::{ProjectConfig, PullRequestPolicy};
+use kennel_core::{
+    BuildState, CommitSha, Delivery, Event, EventId, GitRef, PullRequestHead, Timestamp,
+};
+use kennel_store::{BuildFilter, InboxEntry, NewBuild, TearDownScope, load_project};
+use tracing::info;
+
+use crate::dispatcher::{DispatchError, Dispatcher};
+use crate::say;
+
+/// How many rows are taken before units are looked after.
+const BATCH: u32 = 500;
+
+/// The most builds that a branch has waiting or running: one of each, and a few in between.
+const MOST_OF_REF: u32 = 100;
+
+impl Dispatcher {
+    /// Takes what waits in the inbox. Says whether there was anything.
+    pub(crate) fn take_inbox(&mut self, now: Timestamp) -> Result<bool, DispatchError> {
+        let entries = self.inbox.waiting(BATCH)?;
+        for entry in &entries {
+            let outcome = self.decide(entry, now)?;
+            info!("{} of {}: {outcome}", entry.delivery.event.kind(), entry.delivery.project);
+            self.inbox.consume(entry.id, &outcome, now)?;
+        }
+        Ok(!entries.is_empty())
+    }
+
+    fn decide(&mut self, entry: &InboxEntry, now: Timestamp) -> Result<String, DispatchError> {
+        let delivery = &entry.delivery;
+        match &delivery.event {
+            Event::Push { branch, sha } => {
+                let project = match load_project(&self.layout, &delivery.project) {
+                    Ok(project) => project,
+                    Err(error) => return Ok(say::no_project(&error.to_string())),
+                };
+                if !project.branches.matches(branch) && *branch != project.default_branch {
+                    return Ok(say::branch_not_deployed(&project.name, branch));
+                }
+                self.enqueue(entry.id, delivery, GitRef::Branch(branch.clone()), sha, now)
+            }
+            Event::PullRequest { number, sha, head } => {
+                let project = match load_project(&self.layout, &delivery.project) {
+                    Ok(project) => project,
+                    Err(error) => return Ok(say::no_project(&error.to_string())),
+                };
+                if let Some(refusal) = refuse_pull_request(&project, head) {
+                    return Ok(refusal);
+                }
+                self.enqueue(entry.id, delivery, GitRef::PullRequest(*number), sha, now)
+            }
+            Event::BranchDeleted { branch } => {
+                self.tear_down(delivery, GitRef::Branch(branch.clone()), say::BRANCH_GONE, now)
+            }
+            Event::PullRequestClosed { number } => {
+                let git_ref = GitRef::PullRequest(*number);
+                self.tear_down(delivery, git_ref, say::PULL_REQUEST_CLOSED, now)
+            }
+            Event::Cancel { build } => {
+                let reason = say::asked_by("cancelled", delivery.by.as_deref());
+                let state = self.builds.request_cancel(*build, &reason, now)?;
+                Ok(say::cancelled(*build, state))
+            }
+            Event::TearDown { git_ref, service: None } => {
+                let reason = say::asked_by("torn down", delivery.by.as_deref());
+                self.tear_down(delivery, git_ref.clone(), &reason, now)
+            }
+            Event::TearDown { git_ref, service } => {
+                let reason = say::asked_by("torn down", delivery.by.as_deref());
+                let scope = TearDownScope {
+                    project: delivery.project.clone(),
+                    git_ref: git_ref.clone(),
+                    service: service.clone(),
+                };
+                let marked = self.state.begin_teardown(&scope, &reason, now)?;
+                Ok(say::torn_down(marked.len(), 0, &reason))
+            }
+        }
+    }
+
+    fn enqueue(
+        &mut self,
+        request: EventId,
+        delivery: &Delivery,
+        git_ref: GitRef,
+        sha: &CommitSha,
+        now: Timestamp,
+    ) -> Result<String, DispatchError> {
+        if let Some(newest) = self.builds.newest_of(&delivery.project, &git_ref)? {
+            let at_it = matches!(newest.state, BuildState::Queued | BuildState::Building)
+                && !newest.cancel_requested;
+            if at_it && newest.sha == *sha && newest.request != request {
+                return Ok(say::already_building(newest.id));
+            }
+        }
+        let new = NewBuild {
+            request,
+            project: delivery.project.clone(),
+            git_ref,
+            sha: sha.clone(),
+            by: delivery.by.clone(),
+            received_at: delivery.received_at,
+        };
+        let enqueued = self.builds.enqueue(&new, now)?;
+        if self.config.supersede_running {
+            for running in enqueued.running {
+                // Written before the unit is stopped, so that whatever settles it knows why.
+                self.builds.supersede_running(running, enqueued.id)?;
+            }
+        }
+        Ok(say::queued(enqueued.id))
+    }
+
+    /// Ends a ref: its builds first, so that none of them comes back with a deployment.
+    fn tear_down(
+        &mut self,
+        delivery: &Delivery,
+        git_ref: GitRef,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<String, DispatchError> {
+        let filter = BuildFilter {
+            project: Some(delivery.project.clone()),
+            git_ref: Some(git_ref.clone()),
+            unfinished: false,
+        };
+        let mut ended = 0;
+        for build in self.builds.list(&filter, MOST_OF_REF)? {
+            if !build.state.is_final() {
+                self.builds.request_cancel(build.id, reason, now)?;
+                ended += 1;
+            }
+        }
+        // Those that ended a moment ago are made deployments first, and go with the others.
+        self.hand_over(now)?;
+        let scope = TearDownScope { project: delivery.project.clone(), git_ref, service: None };
+        let marked = self.state.begin_teardown(&scope, reason, now)?;
+        Ok(say::torn_down(marked.len(), ended, reason))
+    }
+}
+
+/// Until there is an approval policy, only what the repository's own members pushed is built.
+fn refuse_pull_request(project: &ProjectConfig, head: &PullRequestHead) -> Option<String> {
+    match project.pull_requests {
+        PullRequestPolicy::None => Some(say::pull_requests_off(&project.name)),
+        PullRequestPolicy::Trusted | PullRequestPolicy::All if !head.is_same_repository() => {
+            Some(say::foreign_head(head.repository.as_deref()))
+        }
+        PullRequestPolicy::Trusted | PullRequestPolicy::All => None,
+    }
+}

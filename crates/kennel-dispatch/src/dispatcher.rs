@@ -1,0 +1,153 @@
+//! The dispatcher: what it holds, and its passes.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::{Duration, SystemTime};
+
+use kennel_core::config::HostConfig;
+use kennel_core::{Job, Layout, ProjectName, Timestamp};
+use kennel_store::{Access, Builds, ConfigError, Inbox, State, StoreError, load_host};
+use kennel_systemd::{Manager, ManagerError, status};
+use tokio::time::{Instant, sleep_until};
+use tokio_stream::StreamExt;
+use tracing::warn;
+
+use crate::Bell;
+
+/// How long the dispatcher stays after the last thing that it had to do: a push brings several
+/// rings within seconds, and each start costs more than waiting.
+const LINGER: Duration = Duration::from_secs(4);
+
+/// How long a job that was started and is not at work rests before it is started again: one that
+/// fails before it can claim its row would otherwise be started for ever.
+const REST: Duration = Duration::from_secs(3);
+
+/// The dispatcher cannot do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum DispatchError {
+    /// The operator's configuration cannot be used.
+    #[error("the configuration cannot be used; nothing is built or deployed until it is repaired")]
+    Config(#[from] ConfigError),
+    /// A database did not do what it was asked for.
+    #[error("the state cannot be read or written")]
+    Store(#[from] StoreError),
+    /// systemd did not do what it was asked for.
+    #[error(transparent)]
+    Manager(#[from] ManagerError),
+    /// The bell cannot be listened to.
+    #[error("cannot listen to the bell")]
+    Bell(#[source] io::Error),
+}
+
+/// The scheduler, for one run of the program.
+#[derive(Debug)]
+pub struct Dispatcher {
+    pub(crate) layout: Layout,
+    pub(crate) config: HostConfig,
+    pub(crate) inbox: Inbox,
+    pub(crate) builds: Builds,
+    pub(crate) state: State,
+    pub(crate) manager: Manager,
+    /// When each project's last build was started, in this run.
+    pub(crate) last_start: BTreeMap<ProjectName, Timestamp>,
+    /// When each job was started, in this run.
+    started: BTreeMap<Job, Instant>,
+}
+
+impl Dispatcher {
+    /// Reads the configuration, opens the databases, connects to systemd.
+    ///
+    /// # Errors
+    /// Any [`DispatchError`].
+    pub async fn open(layout: Layout) -> Result<Self, DispatchError> {
+        Ok(Self {
+            config: load_host(&layout)?,
+            inbox: Inbox::open(&layout.inbox_db(), Access::Patient)?,
+            builds: Builds::open(&layout.builds_db(), Access::Patient)?,
+            state: State::open(&layout.state_db(), Access::Patient)?,
+            manager: Manager::connect().await?,
+            layout,
+            last_start: BTreeMap::new(),
+            started: BTreeMap::new(),
+        })
+    }
+
+    /// Looks at everything, again at each ring and each end of a job, and returns when nothing has
+    /// come for a few seconds, or at once if there was nothing to do.
+    ///
+    /// # Errors
+    /// Any [`DispatchError`].
+    pub async fn run(&mut self, bell: Option<&Bell>) -> Result<(), DispatchError> {
+        let bell = bell.map(Bell::watched).transpose().map_err(DispatchError::Bell)?;
+        let mut ended = self.manager.ended_jobs().await?;
+        let mut leave_at = Instant::now();
+        loop {
+            if self.pass().await? {
+                leave_at = Instant::now() + LINGER;
+            }
+            tokio::select! {
+                () = sleep_until(leave_at) => return Ok(()),
+                () = rung(bell.as_ref()) => {}
+                () = job_ended(&mut ended) => {}
+            }
+        }
+    }
+
+    /// One look at everything. Says whether anything was to be done or is at work.
+    async fn pass(&mut self) -> Result<bool, DispatchError> {
+        let now = Timestamp::from(SystemTime::now());
+        let mut busy = false;
+        while self.take_inbox(now)? {
+            busy = true;
+        }
+        busy |= self.hand_over(now)?;
+        busy |= self.match_units(now).await?;
+        self.report()?;
+        Ok(busy)
+    }
+
+    fn report(&self) -> Result<(), DispatchError> {
+        let unfinished = self.builds.unfinished()?;
+        let building = unfinished
+            .iter()
+            .filter(|build| build.state == kennel_core::BuildState::Building)
+            .count();
+        let queued = unfinished.len() - building;
+        status(&format!("{building} builds running, {queued} queued"));
+        Ok(())
+    }
+
+    /// Whether this job was not started a moment ago.
+    pub(crate) fn may_start(&self, job: Job) -> bool {
+        self.started.get(&job).is_none_or(|started| started.elapsed() >= REST)
+    }
+
+    /// Asks systemd for a job. That it cannot be started stops no other job.
+    pub(crate) async fn start(&mut self, job: Job) -> Result<(), DispatchError> {
+        self.started.insert(job, Instant::now());
+        if let Err(error) = self.manager.start_no_wait(job.unit().as_str()).await {
+            let error = kennel_core::error_chain(&error);
+            warn!("{error}, ignoring: tried again at the next look");
+        }
+        Ok(())
+    }
+}
+
+async fn rung(bell: Option<&tokio::net::UnixDatagram>) {
+    let Some(bell) = bell else { return std::future::pending().await };
+    let mut byte = [0; 1];
+    // Any error ends the wait, and the pass after it finds out more.
+    let _ = bell.recv(&mut byte).await;
+    while bell.try_recv(&mut byte).is_ok() {}
+}
+
+async fn job_ended(ended: &mut (impl tokio_stream::Stream<Item = String> + Unpin)) {
+    loop {
+        match ended.next().await {
+            Some(unit) if Job::of_unit(&unit).is_some() => return,
+            Some(_) => {}
+            // The bus is gone; the next call to it says so.
+            None => return std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Units made to match the rows: jobs started, stopped, and missed when they vanish.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kennel_core::{
+    BuildEvent, BuildState, DeploymentEvent, DeploymentId, DeploymentState, Job, OutputKey,
+    Timestamp,
+};
+use kennel_store::{Build, Deployment, StoreError};
+use tracing::{info, warn};
+
+use crate::dispatcher::{DispatchError, Dispatcher};
+use crate::{queue, say};
+
+/// The units that jobs run in.
+const PATTERNS: [&str; 3] =
+    ["kennel-build@*.service", "kennel-deploy@*.service", "kennel-teardown@*.service"];
+
+/// How many deployments are brought up side by side. Starting a service is cheap, but hundreds at
+/// once would starve those that serve.
+const MOST_DEPLOYS: usize = 8;
+
+/// How many ends are brought about side by side.
+const MOST_TEARDOWNS: usize = 8;
+
+impl Dispatcher {
+    /// Starts what may start, stops what shall end. Says whether there was anything.
+    pub(crate) async fn match_units(&mut self, now: Timestamp) -> Result<bool, DispatchError> {
+        // Rows first: a job that ends in between has settled its row, which is not missed then,
+        // since it can no longer be lost.
+        let builds = self.builds.unfinished()?;
+        let starting = self.state.in_states(&[DeploymentState::Starting])?;
+        let running = self.running_jobs().await?;
+
+        let mut busy = false;
+        busy |= self.miss_builds(&builds, &running, now)?;
+        busy |= self.miss_deploys(&starting, &running, now)?;
+        busy |= self.stop_builds(&builds, &running).await?;
+        busy |= self.start_builds(&running, now).await?;
+        busy |= self.start_teardowns(&running, now).await?;
+        busy |= self.start_deploys(&running, now).await?;
+        Ok(busy)
+    }
+
+    async fn running_jobs(&self) -> Result<BTreeSet<Job>, DispatchError> {
+        let units = self.manager.running(&PATTERNS).await?;
+        Ok(units.iter().filter_map(|(unit, _)| Job::of_unit(unit)).collect())
+    }
+
+    /// A row that says `building` and has no unit: once it runs again, then it failed.
+    fn miss_builds(
+        &mut self,
+        builds: &[Build],
+        running: &BTreeSet<Job>,
+        now: Timestamp,
+    ) -> Result<bool, DispatchError> {
+        let mut any = false;
+        for build in builds {
+            let gone = !running.contains(&Job::Build(build.id));
+            if build.state != BuildState::Building || !gone {
+                continue;
+            }
+            any = true;
+            let ended = if build.superseded_by.is_some() {
+                self.builds.step(build.id, BuildEvent::Superseded, None, now).map(drop)
+            } else if build.cancel_requested {
+                self.builds.step(build.id, BuildEvent::Cancelled, None, now).map(drop)
+            } else if build.losses == 0 {
+                warn!("build {} lost its unit; it runs again", build.id);
+                self.builds.lost(build.id, now)
+            } else {
+                let reason = Some(say::LOST_TWICE);
+                self.builds.step(build.id, BuildEvent::Failed, reason, now).map(drop)
+            };
+            ignore_wrong_turn(ended)?;
+        }
+        Ok(any)
+    }
+
+    fn miss_deploys(
+        &mut self,
+        starting: &[Deployment],
+        running: &BTreeSet<Job>,
+        now: Timestamp,
+    ) -> Result<bool, DispatchError> {
+        let mut any = false;
+        for deployment in starting {
+            if running.contains(&Job::Deploy(deployment.id)) {
+                continue;
+            }
+            any = true;
+            let ended = if deployment.losses == 0 {
+                warn!("deployment {} lost its unit; it runs again", deployment.id);
+                self.state.lost(deployment.id, now)
+            } else {
+                let reason = Some(say::LOST_TWICE);
+                self.state.step(deployment.id, DeploymentEvent::Failed, reason, now).map(drop)
+            };
+            ignore_wrong_turn(ended)?;
+        }
+        Ok(any)
+    }
+
+    /// Stops the units of builds that shall end.
+    async fn stop_builds(
+        &mut self,
+        builds: &[Build],
+        running: &BTreeSet<Job>,
+    ) -> Result<bool, DispatchError> {
+        let mut any = false;
+        for build in builds {
+            let job = Job::Build(build.id);
+            let shall_end = build.cancel_requested || build.superseded_by.is_some();
+            if shall_end && running.contains(&job) {
+                any = true;
+                self.manager.stop_no_wait(job.unit().as_str()).await?;
+            }
+        }
+        Ok(any)
+    }
+
+    async fn start_builds(
+        &mut self,
+        running: &BTreeSet<Job>,
+        now: Timestamp,
+    ) -> Result<bool, DispatchError> {
+        let builds = self.builds.unfinished()?;
+        // Slots are counted by rows, and by queued rows whose unit exists: a unit that is just
+        // ending still counts as a unit.
+        let (taken, free): (Vec<_>, Vec<_>) = builds.iter().partition(|build| {
+            build.state == BuildState::Building || running.contains(&Job::Build(build.id))
+        });
+        let slots = usize::try_from(self.config.max_concurrent_builds)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(taken.len());
+        let free: Vec<_> =
+            free.into_iter().filter(|build| self.may_start(Job::Build(build.id))).collect();
+        let next = queue::next(&free, &taken, &self.last_start, slots);
+        for build in &next {
+            info!(
+                "build {}: {} of {} at {}",
+                build.id,
+                build.git_ref.short(),
+                build.project,
+                build.sha.short()
+            );
+            self.last_start.insert(build.project.clone(), now);
+            self.start(Job::Build(build.id)).await?;
+        }
+        Ok(!taken.is_empty() || !next.is_empty())
+    }
+
+    async fn start_teardowns(
+        &mut self,
+        running: &BTreeSet<Job>,
+        now: Timestamp,
+    ) -> Result<bool, DispatchError> {
+        let ending = self.state.to_end(now)?;
+        let mut at_work = running.iter().filter(|job| matches!(job, Job::Teardown(_))).count();
+        for deployment in &ending {
+            let deploy = Job::Deploy(deployment.id);
+            if running.contains(&deploy) {
+                // Its end can be brought about once nobody brings it up any more.
+                self.manager.stop_no_wait(deploy.unit().as_str()).await?;
+                continue;
+            }
+            let job = Job::Teardown(deployment.id);
+            if at_work < MOST_TEARDOWNS && !running.contains(&job) && self.may_start(job) {
+                at_work += 1;
+                self.start(job).await?;
+            }
+        }
+        Ok(!ending.is_empty())
+    }
+
+    async fn start_deploys(
+        &mut self,
+        running: &BTreeSet<Job>,
+        now: Timestamp,
+    ) -> Result<bool, DispatchError> {
+        let pending = self.state.in_states(&[DeploymentState::Pending])?;
+        let held =
+            self.state.in_states(&[DeploymentState::Starting, DeploymentState::TearingDown])?;
+        let held: BTreeMap<&OutputKey, &Deployment> =
+            held.iter().map(|deployment| (&deployment.key, deployment)).collect();
+        let mut at_work = running.iter().filter(|job| matches!(job, Job::Deploy(_))).count();
+        for deployment in &pending {
+            if let Some(other) = held.get(&deployment.key) {
+                if other.state == DeploymentState::Starting {
+                    // The newest wins: what is being brought up would be replaced at once.
+                    let reason = format!("deployment {} is newer", deployment.id);
+                    self.step_if_possible(
+                        other.id,
+                        DeploymentEvent::Superseded,
+                        Some(&reason),
+                        now,
+                    )?;
+                }
+                // The job of another deployment of this service must end first.
+                continue;
+            }
+            let job = Job::Deploy(deployment.id);
+            if at_work < MOST_DEPLOYS && !running.contains(&job) && self.may_start(job) {
+                at_work += 1;
+                self.start(job).await?;
+            }
+        }
+        Ok(!pending.is_empty() || at_work > 0)
+    }
+
+    /// A step that another program may have forestalled.
+    pub(crate) fn step_if_possible(
+        &mut self,
+        id: DeploymentId,
+        event: DeploymentEvent,
+        reason: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(), DispatchError> {
+        ignore_wrong_turn(self.state.step(id, event, reason, now).map(drop))
+    }
+}
+
+fn ignore_wrong_turn(result: Result<(), StoreError>) -> Result<(), DispatchError> {
+    match result {
+        // Settled by its own job between the look at the row and now.
+        Err(StoreError::WrongTurn(_)) => Ok(()),
+        result => Ok(result?),
+    }
+}
