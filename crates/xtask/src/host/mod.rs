@@ -18,7 +18,7 @@ mod registry;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -154,9 +154,7 @@ impl Host {
         if let Some(mut child) = self.child().take() {
             let _ = child.wait();
         }
-        for path in ["/run/systemd/nspawn/propagate", "/run/systemd/nspawn/unix-export"] {
-            let _ = fs::remove_dir_all(Path::new(path).join(self.machine()));
-        }
+        self.forget_mounts();
         let _ = fs::remove_file(self.dir.join("nspawn"));
         Ok(())
     }
@@ -220,6 +218,22 @@ impl Host {
             base::remove_tree(&self.dir)?;
         }
         Ok(())
+    }
+
+    /// What systemd-nspawn leaves when it is killed, and refuses to boot over.
+    fn forget_mounts(&self) {
+        for folder in ["propagate", "unix-export"] {
+            let path = Path::new("/run/systemd/nspawn").join(folder).join(self.machine());
+            if path.is_dir() {
+                // From systemd 256 on some of them are mount points.
+                let _ = Command::new("umount")
+                    .args(["--lazy", "--quiet"])
+                    .arg(&path)
+                    .stderr(Stdio::null())
+                    .status();
+                let _ = fs::remove_dir_all(&path);
+            }
+        }
     }
 
     fn nspawn_command(&self) -> Vec<String> {
