@@ -1,0 +1,74 @@
+//! From a request to its answer: check, look up, pass on.
+//!
+//! The table is looked at anew for each request, so that a kept connection follows a cutover with
+//! its next one.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONNECTION, HOST, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Request, Response, StatusCode};
+
+use crate::body::Body;
+use crate::client::Client;
+use crate::head::{self, Refusal};
+use crate::pages::{self, Page};
+use crate::proxy;
+use crate::table::{Lookup, Target};
+use crate::worker::Worker;
+
+/// Answers one request.
+pub(crate) async fn answer(
+    worker: Rc<Worker>,
+    client: Rc<Client>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let (parts, incoming) = request.into_parts();
+    let turn = client.begin(!incoming.is_end_stream());
+    worker.counters.requests.up();
+    let mut response = respond(&worker, &client, parts, incoming).await;
+    worker.counters.answered(response.status());
+    if worker.is_leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response.map(|body| body.during(turn)))
+}
+
+async fn respond(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
+    parts: Parts,
+    incoming: Incoming,
+) -> Response<Body> {
+    let asked = head::check(&parts, || client.with_head(head::has_content_length));
+    let (target, authority) = match asked {
+        Ok(asked) => {
+            let found =
+                worker.with_table(|table| match table.lookup(&asked.host, parts.uri.path()) {
+                    Lookup::Found(target) => Ok(target.clone()),
+                    Lookup::NoPath => Err(Page::NoPath),
+                    Lookup::NoHost => Err(Page::UnknownHost),
+                });
+            let target = match found {
+                Ok(target) => target,
+                Err(page) => return pages::page(page),
+            };
+            let authority = match parts.headers.get(HOST) {
+                Some(host) if parts.uri.authority().is_none() => Ok(host.clone()),
+                Some(_) | None => HeaderValue::from_str(asked.authority),
+            };
+            (target, authority)
+        }
+        Err(refusal) => return pages::page(Page::Refused(refusal)),
+    };
+    let Ok(authority) = authority else { return pages::page(Page::Refused(Refusal::Host)) };
+    match target {
+        Target::Upstream(backend) => {
+            proxy::forward(worker, client, backend, parts, incoming, &authority).await
+        }
+        Target::Site(site, spa) => site.reply(&parts, spa).await,
+        Target::MissingSite => pages::page(Page::MissingSite),
+    }
+}

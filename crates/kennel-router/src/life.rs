@@ -1,0 +1,299 @@
+//! The control thread: start, reload, stop, and what systemd is told of it.
+//!
+//! Everything that takes long or happens once is done here, so that workers never wait for it. It
+//! serves no client.
+
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use kennel_systemd::{ready, reloading, stopping};
+use tokio::net::UnixListener;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::{spawn_blocking, spawn_local};
+use tokio::time::{Instant, timeout_at};
+use tracing::{info, warn};
+
+use crate::counters::Counters;
+use crate::limits::Limits;
+use crate::listen::{SocketError, Sockets};
+use crate::say;
+use crate::site::Shelf;
+use crate::status::{self, State};
+use crate::table::{Table, TableError};
+use crate::worker::{self, Mate, News, Order, Setup};
+
+/// What the router is started with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The route table.
+    pub table: PathBuf,
+    /// Where store paths are: `/nix/store`, but in tests.
+    pub store: PathBuf,
+    /// How many worker threads.
+    pub workers: usize,
+    /// The bounds.
+    pub limits: Limits,
+}
+
+/// What the router is told to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// Read the table again.
+    Reload,
+    /// Finish what is under way and end.
+    Stop,
+}
+
+/// The router cannot start, or cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RouterError {
+    /// The sockets are not what they must be.
+    #[error(transparent)]
+    Sockets(#[from] SocketError),
+    /// The system refuses what every program may do.
+    #[error("cannot start")]
+    Start(#[source] io::Error),
+    /// Never expected; systemd starts it again.
+    #[error("a worker ended by itself; see the lines above")]
+    Worker,
+}
+
+impl RouterError {
+    /// Whether only another set-up helps, and no second start.
+    #[must_use]
+    pub fn is_of_set_up(&self) -> bool {
+        match self {
+            Self::Sockets(_) => true,
+            Self::Start(_) | Self::Worker => false,
+        }
+    }
+}
+
+/// Runs until SIGTERM or SIGINT; SIGHUP reads the table again.
+///
+/// # Errors
+/// [`RouterError`] if it cannot start or a worker is lost.
+pub fn run(settings: Settings, sockets: Sockets) -> Result<(), RouterError> {
+    let (commands, receiver) = unbounded_channel();
+    run_with(settings, sockets, receiver, |_| {
+        for (kind, command) in [
+            (SignalKind::hangup(), Command::Reload),
+            (SignalKind::terminate(), Command::Stop),
+            (SignalKind::interrupt(), Command::Stop),
+        ] {
+            let mut signal = signal(kind)?;
+            let commands = commands.clone();
+            spawn_local(async move {
+                while signal.recv().await.is_some() && commands.send(command).is_ok() {}
+            });
+        }
+        Ok(())
+    })
+}
+
+/// Runs inside another program, which gives the commands.
+///
+/// # Errors
+/// [`RouterError`] if it cannot start or a worker is lost.
+pub fn run_embedded(
+    settings: Settings,
+    sockets: Sockets,
+    commands: UnboundedReceiver<Command>,
+) -> Result<(), RouterError> {
+    run_with(settings, sockets, commands, |_| Ok(()))
+}
+
+fn run_with(
+    settings: Settings,
+    sockets: Sockets,
+    commands: UnboundedReceiver<Command>,
+    prepare: impl FnOnce(&Settings) -> io::Result<()>,
+) -> Result<(), RouterError> {
+    sockets.prepare()?;
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .build_local(LocalOptions::default())
+        .map_err(RouterError::Start)?;
+    let ended = runtime.block_on(async {
+        prepare(&settings).map_err(RouterError::Start)?;
+        let control = Control::start(settings, sockets).await?;
+        control.serve(commands).await
+    });
+    // A table that is just being read is of no use any more.
+    runtime.shutdown_background();
+    ended
+}
+
+struct Control {
+    settings: Settings,
+    shelf: Arc<Shelf>,
+    state: Rc<State>,
+    crew: Arc<[Mate]>,
+    news: UnboundedReceiver<News>,
+}
+
+impl Control {
+    /// Loads the table, starts the workers, and says so when all accept.
+    async fn start(settings: Settings, mut sockets: Sockets) -> Result<Self, RouterError> {
+        let limits = Arc::new(settings.limits.clone());
+        let table = Arc::new(ArcSwap::from_pointee(Table::empty()));
+        let workers = settings.workers.max(1);
+        let (mates, receivers): (Vec<_>, Vec<_>) = (0..workers)
+            .map(|_| {
+                let (orders, receiver) = unbounded_channel();
+                (Mate { counters: Arc::new(Counters::default()), orders }, receiver)
+            })
+            .unzip();
+        let crew: Arc<[Mate]> = mates.into();
+        let (tell, news) = unbounded_channel();
+        let mut control = Self {
+            shelf: Arc::new(Shelf::new(settings.store.clone(), limits.memory)),
+            state: Rc::new(State {
+                table: Arc::clone(&table),
+                refused: Default::default(),
+                counters: crew.iter().map(|mate| Arc::clone(&mate.counters)).collect(),
+            }),
+            crew: Arc::clone(&crew),
+            news,
+            settings,
+        };
+        control.load().await;
+        let connections = (limits.connections.min(affordable()) / workers).max(1);
+        for (index, orders) in receivers.into_iter().enumerate() {
+            worker::start(Setup {
+                index,
+                listeners: sockets.duplicates()?,
+                table: Arc::clone(&table),
+                limits: Arc::clone(&limits),
+                connections,
+                crew: Arc::clone(&crew),
+                orders,
+                news: UnboundedSender::clone(&tell),
+            })
+            .map_err(RouterError::Start)?;
+        }
+        for _ in 0..workers {
+            if control.news.recv().await != Some(News::Up) {
+                return Err(RouterError::Worker);
+            }
+        }
+        if let Some(listener) = sockets.status.take() {
+            let listener = UnixListener::from_std(listener).map_err(RouterError::Start)?;
+            spawn_local(status::serve(Rc::clone(&control.state), listener));
+        }
+        ready(&control.state.line());
+        Ok(control)
+    }
+
+    async fn serve(mut self, mut commands: UnboundedReceiver<Command>) -> Result<(), RouterError> {
+        loop {
+            let command = tokio::select! {
+                command = commands.recv() => command,
+                // Whatever it says: a worker that is up has nothing more to say.
+                _ = self.news.recv() => return Err(RouterError::Worker),
+            };
+            match command {
+                Some(Command::Reload) => {
+                    reloading();
+                    self.load().await;
+                    ready(&self.state.line());
+                }
+                Some(Command::Stop) | None => {
+                    self.stop().await;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Puts the table on disk in force, or keeps the old one and says why.
+    async fn load(&self) {
+        let old = self.state.table.load_full();
+        let (path, shelf) = (self.settings.table.clone(), Arc::clone(&self.shelf));
+        let previous = Arc::clone(&old);
+        let loaded = spawn_blocking(move || Table::load(&path, &shelf, &previous)).await;
+        let refusal = match loaded {
+            Ok(Ok(table)) => {
+                if let (Some(old), Some(new)) = (old.generation, table.generation)
+                    && new < old
+                {
+                    warn!("{}", say::older(old, new));
+                }
+                info!("{}", say::loaded(table.generation, table.hosts()));
+                self.state.table.store(Arc::new(table));
+                None
+            }
+            // Before the first publication there is none.
+            Ok(Err(TableError::Missing { .. })) if old.generation.is_none() => None,
+            Ok(Err(error)) => Some(say::with_causes(&error)),
+            Err(panicked) => Some(panicked.to_string()),
+        };
+        if let Some(reason) = &refusal {
+            warn!("{}", say::refused(reason));
+        }
+        *self.state.refused.borrow_mut() = refusal;
+        self.order(|| Order::Refresh);
+    }
+
+    /// First every answer announces the end while kept connections are still served, so that no
+    /// client sends into a closing one; then idle ones are closed; then the rest is waited for.
+    async fn stop(&mut self) {
+        stopping();
+        kennel_systemd::status(&say::leaving(self.state.open()));
+        let limits = &self.settings.limits;
+        let now = Instant::now();
+        let mut left = self.crew.len();
+        self.order(|| Order::Drain);
+        left = wait(&mut self.news, left, now + limits.linger.min(limits.stop)).await;
+        self.order(|| Order::Close);
+        left = wait(&mut self.news, left, now + limits.stop).await;
+        if left > 0 {
+            info!("{}", say::cut_off(self.state.open()));
+        }
+    }
+
+    fn order(&self, order: impl Fn() -> Order) {
+        for mate in self.crew.iter() {
+            // One that has ended needs no orders.
+            let _ended = mate.orders.send(order());
+        }
+    }
+}
+
+/// Waits for `left` workers to end; returns how many have not.
+async fn wait(news: &mut UnboundedReceiver<News>, mut left: usize, until: Instant) -> usize {
+    while left > 0 {
+        match timeout_at(until, news.recv()).await {
+            Ok(Some(News::Ended)) => left -= 1,
+            Ok(Some(News::Up)) => {}
+            Ok(None) => return 0,
+            Err(_elapsed) => return left,
+        }
+    }
+    0
+}
+
+/// How many clients the descriptors suffice for: each may need one more to a service. Read, since
+/// the limit belongs to the unit (`LimitNOFILE=`).
+fn affordable() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let descriptors = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))
+        .and_then(|rest| rest.split_whitespace().next())
+        .and_then(|soft| soft.parse().ok())
+        .unwrap_or(1024_usize);
+    (descriptors.saturating_sub(64) / 2).max(16)
+}
+
+/// How many workers this machine has use for.
+#[must_use]
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

@@ -1,0 +1,70 @@
+//! How long and how much: every bound of the router in one place.
+//!
+//! Apart from the code that keeps them so that tests can shorten them. None of these is
+//! configuration: what an operator may want to change is a key of the unit.
+
+use std::time::Duration;
+
+/// The router's bounds.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// For a request's head to be complete, counted from its first byte or the connection's start.
+    pub head: Duration,
+    /// For a client's connection without a request. Above the 60 s that load balancers use, so
+    /// that they close first and never send into a closing connection.
+    pub idle: Duration,
+    /// For a client that neither sends the body it began nor takes what is sent to it.
+    pub stalled: Duration,
+    /// For a service's first byte after it has the whole request.
+    pub first_byte: Duration,
+    /// For a connection to a service: loopback or a Unix socket, so only a full queue takes time.
+    pub connect: Duration,
+    /// How long a body is held back for a service's `100 Continue` (RFC 9110 §10.1.1: not
+    /// indefinitely); then it is sent without.
+    pub expect: Duration,
+    /// For an idle connection to a service. Below the 5 s after which Node closes its own.
+    pub upstream_idle: Duration,
+    /// How long ago a connection must have been used for a request that cannot be repeated.
+    pub upstream_fresh: Duration,
+    /// Between the announcement `Connection: close` and closing idle connections on the way out.
+    pub linger: Duration,
+    /// For everything else on the way out. Below `TimeoutStopSec=` in kennel-router.service.
+    pub stop: Duration,
+    /// For a client to read an answer that came before its body was read.
+    pub discard: Duration,
+    /// How often deadlines are looked at, while there are connections.
+    pub tick: Duration,
+    /// The most connections of clients at a time; fewer if the descriptors do not suffice.
+    pub connections: usize,
+    /// The most idle connections per service and worker.
+    pub upstream_idle_each: usize,
+    /// The most bytes of small files held in memory.
+    pub memory: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(15),
+            idle: Duration::from_secs(75),
+            stalled: Duration::from_secs(60),
+            first_byte: Duration::from_secs(60),
+            connect: Duration::from_secs(2),
+            expect: Duration::from_secs(1),
+            upstream_idle: Duration::from_secs(4),
+            upstream_fresh: Duration::from_secs(1),
+            linger: Duration::from_secs(1),
+            stop: Duration::from_secs(10),
+            discard: Duration::from_secs(2),
+            tick: Duration::from_secs(1),
+            connections: 20_000,
+            upstream_idle_each: 256,
+            memory: 64 << 20,
+        }
+    }
+}
+
+/// The most bytes of a request's head, and of an answer's.
+pub(crate) const HEAD_BYTES: usize = 64 << 10;
+/// The most bytes of a request's path and query.
+pub(crate) const URI_BYTES: usize = 8 << 10;

@@ -1,0 +1,156 @@
+//! The sockets: from systemd by name, or made from the command line for development.
+//!
+//! The port belongs to kennel-router.socket, so that its queue outlives this program. Each worker
+//! gets a duplicate of every listener and waits for connections on its own.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use listenfd::ListenFd;
+use rustix::net::sockopt;
+
+/// What the router listens on.
+#[derive(Debug)]
+pub struct Sockets {
+    /// HTTP from everywhere.
+    pub(crate) http: Vec<TcpListener>,
+    /// Status for the host's own programs.
+    pub(crate) status: Option<UnixListener>,
+}
+
+/// The sockets are not what they must be.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// Started by hand.
+    #[error(
+        "no sockets came from systemd; start kennel-router.socket, or use --listen for development"
+    )]
+    None,
+    /// The socket unit has a name that this program does not know.
+    #[error(
+        "a socket is called `{name}`; FileDescriptorName= in kennel-router.socket and kennel-router-status.socket must be `http` and `status`"
+    )]
+    Name {
+        /// The name found.
+        name: String,
+    },
+    /// A socket is of another kind than its name says.
+    #[error(
+        "the socket `{name}` is of the wrong kind; `http` is TCP and `status` a Unix stream socket"
+    )]
+    Kind {
+        /// Its name.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No `http` among them.
+    #[error("none of the sockets from systemd is called `http`; start kennel-router.socket")]
+    NoHttp,
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// As it was given.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system refuses an option.
+    #[error("cannot prepare a socket")]
+    Prepare(#[source] io::Error),
+}
+
+impl Sockets {
+    /// Takes what systemd passed (sd_listen_fds(3)).
+    ///
+    /// # Errors
+    /// [`SocketError`] if there is none, or one that has no place here.
+    pub fn from_systemd() -> Result<Self, SocketError> {
+        // Before listenfd, which clears the environment.
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let mut passed = ListenFd::from_env();
+        let mut sockets = Self { http: Vec::new(), status: None };
+        if passed.len() == 0 {
+            return Err(SocketError::None);
+        }
+        let mut names = names.split(':');
+        for index in 0..passed.len() {
+            let name = names.next().unwrap_or_default().to_owned();
+            match name.as_str() {
+                "http" => {
+                    let taken = passed.take_tcp_listener(index);
+                    let taken = taken.map_err(|source| SocketError::Kind { name, source })?;
+                    sockets.http.extend(taken);
+                }
+                "status" => {
+                    let taken = passed.take_unix_listener(index);
+                    sockets.status = taken.map_err(|source| SocketError::Kind { name, source })?;
+                }
+                _ => return Err(SocketError::Name { name }),
+            }
+        }
+        if sockets.http.is_empty() {
+            return Err(SocketError::NoHttp);
+        }
+        Ok(sockets)
+    }
+
+    /// Listens on these, for development.
+    ///
+    /// # Errors
+    /// [`SocketError::Bind`] if one cannot be listened on.
+    pub fn bind(http: &[SocketAddr], status: Option<&Path>) -> Result<Self, SocketError> {
+        let http = http.iter().map(|address| {
+            TcpListener::bind(address)
+                .map_err(|source| SocketError::Bind { address: address.to_string(), source })
+        });
+        let status = status.map(|path| {
+            UnixListener::bind(path).map_err(|source| SocketError::Bind {
+                address: PathBuf::from(path).display().to_string(),
+                source,
+            })
+        });
+        Ok(Self { http: http.collect::<Result<_, _>>()?, status: status.transpose()? })
+    }
+
+    /// Where HTTP is listened on.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.http.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// Sets what accepted connections inherit (tcp(7)), once instead of per connection.
+    pub(crate) fn prepare(&self) -> Result<(), SocketError> {
+        for listener in &self.http {
+            prepare(listener).map_err(|error| SocketError::Prepare(error.into()))?;
+        }
+        if let Some(status) = &self.status {
+            status.set_nonblocking(true).map_err(SocketError::Prepare)?;
+        }
+        Ok(())
+    }
+
+    /// Duplicates of the HTTP listeners, for one worker.
+    pub(crate) fn duplicates(&self) -> Result<Vec<TcpListener>, SocketError> {
+        self.http
+            .iter()
+            .map(TcpListener::try_clone)
+            .collect::<Result<_, _>>()
+            .map_err(SocketError::Prepare)
+    }
+}
+
+fn prepare(listener: &TcpListener) -> rustix::io::Result<()> {
+    rustix::io::ioctl_fionbio(listener, true)?;
+    sockopt::set_tcp_nodelay(listener, true)?;
+    // Finds clients that vanished, where no deadline does: in tunnels and endless answers.
+    sockopt::set_socket_keepalive(listener, true)?;
+    sockopt::set_tcp_keepidle(listener, Duration::from_secs(60))?;
+    sockopt::set_tcp_keepintvl(listener, Duration::from_secs(10))?;
+    sockopt::set_tcp_keepcnt(listener, 3)?;
+    // Milliseconds. For clients that stop acknowledging what is sent to them.
+    sockopt::set_tcp_user_timeout(listener, 30_000)
+}

@@ -1,0 +1,70 @@
+//! The program: arguments in, exit code out.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use kennel_core::{Layout, StorePath};
+use kennel_router::{Limits, RouterError, Settings, Sockets, cores, with_causes};
+use tracing::{error, info};
+
+/// Kennel's reverse proxy and static server. Under systemd it takes its sockets from
+/// kennel-router.socket and needs no arguments.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Listen here instead of taking sockets from systemd; may be repeated. For development.
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<SocketAddr>,
+    /// Answer questions about the router on this Unix socket. For development.
+    #[arg(long, value_name = "PATH", requires = "listen")]
+    status: Option<PathBuf>,
+    /// The route table.
+    #[arg(long, value_name = "PATH", default_value_os_t = Layout::default().route_table())]
+    table: PathBuf,
+    /// Where Nix keeps what it builds.
+    #[arg(long, value_name = "DIR", default_value = StorePath::STORE)]
+    store: PathBuf,
+    /// How many worker threads; one per core by default.
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help goes to the terminal, and is no failure.
+            let _written = error.print();
+            return if error.use_stderr() { ExitCode::from(64) } else { ExitCode::SUCCESS };
+        }
+    };
+    kennel_systemd::log_to_journal();
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{}", with_causes(&error));
+            ExitCode::from(if error.is_of_set_up() { 64 } else { 1 })
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), RouterError> {
+    let sockets = if arguments.listen.is_empty() {
+        Sockets::from_systemd()?
+    } else {
+        let sockets = Sockets::bind(&arguments.listen, arguments.status.as_deref())?;
+        for address in sockets.addresses() {
+            info!("listening on http://{address}");
+        }
+        sockets
+    };
+    let settings = Settings {
+        table: arguments.table,
+        store: arguments.store,
+        workers: arguments.workers.unwrap_or_else(cores),
+        limits: Limits::default(),
+    };
+    kennel_router::run(settings, sockets)
+}

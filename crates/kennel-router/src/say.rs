@@ -1,0 +1,142 @@
+//! Every sentence for operators: in the journal and in `systemctl status`.
+//!
+//! What visitors read is in `pages`.
+
+use std::error::Error;
+use std::fmt::{Display, Write};
+use std::path::Path;
+
+/// An error and its causes, in one line.
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // Writing to a string does not fail.
+        let _infallible = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// `STATUS=`: what is in force, and what was refused.
+pub(crate) fn status(generation: Option<u64>, hosts: usize, refused: Option<&str>) -> String {
+    let plural = if hosts == 1 { "" } else { "s" };
+    let mut text = match generation {
+        Some(generation) => format!("generation {generation}, {hosts} host{plural}"),
+        None => "no route table yet".to_owned(),
+    };
+    if let Some(refused) = refused {
+        let newer = if generation.is_some() { "the newer table" } else { "the table" };
+        // A status is one line.
+        let refused: String =
+            refused.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let _infallible = write!(text, "; refused {newer}: {refused}");
+    }
+    text
+}
+
+/// On the way out.
+pub(crate) fn leaving(open: u64) -> String {
+    match open {
+        0 => "leaving".into(),
+        1 => "leaving when 1 connection has ended".into(),
+        _ => format!("leaving when {open} connections have ended"),
+    }
+}
+
+/// The time to leave is over.
+pub(crate) fn cut_off(open: u64) -> String {
+    format!("leaving although {open} connections have not ended")
+}
+
+/// A table is in force.
+pub(crate) fn loaded(generation: Option<u64>, hosts: usize) -> String {
+    format!("serving {}", status(generation, hosts, None))
+}
+
+/// A table was refused.
+pub(crate) fn refused(reason: &str) -> String {
+    format!("refused the route table, the old one keeps serving: {reason}")
+}
+
+/// The table on disk is older than the one it replaces.
+pub(crate) fn older(old: u64, new: u64) -> String {
+    format!(
+        "the route table went back from generation {old} to {new}; following it, since the file is the truth"
+    )
+}
+
+/// A service did not answer, or not with HTTP.
+pub(crate) fn broken_service(backend: &dyn Display, why: &str, more: u64) -> String {
+    let text = format!("{backend} gave no valid answer: {why}");
+    counted(text, more)
+}
+
+/// A service did not answer in time.
+pub(crate) fn late_service(backend: &dyn Display, more: u64) -> String {
+    counted(format!("{backend} did not answer in time"), more)
+}
+
+/// Nobody listens where a service should be.
+pub(crate) fn absent_service(backend: &dyn Display, more: u64) -> String {
+    counted(format!("{backend} does not accept connections yet, or no longer"), more)
+}
+
+fn counted(text: String, more: u64) -> String {
+    if more == 0 { text } else { format!("{text} ({more} like this were not logged)") }
+}
+
+/// A file that was there when the site was published cannot be read.
+pub(crate) fn unreadable_file(path: &Path, error: &std::io::Error) -> String {
+    format!("cannot read {}: {error}; was the store path collected as garbage?", path.display())
+}
+
+/// A connection cannot be accepted.
+pub(crate) fn accept_failed(error: &std::io::Error) -> String {
+    format!("cannot accept connections: {error}; trying again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentences() {
+        let all = [
+            status(None, 0, None),
+            status(Some(12), 8, None),
+            status(Some(12), 1, Some("x is not\na route table")),
+            status(None, 0, Some("x is not a route table")),
+            leaving(0),
+            leaving(1),
+            leaving(3),
+            cut_off(2),
+            loaded(Some(12), 8),
+            refused("x is not a route table: trailing comma at line 3 column 1"),
+            older(12, 7),
+            broken_service(&"deployment 7 on 127.0.0.1:18000", "it closed the connection", 0),
+            late_service(&"deployment 7 on 127.0.0.1:18000", 4),
+            absent_service(&"deployment 7 on 127.0.0.1:18000", 0),
+            unreadable_file(Path::new("/nix/store/x/a"), &std::io::ErrorKind::NotFound.into()),
+            accept_failed(&std::io::Error::from_raw_os_error(24)),
+        ];
+        insta::assert_snapshot!(all.join("\n"), @"
+        no route table yet
+        generation 12, 8 hosts
+        generation 12, 1 host; refused the newer table: x is not a route table
+        no route table yet; refused the table: x is not a route table
+        leaving
+        leaving when 1 connection has ended
+        leaving when 3 connections have ended
+        leaving although 2 connections have not ended
+        serving generation 12, 8 hosts
+        refused the route table, the old one keeps serving: x is not a route table: trailing comma at line 3 column 1
+        the route table went back from generation 12 to 7; following it, since the file is the truth
+        deployment 7 on 127.0.0.1:18000 gave no valid answer: it closed the connection
+        deployment 7 on 127.0.0.1:18000 did not answer in time (4 like this were not logged)
+        deployment 7 on 127.0.0.1:18000 does not accept connections yet, or no longer
+        cannot read /nix/store/x/a: entity not found; was the store path collected as garbage?
+        cannot accept connections: Too many open files (os error 24); trying again
+        ");
+    }
+}

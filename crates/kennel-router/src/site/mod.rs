@@ -1,0 +1,15 @@
+//! Static sites: a folder of the Nix store, answered from an index made once.
+//!
+//! The store never changes below a path, so a request is one look into a map: no path is put
+//! together from what a client sent, and no link is followed while serving.
+
+mod condition;
+mod file;
+mod index;
+mod path;
+mod reply;
+mod shelf;
+
+pub(crate) use file::FileBody;
+pub(crate) use index::Site;
+pub(crate) use shelf::Shelf;

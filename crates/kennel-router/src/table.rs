@@ -1,0 +1,303 @@
+//! The table in force: an immutable snapshot that is swapped whole.
+//!
+//! Built on the control thread, read by workers without a lock. A request keeps what it resolved
+//! (an [`Arc`] of the backend or site), so that a swap never touches a request under way.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kennel_core::{
+    HostName, RouteTable, StorePath, Target as RawTarget, Timestamp, UnknownTableVersion,
+};
+use tracing::warn;
+
+use crate::say;
+use crate::site::{Shelf, Site};
+use crate::upstream::{Address, Backend, BackendKey};
+
+/// The routes in force.
+#[derive(Debug)]
+pub(crate) struct Table {
+    /// Which publication this is; none before the first one.
+    pub(crate) generation: Option<u64>,
+    /// Since when it is in force.
+    pub(crate) loaded_at: Option<Timestamp>,
+    hosts: HashMap<Box<str>, Box<[Route]>>,
+    sites: HashMap<StorePath, Arc<Site>>,
+}
+
+#[derive(Debug)]
+struct Route {
+    prefix: Box<str>,
+    target: Target,
+}
+
+/// Who answers.
+#[derive(Debug, Clone)]
+pub(crate) enum Target {
+    /// A program behind a socket.
+    Upstream(Arc<Backend>),
+    /// A folder, with whether it is a single-page application.
+    Site(Arc<Site>, Spa),
+    /// A folder that cannot be read.
+    MissingSite,
+}
+
+/// Whether navigations to unknown paths get `/index.html`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Spa(pub(crate) bool);
+
+/// What the table says about a request.
+pub(crate) enum Lookup<'a> {
+    /// This one answers.
+    Found(&'a Target),
+    /// The host is known, the path is nobody's.
+    NoPath,
+    /// Nothing is deployed under this name.
+    NoHost,
+}
+
+/// Why a table was refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TableError {
+    #[error("{} does not exist", .path.display())]
+    Missing { path: PathBuf },
+    #[error("cannot read {}", .path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{} is not a route table", .path.display())]
+    Parse { path: PathBuf, source: serde_json::Error },
+    #[error("{} is of another version of Kennel", .path.display())]
+    Version { path: PathBuf, source: UnknownTableVersion },
+    #[error("{host} has the prefix `{prefix}`, which does not begin with `/`")]
+    Prefix { host: HostName, prefix: String },
+    #[error("{host} has the prefix `{prefix}` twice")]
+    PrefixTwice { host: HostName, prefix: String },
+    #[error("{host} leads to the socket `{path}`, which is not an absolute path")]
+    Socket { host: HostName, path: String },
+}
+
+impl Table {
+    /// The table before the first publication.
+    pub(crate) fn empty() -> Self {
+        Self { generation: None, loaded_at: None, hosts: HashMap::new(), sites: HashMap::new() }
+    }
+
+    /// Reads the table at `path`. Sites that `previous` has already are not walked again.
+    pub(crate) fn load(
+        path: &Path,
+        shelf: &Arc<Shelf>,
+        previous: &Self,
+    ) -> Result<Self, TableError> {
+        let text = match fs::read(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(TableError::Missing { path: path.to_owned() });
+            }
+            Err(source) => return Err(TableError::Read { path: path.to_owned(), source }),
+        };
+        let raw: RouteTable = serde_json::from_slice(&text)
+            .map_err(|source| TableError::Parse { path: path.to_owned(), source })?;
+        raw.check_version()
+            .map_err(|source| TableError::Version { path: path.to_owned(), source })?;
+        Self::build(raw, shelf, previous)
+    }
+
+    fn build(raw: RouteTable, shelf: &Arc<Shelf>, previous: &Self) -> Result<Self, TableError> {
+        let mut table = Self {
+            generation: Some(raw.generation),
+            loaded_at: Some(Timestamp::from(std::time::SystemTime::now())),
+            ..Self::empty()
+        };
+        for (host, paths) in raw.hosts {
+            let mut routes: Vec<Route> = Vec::with_capacity(paths.len());
+            for path in paths {
+                let prefix = path.prefix;
+                if !prefix.starts_with('/') {
+                    return Err(TableError::Prefix { host, prefix });
+                }
+                if routes.iter().any(|route| *route.prefix == *prefix) {
+                    return Err(TableError::PrefixTwice { host, prefix });
+                }
+                let target = table.target(&host, path.target, shelf, previous)?;
+                routes.push(Route { prefix: prefix.into(), target });
+            }
+            routes.sort_by_key(|route| std::cmp::Reverse(route.prefix.len()));
+            table.hosts.insert(String::from(host).into(), routes.into());
+        }
+        Ok(table)
+    }
+
+    fn target(
+        &mut self,
+        host: &HostName,
+        raw: RawTarget,
+        shelf: &Arc<Shelf>,
+        previous: &Self,
+    ) -> Result<Target, TableError> {
+        match raw {
+            RawTarget::Service { deployment, port, health_check: _ } => {
+                let key = BackendKey::Deployment(deployment);
+                Ok(Target::Upstream(Arc::new(Backend { key, address: Address::loopback(port) })))
+            }
+            RawTarget::Socket { path } => {
+                if !path.starts_with('/') {
+                    return Err(TableError::Socket { host: host.clone(), path });
+                }
+                let path: Arc<Path> = PathBuf::from(path).into();
+                let key = BackendKey::Socket(Arc::clone(&path));
+                Ok(Target::Upstream(Arc::new(Backend { key, address: Address::Unix(path) })))
+            }
+            RawTarget::Site { deployment: _, root, spa } => {
+                Ok(match self.site(&root, shelf, previous) {
+                    Some(site) => Target::Site(site, Spa(spa)),
+                    None => Target::MissingSite,
+                })
+            }
+        }
+    }
+
+    /// One site per root, walked once. A root that cannot be read must not keep all the other
+    /// hosts from their new routes: its own requests say so.
+    fn site(&mut self, root: &StorePath, shelf: &Arc<Shelf>, previous: &Self) -> Option<Arc<Site>> {
+        if let Some(site) = self.sites.get(root).or_else(|| previous.sites.get(root)) {
+            let site = Arc::clone(site);
+            self.sites.insert(root.clone(), Arc::clone(&site));
+            return Some(site);
+        }
+        match Site::open(root, shelf) {
+            Ok(site) => {
+                let site = Arc::new(site);
+                self.sites.insert(root.clone(), Arc::clone(&site));
+                Some(site)
+            }
+            Err(error) => {
+                warn!("{}", say::with_causes(&error));
+                None
+            }
+        }
+    }
+
+    /// How many hosts it has.
+    pub(crate) fn hosts(&self) -> usize {
+        self.hosts.len()
+    }
+
+    /// Who answers for this host and path.
+    pub(crate) fn lookup(&self, host: &str, path: &str) -> Lookup<'_> {
+        let Some(routes) = self.hosts.get(host) else { return Lookup::NoHost };
+        // `OPTIONS *` is for the whole host.
+        let path = if path == "*" { "/" } else { path };
+        match routes.iter().find(|route| is_below(path, &route.prefix)) {
+            Some(route) => Lookup::Found(&route.target),
+            None => Lookup::NoPath,
+        }
+    }
+
+    /// The backends that it leads to.
+    pub(crate) fn backends(&self) -> impl Iterator<Item = &BackendKey> {
+        self.hosts.values().flatten().filter_map(|route| match &route.target {
+            Target::Upstream(backend) => Some(&backend.key),
+            Target::Site(..) | Target::MissingSite => None,
+        })
+    }
+}
+
+/// `/api` is for `/api` and `/api/…` and not for `/apix`.
+fn is_below(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix)
+        .is_some_and(|rest| prefix.ends_with('/') || rest.is_empty() || rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build(json: &str) -> Result<Table, TableError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("routes.json");
+        fs::write(&path, json).unwrap();
+        Table::load(&path, &Arc::new(Shelf::new(dir.path().to_owned(), 0)), &Table::empty())
+    }
+
+    fn with_routes(routes: &str) -> Result<Table, TableError> {
+        build(&format!(r#"{{"version":1,"generation":3,"hosts":{{"a.example":[{routes}]}}}}"#))
+    }
+
+    fn socket(prefix: &str, path: &str) -> String {
+        format!(r#"{{"prefix":"{prefix}","target":{{"kind":"socket","path":"{path}"}}}}"#)
+    }
+
+    fn found(table: &Table, path: &str) -> String {
+        match table.lookup("a.example", path) {
+            Lookup::Found(Target::Upstream(backend)) => backend.address.to_string(),
+            Lookup::Found(_) => "site".into(),
+            Lookup::NoPath => "no path".into(),
+            Lookup::NoHost => "no host".into(),
+        }
+    }
+
+    #[test]
+    fn the_longest_prefix_decides() {
+        let routes = [socket("/", "/all"), socket("/webhook/", "/hook"), socket("/api", "/api")];
+        let table = with_routes(&routes.join(",")).unwrap();
+        for (path, target) in [
+            ("/", "/all"),
+            ("*", "/all"),
+            ("/webhook/site", "/hook"),
+            ("/webhook/", "/hook"),
+            ("/webhook", "/all"),
+            ("/api", "/api"),
+            ("/api/x", "/api"),
+            ("/apix", "/all"),
+        ] {
+            assert_eq!(found(&table, path), target, "{path}");
+        }
+        assert!(matches!(table.lookup("b.example", "/"), Lookup::NoHost));
+        let table = with_routes(&socket("/webhook/", "/hook")).unwrap();
+        assert_eq!(found(&table, "/"), "no path");
+    }
+
+    #[test]
+    fn a_missing_file_is_told_apart() {
+        let shelf = Arc::new(Shelf::new("/nonexistent".into(), 0));
+        let loaded = Table::load(Path::new("/nonexistent/routes.json"), &shelf, &Table::empty());
+        assert!(matches!(loaded, Err(TableError::Missing { .. })));
+    }
+
+    #[test]
+    fn refusals_name_the_place() {
+        let said = |result: Result<Table, TableError>| match result {
+            Err(error @ (TableError::Parse { .. } | TableError::Version { .. })) => {
+                std::error::Error::source(&error).unwrap().to_string()
+            }
+            Err(error) => error.to_string(),
+            Ok(_) => "accepted".into(),
+        };
+        let all = [
+            said(build("{")),
+            said(build(r#"{"version":9,"generation":3,"hosts":{}}"#)),
+            said(build(r#"{"version":1,"generation":3,"hosts":{"A":[]}}"#)),
+            said(with_routes(&socket("x", "/all"))),
+            said(with_routes(&[socket("/", "/all"), socket("/", "/two")].join(","))),
+            said(with_routes(&socket("/", "all"))),
+        ];
+        insta::assert_snapshot!(all.join("\n"), @"
+        EOF while parsing an object at line 1 column 1
+        the route table has format 9, and this program reads 1; install matching versions of kennel-router and kennel-deploy
+        `A` is not a host name: only a-z, 0-9, `-` and dots may stand in it (punycode for the rest) at line 1 column 40
+        a.example has the prefix `x`, which does not begin with `/`
+        a.example has the prefix `/` twice
+        a.example leads to the socket `all`, which is not an absolute path
+        ");
+    }
+
+    #[test]
+    fn a_missing_site_does_not_take_the_others_along() {
+        let site = r#"{"prefix":"/","target":{"kind":"site","deployment":1,"root":"/nix/store/0c0sxhkp9qsp9i0a8i4rzsm0yqzhsr1l-web","spa":false}}"#;
+        let table = with_routes(site).unwrap();
+        assert!(matches!(table.lookup("a.example", "/"), Lookup::Found(Target::MissingSite)));
+    }
+}

@@ -1,0 +1,211 @@
+//! Services, and connections to them: loopback TCP or a Unix socket.
+//!
+//! Each connection is driven by a task of its own on its worker, so that an idle one notices when
+//! the service closes it.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use hyper::client::conn::http1::{Builder, Parts, SendRequest};
+use hyper_util::rt::TokioIo;
+use kennel_core::{DeploymentId, Port};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::oneshot;
+use tokio::task::spawn_local;
+use tokio::time::timeout;
+
+use crate::limits::{HEAD_BYTES, Limits};
+use crate::request_body::RequestBody;
+
+/// A program that answers requests.
+#[derive(Debug)]
+pub(crate) struct Backend {
+    /// What its connections are kept under.
+    pub(crate) key: BackendKey,
+    /// Where it listens.
+    pub(crate) address: Address,
+}
+
+/// Whose connection it is. Never a port: it is used again by another deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum BackendKey {
+    /// A deployed service's.
+    Deployment(DeploymentId),
+    /// One of Kennel's own programs'.
+    Socket(Arc<Path>),
+}
+
+/// Where a backend listens.
+#[derive(Debug, Clone)]
+pub(crate) enum Address {
+    /// On the loopback interface.
+    Tcp(SocketAddr),
+    /// On a Unix socket.
+    Unix(Arc<Path>),
+}
+
+impl Address {
+    pub(crate) fn loopback(port: Port) -> Self {
+        Self::Tcp((Ipv4Addr::LOCALHOST, port.get()).into())
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.key {
+            BackendKey::Deployment(id) => write!(f, "deployment {id} on {}", self.address),
+            BackendKey::Socket(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// A connection to a service, through which one request at a time is sent.
+pub(crate) struct Upstream {
+    pub(crate) sender: SendRequest<RequestBody>,
+    /// Comes when the service has agreed to an upgrade.
+    pub(crate) upgraded: oneshot::Receiver<UpstreamEnd>,
+}
+
+/// The bare stream of an upgraded connection, with what the service has sent already.
+pub(crate) type UpstreamEnd = Parts<TokioIo<Stream>>;
+
+/// There is no connection to the service.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    /// Nobody listens: it is starting, or has stopped.
+    #[error("nobody listens there")]
+    Refused(#[source] io::Error),
+    /// Its queue is full.
+    #[error("it does not accept connections")]
+    Late,
+    /// Something is wrong on this side.
+    #[error("cannot connect")]
+    Io(#[source] io::Error),
+    /// Never in practice: HTTP/1.1 has no handshake.
+    #[error("cannot begin")]
+    Begin(#[source] hyper::Error),
+}
+
+/// Connects.
+pub(crate) async fn connect(backend: &Backend, limits: &Limits) -> Result<Upstream, ConnectError> {
+    let stream = match timeout(limits.connect, Stream::connect(&backend.address)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(sorted(error)),
+        Err(_elapsed) => return Err(ConnectError::Late),
+    };
+    let (sender, mut connection) = Builder::new()
+        .max_header_size(HEAD_BYTES)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(ConnectError::Begin)?;
+    let (upgrade, upgraded) = oneshot::channel();
+    spawn_local(async move {
+        // An error here is also the answer to the request under way, which reports it; an idle
+        // connection that breaks is of no interest.
+        let ended = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+        if ended.is_ok() {
+            // Nobody waits for it but after a 101; then dropping it closes the connection.
+            let _unwanted = upgrade.send(connection.into_parts());
+        }
+    });
+    Ok(Upstream { sender, upgraded })
+}
+
+fn sorted(error: io::Error) -> ConnectError {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => ConnectError::Refused(error),
+        // A Unix socket whose queue is full says so at once.
+        io::ErrorKind::WouldBlock => ConnectError::Late,
+        _ => ConnectError::Io(error),
+    }
+}
+
+/// A stream of bytes to a service.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    async fn connect(address: &Address) -> io::Result<Self> {
+        match address {
+            Address::Tcp(address) => {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                Ok(Self::Tcp(stream))
+            }
+            Address::Unix(path) => Ok(Self::Unix(UnixStream::connect(path).await?)),
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
