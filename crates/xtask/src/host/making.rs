@@ -1,7 +1,7 @@
 //! Making a host: a copy of the base tree, with the product in it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -45,20 +45,25 @@ impl Host {
         if host.nspawn().is_some() {
             bail!("host {name} is already running; `cargo xtask host down --name {name}` ends it");
         }
-        let (base, product) = base_and_product(checkout, making.product)?;
-        if !(making.keep_tree && host.root().is_dir()) {
-            host.remove()?;
-            fs::create_dir_all(&host.dir)
-                .with_context(|| format!("cannot make {}", host.dir.display()))?;
-            base::copy(&base, &host.root())?;
-            base::write(&host.root().join("etc/machine-id"), machine_id()?)?;
+        if let Some(owner) = ProcessId::read(&host.owner_file()).filter(|owner| owner.is_alive()) {
+            bail!("host {name} belongs to process {}, which still runs", owner.pid());
         }
+        if !making.keep_tree {
+            host.remove()?;
+        }
+        // First of all whose it is: whatever ends this process, the rest is found and removed.
+        fs::create_dir_all(&host.dir)
+            .with_context(|| format!("cannot make {}", host.dir.display()))?;
         match making.owner {
             Owner::ThisProcess => {
-                ProcessId::own()?.write(&host.dir.join("owner"))?;
-                registry::remember(&host);
+                ProcessId::own()?.write(&host.owner_file())?;
+                registry::remember(&host)?;
             }
-            Owner::Person => drop(fs::remove_file(host.dir.join("owner"))),
+            Owner::Person => drop(fs::remove_file(host.owner_file())),
+        }
+        let (base, product) = base_and_product(checkout, making.product)?;
+        if !host.root().is_dir() {
+            host.copy_tree(&base)?;
         }
         if let Some(product) = product {
             let missing = product.install(&host.root())?;
@@ -68,6 +73,16 @@ impl Host {
             product::make_users(&host.root())?;
         }
         Ok(host)
+    }
+
+    /// Under another name first, so that nobody boots half a tree.
+    fn copy_tree(&self, base: &Path) -> Result<()> {
+        let unfinished = self.dir.join("root.unfinished");
+        base::remove_tree(&unfinished)?;
+        base::copy(base, &unfinished)?;
+        base::write(&unfinished.join("etc/machine-id"), machine_id()?)?;
+        fs::rename(&unfinished, self.root())
+            .with_context(|| format!("cannot rename {}", unfinished.display()))
     }
 }
 

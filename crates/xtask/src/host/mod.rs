@@ -100,15 +100,18 @@ impl Host {
         let console = self.dir.join("console.log");
         let output = File::create(&console)
             .with_context(|| format!("cannot write {}", console.display()))?;
-        let child = cgroup::spawn_in(&self.cgroup_name(), &self.nspawn_command())?
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .spawn()
-            .context("cannot run systemd-nspawn; `apt-get install systemd-container`")?;
-        let nspawn = ProcessId::of(i32::try_from(child.id())?)?;
-        nspawn.write(&self.dir.join("nspawn"))?;
-        *self.child() = Some(child);
+        let nspawn = registry::unless_ended(|| {
+            let child = cgroup::spawn_in(&self.cgroup_name(), &self.nspawn_command())?
+                .stdin(Stdio::null())
+                .stdout(output.try_clone()?)
+                .stderr(output)
+                .spawn()
+                .context("cannot run systemd-nspawn; `apt-get install systemd-container`")?;
+            let nspawn = ProcessId::of(i32::try_from(child.id())?)?;
+            *self.child() = Some(child);
+            nspawn.write(&self.dir.join("nspawn"))?;
+            Ok(nspawn)
+        })?;
         let booted = self.wait_until_booted(nspawn, started).and_then(|state| {
             Ok(Booted { failed_units: self.failed_units()?, state, took: started.elapsed() })
         });
@@ -255,6 +258,10 @@ impl Host {
         command.push(format!("--machine={}", self.machine()));
         command.push(format!("--directory={}", self.root().display()));
         command
+    }
+
+    fn owner_file(&self) -> PathBuf {
+        self.dir.join("owner")
     }
 
     fn machine(&self) -> String {

@@ -2,31 +2,68 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::Host;
 use crate::checkout::Checkout;
 use crate::process::ProcessId;
 
-/// The folders of the hosts that this process made and has to end.
-static OWN: Mutex<Vec<(String, PathBuf)>> = Mutex::new(Vec::new());
+/// A copy of a tree goes on for seconds after its host was removed.
+const REMOVE_LIMIT: Duration = Duration::from_secs(10);
 
-pub(super) fn remember(host: &Host) {
-    let mut own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
-    own.push((host.name.clone(), host.dir.clone()));
+/// The hosts that this process made and has to end.
+static OWN: Mutex<Own> = Mutex::new(Own { hosts: Vec::new(), ended: false });
+
+struct Own {
+    hosts: Vec<(String, PathBuf)>,
+    /// Nothing is started any more.
+    ended: bool,
 }
 
-/// Ends the hosts that this process made, without waiting for them to shut down.
+pub(super) fn remember(host: &Host) -> Result<()> {
+    let mut own = own();
+    ensure!(!own.ended, "interrupted");
+    own.hosts.push((host.name.clone(), host.dir.clone()));
+    Ok(())
+}
+
+/// Does `start`, unless this process is about to end: what a signal has ended, another thread must
+/// not start again.
+pub(super) fn unless_ended<T>(start: impl FnOnce() -> Result<T>) -> Result<T> {
+    let own = own();
+    ensure!(!own.ended, "interrupted");
+    start()
+}
+
+/// Ends the hosts that this process made, without waiting for them to shut down. Two threads may
+/// both call it: each returns when all is done.
 pub fn end_own() {
-    let own = std::mem::take(&mut *OWN.lock().unwrap_or_else(PoisonError::into_inner));
-    for (name, dir) in own {
+    let mut own = own();
+    own.ended = true;
+    for (name, dir) in std::mem::take(&mut own.hosts) {
         let host = Host { name, dir, child: Mutex::new(None) };
-        if let Err(err) = host.destroy() {
+        if let Err(err) = destroy(&host) {
             eprintln!("host {} stays: {err:#}; `cargo xtask host down` tries again", host.name);
         }
     }
+}
+
+fn destroy(host: &Host) -> Result<()> {
+    let deadline = Instant::now() + REMOVE_LIMIT;
+    loop {
+        match host.destroy() {
+            Err(_) if Instant::now() < deadline => thread::sleep(Duration::from_millis(100)),
+            result => return result,
+        }
+    }
+}
+
+fn own() -> MutexGuard<'static, Own> {
+    OWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Leaves the hosts that this process made to a person.
@@ -34,7 +71,7 @@ pub fn end_own() {
 /// # Errors
 /// When a host's folder cannot be written.
 pub fn disown() -> Result<()> {
-    for (_, dir) in std::mem::take(&mut *OWN.lock().unwrap_or_else(PoisonError::into_inner)) {
+    for (_, dir) in std::mem::take(&mut own().hosts) {
         fs::remove_file(dir.join("owner"))?;
     }
     Ok(())
@@ -64,7 +101,7 @@ pub fn list(checkout: &Checkout) -> Result<Vec<Listed>> {
         // Base trees are no names for hosts.
         .filter_map(|entry| Host::open(checkout, entry.file_name().to_str()?).ok())
         .map(|host| {
-            let owner = host.dir.join("owner");
+            let owner = host.owner_file();
             let abandoned =
                 owner.exists() && !ProcessId::read(&owner).is_some_and(ProcessId::is_alive);
             Listed { host, abandoned }
