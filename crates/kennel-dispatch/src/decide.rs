@@ -8,7 +8,7 @@ use kennel_core::{
     BuildState, CommitSha, Delivery, Event, EventId, GitRef, PullRequestHead, Timestamp,
 };
 use kennel_store::{BuildFilter, InboxEntry, NewBuild, TearDownScope, load_project};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::dispatcher::{DispatchError, Dispatcher};
 use crate::say;
@@ -39,6 +39,7 @@ impl Dispatcher {
                     Ok(project) => project,
                     Err(error) => return Ok(say::no_project(&error.to_string())),
                 };
+                warn_of_other_forge(&project, delivery);
                 if !project.branches.matches(branch) && *branch != project.default_branch {
                     return Ok(say::branch_not_deployed(&project.name, branch));
                 }
@@ -49,6 +50,7 @@ impl Dispatcher {
                     Ok(project) => project,
                     Err(error) => return Ok(say::no_project(&error.to_string())),
                 };
+                warn_of_other_forge(&project, delivery);
                 if let Some(refusal) = refuse_pull_request(&project, head) {
                     return Ok(refusal);
                 }
@@ -141,6 +143,14 @@ impl Dispatcher {
         let scope = TearDownScope { project: delivery.project.clone(), git_ref, service: None };
         let marked = self.state.begin_teardown(&scope, reason, now)?;
         Ok(say::torn_down(marked.len(), ended, reason))
+    }
+}
+
+fn warn_of_other_forge(project: &ProjectConfig, delivery: &Delivery) {
+    if let (Some(told), Some(sent)) = (project.forge, delivery.forge)
+        && told != sent
+    {
+        warn!("{}.toml says forge = \"{told}\", but {sent} sends its webhooks", project.name);
     }
 }
 

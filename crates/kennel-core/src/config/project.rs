@@ -18,8 +18,9 @@ pub struct ProjectConfig {
     pub name: ProjectName,
     /// `repo_url`: where the repository is fetched from. Has no default.
     pub repo_url: RepoUrl,
-    /// `forge`: who sends the webhooks: `forgejo`, `gitea` or `github`. Has no default.
-    pub forge: Forge,
+    /// `forge`: `forgejo`, `gitea` or `github`; none means whoever signs a delivery. Deliveries
+    /// tell by themselves which forge they come from, so that this is a check and no switch.
+    pub forge: Option<Forge>,
     /// `default_branch`: the one that gets custom domains and never expires. Default `main`.
     pub default_branch: Branch,
     /// `branches`: patterns of branches that deploy, default `["*"]`. The default branch always
@@ -102,7 +103,7 @@ impl ProjectConfig {
 #[serde(deny_unknown_fields)]
 struct RawProject {
     repo_url: RepoUrl,
-    forge: Forge,
+    forge: Option<Forge>,
     #[serde(default = "main")]
     default_branch: Branch,
     branches: Option<Vec<BranchPattern>>,

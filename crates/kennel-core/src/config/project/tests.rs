@@ -44,7 +44,7 @@ fn every_key_is_read() {
         "#,
     );
     assert_eq!(project.repo_url.as_str(), "https://git.example.com/team/site.git");
-    assert_eq!(project.forge, Forge::Github);
+    assert_eq!(project.forge, Some(Forge::Github));
     assert_eq!(project.pull_requests, PullRequestPolicy::None);
     for deploys in ["trunk", "release/1.0", "release/a/b", "v2"] {
         assert!(project.branches.matches(&branch(deploys)), "{deploys}");
@@ -82,7 +82,6 @@ fn a_wildcard_is_not_for_the_domain_itself() {
 #[test]
 fn refusals() {
     insta::assert_snapshot!(refused(FORGE), @"site.toml:1: `repo_url` is missing");
-    insta::assert_snapshot!(refused("repo_url = \"/srv/site.git\""), @"site.toml:1: `forge` is missing");
     insta::assert_snapshot!(refused("repo_url = \"/srv/site.git\"\nforge = \"gitlab\""), @"site.toml:2: `forge`: `gitlab` is none of forgejo, gitea, github");
     insta::assert_snapshot!(refused("repo_url = \"/srv/site.git\"\nforge = \"forgejoo\""), @"site.toml:2: `forge`: `forgejoo` is none of forgejo, gitea, github");
     insta::assert_snapshot!(refused(&with("pull_requests = \"everyone\"")), @"site.toml:3: `pull_requests`: `everyone` is none of trusted, all, none");
