@@ -102,6 +102,16 @@ pub struct Delivery {
 }
 
 impl Forge {
+    /// The word for it in a project's configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Forgejo => "forgejo",
+            Self::Gitea => "gitea",
+            Self::Github => "github",
+        }
+    }
+
     /// What this forge sends for an event about the repository `acme/<name>`.
     ///
     /// # Errors

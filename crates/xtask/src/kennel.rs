@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::base;
 use crate::checkout::Checkout;
+use crate::forge::Forge;
 use crate::host::Host;
 use crate::http::{self, Answer, Ask};
 use crate::load::Load;
@@ -90,20 +91,20 @@ impl Kennel {
         self.samples.sources()
     }
 
-    /// Makes a project with an empty repository.
+    /// Makes a project on Forgejo with an empty repository.
     ///
     /// # Errors
     /// When the host refuses.
     pub fn project(&self, name: &str) -> Result<Project> {
-        Project::create(self, name, "")
+        self.project_on(Forge::Forgejo, name, "")
     }
 
-    /// Makes a project with more lines in its TOML file.
+    /// Makes a project on a forge, with more lines in its TOML file.
     ///
     /// # Errors
     /// When the host refuses.
-    pub fn project_with(&self, name: &str, settings: &str) -> Result<Project> {
-        Project::create(self, name, settings)
+    pub fn project_on(&self, forge: Forge, name: &str, settings: &str) -> Result<Project> {
+        Project::create(self, name, forge, settings)
     }
 
     /// Asks the router on port 80, over a new connection.

@@ -100,16 +100,16 @@ impl Product {
 /// # Errors
 /// When systemd-sysusers of the tree fails.
 pub fn make_users(root: &Path) -> Result<()> {
-    let status = Command::new("chroot")
+    let output = Command::new("chroot")
         .arg(root)
         .arg("systemd-sysusers")
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .status()
+        .output()
         .context("cannot run chroot")?;
-    if !status.success() {
-        bail!("systemd-sysusers failed in {} ({status}); see sysusers.d/", root.display());
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("systemd-sysusers refuses what sysusers.d/ says: {}", said.trim());
     }
     Ok(())
 }

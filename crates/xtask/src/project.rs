@@ -17,6 +17,7 @@ pub struct Project {
     kennel: Kennel,
     name: String,
     secret: String,
+    forge: Forge,
 }
 
 /// What a push did to a branch.
@@ -33,9 +34,14 @@ pub struct Pushed {
 impl Project {
     /// Makes the repository, the project's configuration and its webhook secret. `settings` are
     /// more lines for its TOML file.
-    pub(crate) fn create(kennel: &Kennel, name: &str, settings: &str) -> Result<Self> {
+    pub(crate) fn create(
+        kennel: &Kennel,
+        name: &str,
+        forge: Forge,
+        settings: &str,
+    ) -> Result<Self> {
         let secret = format!("the secret of {name}");
-        let project = Self { kennel: kennel.clone(), name: name.to_owned(), secret };
+        let project = Self { kennel: kennel.clone(), name: name.to_owned(), secret, forge };
         let repository = project.repository();
         kennel.host().sh(&format!(
             "mkdir -p /srv/git && git init --quiet --bare -b main {repository} && \
@@ -46,7 +52,10 @@ impl Project {
         base::write(&etc.join("webhook-secrets").join(name), &project.secret)?;
         base::write(
             &etc.join("projects.d").join(format!("{name}.toml")),
-            format!("repo_url = \"file://{repository}\"\n{settings}\n"),
+            format!(
+                "repo_url = \"file://{repository}\"\nforge = \"{}\"\n{settings}\n",
+                forge.name()
+            ),
         )?;
         Ok(project)
     }
@@ -86,60 +95,41 @@ impl Project {
         Ok(Pushed { branch: branch.to_owned(), before, after: self.head(branch)? })
     }
 
-    /// Commits files to a branch and tells of it as Forgejo does.
+    /// Commits files to a branch and tells of it.
     ///
     /// # Errors
     /// When git refuses, or the webhook is not accepted.
     pub fn push(&self, branch: &str, sources: &Sources, message: &str) -> Result<Pushed> {
-        self.push_from(Forge::Forgejo, branch, sources, message)
-    }
-
-    /// Commits files to a branch and tells of it as `forge` does.
-    ///
-    /// # Errors
-    /// When git refuses, or the webhook is not accepted.
-    pub fn push_from(
-        &self,
-        forge: Forge,
-        branch: &str,
-        sources: &Sources,
-        message: &str,
-    ) -> Result<Pushed> {
         let pushed = self.commit(branch, sources, message)?;
-        self.tell(forge, &pushed.event())?;
+        self.tell(&pushed.event())?;
         Ok(pushed)
     }
 
-    /// Deletes a branch and tells of it as `forge` does.
+    /// Deletes a branch and tells of it.
     ///
     /// # Errors
     /// When there is no such branch, or the webhook is not accepted.
-    pub fn delete_branch(&self, forge: Forge, branch: &str) -> Result<()> {
+    pub fn delete_branch(&self, branch: &str) -> Result<()> {
         let last = self.head(branch)?;
         self.git(&["update-ref", "-d", &format!("refs/heads/{branch}")], b"")?;
-        self.tell(forge, &Event::BranchDeleted { branch: branch.to_owned(), last })
+        self.tell(&Event::BranchDeleted { branch: branch.to_owned(), last })
     }
 
     /// Puts a pull request's head where forges keep it, `refs/pull/<number>/head`, and tells of it.
     ///
     /// # Errors
     /// When its head is no commit of the repository, or the webhook is not accepted.
-    pub fn pull_request(
-        &self,
-        forge: Forge,
-        pull: &PullRequest,
-        action: PullRequestAction,
-    ) -> Result<()> {
+    pub fn pull_request(&self, pull: &PullRequest, action: PullRequestAction) -> Result<()> {
         self.git(&["update-ref", &format!("refs/pull/{}/head", pull.number), &pull.head], b"")?;
-        self.tell(forge, &Event::PullRequest(pull.clone(), action))
+        self.tell(&Event::PullRequest(pull.clone(), action))
     }
 
     /// Tells of an event and wants a 2xx for each delivery.
     ///
     /// # Errors
     /// When an answer is another, with its text.
-    pub fn tell(&self, forge: Forge, event: &Event) -> Result<()> {
-        for answer in self.deliver(forge, event)? {
+    pub fn tell(&self, event: &Event) -> Result<()> {
+        for answer in self.deliver(event)? {
             anyhow::ensure!(
                 (200..300).contains(&answer.status),
                 "the webhook of {} answers {}: {}",
@@ -151,12 +141,12 @@ impl Project {
         Ok(())
     }
 
-    /// Sends what a forge sends for an event; returns the answers.
+    /// Sends what the project's forge sends for an event; returns the answers.
     ///
     /// # Errors
     /// When no answer comes.
-    pub fn deliver(&self, forge: Forge, event: &Event) -> Result<Vec<Answer>> {
-        let deliveries = forge.deliveries(&self.name, event)?;
+    pub fn deliver(&self, event: &Event) -> Result<Vec<Answer>> {
+        let deliveries = self.forge.deliveries(&self.name, event)?;
         deliveries
             .iter()
             .map(|delivery| {

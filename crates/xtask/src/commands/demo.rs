@@ -10,7 +10,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use xtask::checkout::Checkout;
-use xtask::forge::Forge;
 use xtask::host::{self, Host, Making, Owner};
 use xtask::http::{self, Ask};
 use xtask::kennel::{DEMO_DOMAIN, Kennel};
@@ -250,7 +249,7 @@ fn push(
     )?;
     steps.step(
         "webhook",
-        || project.deliver(Forge::Forgejo, &pushed.event()),
+        || project.deliver(&pushed.event()),
         |answers| {
             let said = answers.first().map(|answer| (answer.status, answer.text()));
             let (status, text) = said.unwrap_or_default();

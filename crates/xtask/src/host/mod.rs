@@ -252,6 +252,8 @@ impl Host {
             "--resolv-conf=off",
             "--timezone=off",
             "--link-journal=no",
+            // Its own filter refuses Landlock, which every real host has.
+            "--system-call-filter=landlock_create_ruleset landlock_add_rule landlock_restrict_self",
         ]
         .map(String::from)
         .to_vec();
