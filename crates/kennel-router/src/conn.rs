@@ -45,6 +45,7 @@ where
     let io = TokioIo::new(Wire::new(stream, Rc::clone(&client)));
     let mut connection = Builder::new()
         .max_buf_size(HEAD_BYTES)
+        .max_header_size(HEAD_BYTES)
         // The client's own deadlines do this without a timer per request.
         .header_read_timeout(None)
         .serve_connection(io, service);

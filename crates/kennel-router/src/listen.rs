@@ -151,6 +151,7 @@ fn prepare(listener: &TcpListener) -> rustix::io::Result<()> {
     sockopt::set_tcp_keepidle(listener, Duration::from_secs(60))?;
     sockopt::set_tcp_keepintvl(listener, Duration::from_secs(10))?;
     sockopt::set_tcp_keepcnt(listener, 3)?;
-    // Milliseconds. For clients that stop acknowledging what is sent to them.
-    sockopt::set_tcp_user_timeout(listener, 30_000)
+    // Milliseconds. It also ends a client that has paused its reading, so it is longer than
+    // `Limits::stalled`, and only acts where that does not.
+    sockopt::set_tcp_user_timeout(listener, 90_000)
 }

@@ -126,7 +126,7 @@ enum Failure {
 /// Why one attempt brought no answer.
 enum Lost {
     /// Not a byte of it was sent.
-    Unsent(Request<RequestBody>),
+    Unsent(Box<Request<RequestBody>>),
     /// The connection ended before the answer.
     Unanswered(String),
     /// What came was no answer.
@@ -170,7 +170,7 @@ impl Passing<'_> {
                 Err(_) if self.client.is_body_broken() => return Err(Failure::Client),
                 Err(Lost::Late) => return Err(Failure::Late),
                 Err(Lost::Invalid(why)) => return Err(Failure::Broken(why)),
-                Err(Lost::Unsent(unsent)) if reused || connects < 2 => request = unsent,
+                Err(Lost::Unsent(unsent)) if reused || connects < 2 => request = *unsent,
                 Err(Lost::Unsent(_)) => {
                     return Err(Failure::Broken("it closes connections at once".into()));
                 }
@@ -219,7 +219,7 @@ impl Passing<'_> {
             }
             Some(Err(mut error)) => {
                 if let Some(unsent) = error.take_message() {
-                    return Err(Lost::Unsent(unsent));
+                    return Err(Lost::Unsent(Box::new(unsent)));
                 }
                 let error = error.into_error();
                 let why = say::with_causes(&error);

@@ -92,6 +92,7 @@ fn to_folder(request: &Parts) -> Response<Body> {
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
     let headers = response.headers_mut();
     headers.insert(LOCATION, location);
+    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     headers.insert(CACHE_CONTROL, ASK_EACH_TIME);
     response
 }

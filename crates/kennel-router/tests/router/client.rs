@@ -100,10 +100,6 @@ impl Client {
         Self { stream: BufReader::new(stream) }
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.stream.get_ref().local_addr().unwrap()
-    }
-
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.get_mut().write_all(bytes.as_ref()).unwrap();
     }

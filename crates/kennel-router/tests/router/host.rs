@@ -115,6 +115,12 @@ impl Router {
         self.commands.send(Command::Reload).unwrap();
     }
 
+    /// Removes the table's file, which nobody ever does, and asks for a reload.
+    pub(crate) fn withdraw(&self) {
+        fs::remove_file(self.dir.path().join("routes.json")).unwrap();
+        self.commands.send(Command::Reload).unwrap();
+    }
+
     /// Waits until the status is as wanted.
     pub(crate) fn until(&self, wanted: impl Fn(&RouterStatus) -> bool) -> RouterStatus {
         let start = Instant::now();

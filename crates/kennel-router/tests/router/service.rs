@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use crate::client::{field, read_body, read_head};
+use crate::client::{read_body, read_head};
 use crate::host::PATIENCE;
 
 /// A service on a port of its own.
@@ -32,10 +32,6 @@ pub(crate) struct Seen {
 impl Seen {
     pub(crate) fn line(&self) -> &str {
         &self.head[0]
-    }
-
-    pub(crate) fn field(&self, name: &str) -> Option<&str> {
-        field(&self.head, name)
     }
 }
 
