@@ -1,0 +1,35 @@
+//! Build row in, store paths out.
+//!
+//! `kennel-build run <id>` claims a row, fetches the commit, reads its `kennel.toml`, has Nix build
+//! every output and writes down what came of it. `kennel-build settle <id>` writes the end of a
+//! build whose program could not. What a build evaluates was written by strangers, so git and Nix
+//! run confined to their own project's files; see [`confine`].
+//!
+//! Nothing here opens state.db, starts a unit, or decides what is built next.
+
+mod confine;
+mod directories;
+mod disk;
+mod git;
+mod git_trouble;
+mod job_log;
+mod leash;
+mod manifest_blob;
+mod mirror;
+mod nix;
+mod nix_error;
+mod output_log;
+mod plain_text;
+mod run;
+mod say;
+mod settle;
+mod verdict;
+
+pub use confine::{ConfineError, Fence, confine};
+pub use directories::Directories;
+pub use leash::Leash;
+pub use mirror::{FetchError, Found, Mirror, Wanted};
+pub use run::{RunError, Runner};
+pub use say::with_causes;
+pub use settle::{SettleError, settle};
+pub use verdict::{Ending, Marks, Verdict};

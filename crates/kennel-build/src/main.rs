@@ -1,0 +1,78 @@
+//! `kennel-build run <id>`, `kennel-build settle <id>`: what `kennel-build@<id>.service` starts and
+//! what it starts afterwards.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use kennel_build::{ConfineError, Fence, Leash, Runner, confine, settle, with_causes};
+use kennel_core::{BuildId, BuildState, Layout};
+use tracing::error;
+
+/// Builds what a commit's kennel.toml names. Started by systemd as kennel-build@<id>.service.
+#[derive(Parser)]
+#[command(name = "kennel-build", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Does the build (ExecStart=).
+    Run {
+        /// The build's number, as `kennelctl builds` shows it.
+        id: BuildId,
+    },
+    /// Writes down the end of a build whose program could not (ExecStopPost=); reads
+    /// $SERVICE_RESULT, $EXIT_CODE and $EXIT_STATUS.
+    Settle {
+        /// The build's number.
+        id: BuildId,
+    },
+    /// Confines itself to the given paths and becomes the given program. Used by `run` on git and
+    /// Nix.
+    #[command(hide = true)]
+    Confined {
+        /// May be read and executed, with everything below.
+        #[arg(long)]
+        read: Vec<PathBuf>,
+        /// May be changed too.
+        #[arg(long)]
+        write: Vec<PathBuf>,
+        /// The program and its arguments.
+        #[arg(last = true, required = true)]
+        program: Vec<OsString>,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Command::Confined { read, write, program } = cli.command {
+        // Comes back only if it could not; its stderr is the build's log, not the journal.
+        let error = confine(&Fence { read, write }, &program);
+        #[expect(clippy::print_stderr, reason = "this process stands in for git or Nix")]
+        {
+            eprintln!("error: {}", with_causes(&error));
+        }
+        return ExitCode::from(ConfineError::EXIT_STATUS);
+    }
+    kennel_systemd::log_to_journal();
+    let layout = Layout::default();
+    let result = match cli.command {
+        Command::Run { id } => Runner::new(&layout, Leash::itself(), id)
+            .run()
+            // `systemctl list-units --failed` shows the builds that failed.
+            .map(|state| ExitCode::from(u8::from(state == Some(BuildState::Failed))))
+            .map_err(|error| with_causes(&error)),
+        Command::Settle { id } => {
+            settle(&layout, id).map(|_state| ExitCode::SUCCESS).map_err(|error| with_causes(&error))
+        }
+        Command::Confined { .. } => Ok(ExitCode::SUCCESS),
+    };
+    result.unwrap_or_else(|message| {
+        error!("{message}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,262 @@
+//! Nix, as Kennel runs it: confined to one project, never asking, never changing a lock file.
+
+use std::fs;
+use std::io::{self, Read};
+use std::num::NonZero;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::thread;
+
+use kennel_core::config::{FlakeOutput, NixConfig};
+use kennel_core::{BuildId, CommitSha, ServiceName, StorePath};
+
+use crate::confine::Fence;
+use crate::directories::Directories;
+use crate::git::config_file;
+use crate::leash::Leash;
+use crate::mirror::Mirror;
+use crate::output_log::OutputLog;
+use crate::{nix_error, say};
+
+/// Nix cannot be run at all.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NixError {
+    /// It cannot be started.
+    #[error("cannot run nix")]
+    Run(#[from] io::Error),
+    /// It does not say for which system it builds.
+    #[error("nix does not work on this host: {0}")]
+    Broken(String),
+}
+
+/// Nix on one commit.
+#[derive(Debug)]
+pub(crate) struct Nix<'a> {
+    leash: &'a Leash,
+    directories: &'a Directories,
+    config: &'a NixConfig,
+    flake: String,
+    system: String,
+}
+
+/// For Nix's own git: flakes have inputs from anywhere, the mirror is a `file`, and git's other
+/// transports run programs.
+const PROTOCOLS: &str = "file:git:http:https:ssh";
+
+impl<'a> Nix<'a> {
+    /// Asks Nix for the host's system.
+    ///
+    /// # Errors
+    /// [`NixError`] if there is no working Nix.
+    pub(crate) fn new(
+        leash: &'a Leash,
+        directories: &'a Directories,
+        config: &'a NixConfig,
+        build: BuildId,
+        sha: &CommitSha,
+    ) -> Result<Self, NixError> {
+        let flake = reference(&directories.mirror, build, sha);
+        let mut nix = Self { leash, directories, config, flake, system: String::new() };
+        let asked = nix
+            .command("eval")
+            .args(["--impure", "--raw", "--expr", "builtins.currentSystem"])
+            .stderr(Stdio::piped())
+            .output()?;
+        let system = String::from_utf8_lossy(&asked.stdout).trim().to_owned();
+        // It becomes part of an attribute path.
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
+        if !asked.status.success() || system.is_empty() || !system.bytes().all(plain) {
+            let said = String::from_utf8_lossy(&asked.stderr);
+            let lines = said.lines();
+            return Err(NixError::Broken(
+                nix_error::excerpt(lines).unwrap_or_else(|| say::nix_ended(asked.status)),
+            ));
+        }
+        nix.system = system;
+        Ok(nix)
+    }
+
+    /// Builds one output, its GC root made with it. `Err` inside is the reason why the output
+    /// failed.
+    ///
+    /// # Errors
+    /// Nix cannot be started, or its output not be read.
+    pub(crate) fn build(
+        &self,
+        name: &ServiceName,
+        output: &FlakeOutput,
+        log: &mut OutputLog,
+    ) -> io::Result<Result<StorePath, String>> {
+        let (status, paths) = follow(self.build_command(name, output), log)?;
+        if !status.success() {
+            return Ok(Err(self.reason(status, output, log)));
+        }
+        let Some(first) = paths.lines().next() else {
+            return Ok(Err(say::nix_made_nothing(output)));
+        };
+        let Ok(path) = first.parse::<StorePath>() else {
+            return Ok(Err(say::not_a_store_path(output, first)));
+        };
+        self.hold(name, &path, log)?;
+        Ok(if self.is_held(name, &path) { Ok(path) } else { Err(say::no_root(&path)) })
+    }
+
+    /// Whether the build's GC root of this name holds `path`, and `path` is there.
+    pub(crate) fn is_held(&self, name: &ServiceName, path: &StorePath) -> bool {
+        fs::read_link(self.directories.root(name.as_str()))
+            .is_ok_and(|held| held == path.as_path() && held.exists())
+    }
+
+    /// A derivation without an `out` to install (`bin` and `man`, say) gets links like
+    /// `<name>-bin` only. Then the first of its paths, which is the one that `nix run` would take,
+    /// gets the root that the deployment looks for.
+    fn hold(&self, name: &ServiceName, path: &StorePath, log: &mut OutputLog) -> io::Result<()> {
+        if self.is_held(name, path) {
+            return Ok(());
+        }
+        let mut command = self.command("build");
+        command.arg(path.as_str()).arg("--out-link").arg(self.directories.root(name.as_str()));
+        follow(command, log).map(drop)
+    }
+
+    fn build_command(&self, name: &ServiceName, output: &FlakeOutput) -> Command {
+        let Self { config, flake, system, .. } = self;
+        let mut command = self.command("build");
+        command
+            .args(["--max-silent-time", &config.max_silent_time.as_secs().to_string()])
+            .args(["--timeout", &config.timeout.as_secs().to_string()])
+            .args(["--print-build-logs", "--print-out-paths", "--out-link"])
+            .arg(self.directories.root(name.as_str()))
+            .arg(format!("{flake}#packages.{system}.{output}"));
+        command
+    }
+
+    /// A Nix command with everything that all of them share; its own arguments follow.
+    fn command(&self, subcommand: &str) -> Command {
+        let Directories { mirror, cache, work, roots, .. } = self.directories;
+        let fence = Fence {
+            // Nix clones the mirror and never writes it.
+            read: vec![mirror.clone()],
+            write: vec![cache.clone(), work.clone(), roots.clone()],
+        };
+        let mut command = self.leash.command(&fence, "nix");
+        command
+            .arg(subcommand)
+            .args(["--no-update-lock-file", "--no-write-lock-file"])
+            .args(["--extra-experimental-features", "nix-command flakes"])
+            // A repository does not choose substituters and keys for this host.
+            .args(["--option", "accept-flake-config", "false"])
+            .args(["--option", "allow-import-from-derivation"])
+            .arg(self.config.allow_import_from_derivation.to_string())
+            // What `nixpkgs` means is for the lock file to say, not for somebody's server.
+            .args(["--option", "use-registries", "false"])
+            .current_dir(work)
+            .env("GC_NPROCS", processors())
+            .env("GIT_ALLOW_PROTOCOL", PROTOCOLS)
+            .env("GIT_CONFIG_GLOBAL", config_file(self.directories))
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("HOME", cache)
+            .env("NIX_REMOTE", "daemon")
+            // No nix.conf but the host's.
+            .env("NIX_USER_CONF_FILES", "/dev/null")
+            .env("TMPDIR", work)
+            .env("XDG_CACHE_HOME", cache.join("cache"))
+            .env("XDG_CONFIG_HOME", cache.join("config"))
+            .env("XDG_DATA_HOME", cache.join("data"))
+            .env("XDG_STATE_HOME", cache.join("state"));
+        command
+    }
+
+    fn reason(&self, status: ExitStatus, output: &FlakeOutput, log: &OutputLog) -> String {
+        let Some(excerpt) = nix_error::excerpt(log.kept()) else {
+            let last: Vec<&str> = log.kept().collect();
+            let last = last.get(last.len().saturating_sub(10)..).unwrap_or_default();
+            return say::nix_ended_after(status, last);
+        };
+        if nix_error::is_missing_output(&excerpt) {
+            return say::no_such_output(&self.system, output, &self.outputs());
+        }
+        if status.signal().is_some() {
+            return format!("{}\n{excerpt}", say::nix_ended(status));
+        }
+        excerpt
+    }
+
+    /// The names of what the flake offers for this system; none if it cannot be asked.
+    fn outputs(&self) -> Vec<String> {
+        let packages = format!("{}#packages.{}", self.flake, self.system);
+        self.command("eval")
+            .args(["--json", &packages, "--apply", "builtins.attrNames"])
+            .stderr(Stdio::null())
+            .output()
+            .ok()
+            .and_then(|asked| serde_json::from_slice(&asked.stdout).ok())
+            .unwrap_or_default()
+    }
+}
+
+/// Nix's garbage collector would look for them in /proc/stat, which the unit hides
+/// (`ProcSubset=pid`), and warn in every log that it is not there.
+fn processors() -> String {
+    thread::available_parallelism().map_or(1, NonZero::get).to_string()
+}
+
+/// The commit in the mirror. The build's own ref saves Nix from asking for the default branch.
+fn reference(mirror: &Path, build: BuildId, sha: &CommitSha) -> String {
+    let git_ref = Mirror::build_ref(build);
+    format!("git+file://{}?ref={git_ref}&rev={sha}", mirror.display())
+}
+
+/// Runs a command to its end; its stderr goes to the log as it comes, its stdout comes back.
+fn follow(mut command: Command, log: &mut OutputLog) -> io::Result<(ExitStatus, String)> {
+    // On this thread: the child dies with the thread that starts it.
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let stdout = child.stdout.take();
+    let reader = thread::spawn(move || -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        if let Some(stdout) = stdout {
+            stdout.take(64 << 10).read_to_end(&mut bytes)?;
+        }
+        Ok(bytes)
+    });
+    if let Some(stderr) = child.stderr.take() {
+        log.follow(stderr)?;
+    }
+    let status = child.wait()?;
+    let stdout =
+        reader.join().unwrap_or_else(|_panic| Err(io::Error::other("a reader panicked")))?;
+    Ok((status, String::from_utf8_lossy(&stdout).into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use kennel_core::Layout;
+
+    use super::*;
+    use crate::leash::tests::{bare, shown};
+
+    #[test]
+    fn command_line() {
+        let project = "demo".parse().unwrap();
+        let build = BuildId::from_row(42);
+        let directories = Directories::new(&Layout::default(), &project, build);
+        let sha = "a1b2c3d4e5f60718293a4b5c6d7e8f9001122334".parse().unwrap();
+        let nix = Nix {
+            leash: &bare(),
+            directories: &directories,
+            config: &NixConfig {
+                allow_import_from_derivation: false,
+                max_silent_time: Duration::from_secs(1200),
+                timeout: Duration::from_secs(10800),
+            },
+            flake: reference(&directories.mirror, build, &sha),
+            system: "x86_64-linux".into(),
+        };
+        let command = nix.build_command(&"api".parse().unwrap(), &"server.bin".parse().unwrap());
+        insta::assert_snapshot!(shown(&command));
+    }
+}
