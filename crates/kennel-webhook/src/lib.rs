@@ -1,0 +1,28 @@
+//! Forge in, inbox row out: Kennel's webhook receiver.
+//!
+//! The only program that strangers' requests reach before anything is verified, so it can do
+//! little: it appends facts to the inbox and rings the bell. It reads no other database, opens no
+//! connection, decides nothing, and leaves when it has nothing to do.
+
+mod body;
+mod delivery_headers;
+mod form;
+mod limits;
+mod listeners;
+mod log_quota;
+mod outcome;
+mod payload;
+mod receiver;
+mod say;
+mod secrets;
+mod serve;
+mod signature;
+mod understand;
+mod writer;
+
+pub use limits::Limits;
+pub use listeners::{Address, ListenError, Listeners};
+pub use receiver::Receiver;
+pub use secrets::{Secrets, SecretsError};
+pub use serve::{End, serve};
+pub use writer::Writer;

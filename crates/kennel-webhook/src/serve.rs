@@ -1,0 +1,123 @@
+//! Accepting connections, and knowing when to leave.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tracing::warn;
+
+use crate::listeners::{Connection, Listeners};
+use crate::receiver::Receiver;
+
+/// Bytes of headers per connection at most. Forges send 1 to 2 KiB.
+const MAX_HEADERS: usize = 32 << 10;
+
+/// How long to wait after a failed accept: it fails again at once while descriptors are short.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why [`serve`] returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Nobody had a connection for the given time.
+    Idle,
+    /// It was told to.
+    Stopped,
+}
+
+/// Answers requests until `stop` is ready, or until there was no connection for `idle_exit`.
+///
+/// Leaving loses nothing: what is not accepted yet stays in the sockets, which are systemd's. When
+/// this returns, every request that was accepted is answered, or its [`crate::Limits::linger`] is
+/// over, and the inbox is closed.
+pub async fn serve(
+    listeners: Listeners,
+    receiver: Receiver,
+    idle_exit: Option<Duration>,
+    stop: impl Future<Output = ()>,
+) -> End {
+    kennel_systemd::ready(&receiver.status());
+    let limits = *receiver.limits();
+    let receiver = Arc::new(receiver);
+    let mut connections = JoinSet::new();
+    let mut quiet_since = Instant::now();
+    let mut stop = pin!(stop);
+    let end = loop {
+        let leave_at = idle_exit.filter(|_| connections.is_empty()).map(|idle| quiet_since + idle);
+        tokio::select! {
+            // In this order: whoever knocks in the last moment is let in, not left to the next start.
+            biased;
+            () = &mut stop => break End::Stopped,
+            accepted = listeners.accept(), if connections.len() < limits.connections => {
+                match accepted {
+                    Ok(Connection::Unix(stream)) => {
+                        connections.spawn(converse(stream, Arc::clone(&receiver)));
+                    }
+                    Ok(Connection::Tcp(stream)) => {
+                        connections.spawn(converse(stream, Arc::clone(&receiver)));
+                    }
+                    Err(error) => accept_failed(&error).await,
+                }
+            }
+            Some(_ended) = connections.join_next() => quiet_since = Instant::now(),
+            () = until(leave_at) => break End::Idle,
+        }
+    };
+    kennel_systemd::stopping();
+    drop(listeners);
+    let all_answered = async { while connections.join_next().await.is_some() {} };
+    if timeout(limits.linger, all_answered).await.is_err() {
+        warn!("leaving without the answer to {} requests", connections.len());
+        connections.shutdown().await;
+    }
+    if let Some(receiver) = Arc::into_inner(receiver) {
+        receiver.finish();
+    }
+    end
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn accept_failed(error: &io::Error) {
+    // A connection that was given up before it was accepted is no trouble of ours.
+    if error.kind() != io::ErrorKind::ConnectionAborted {
+        warn!("accepting a connection: {error}, ignoring: it waits in the socket's queue");
+        sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+async fn converse<S>(stream: S, receiver: Arc<Receiver>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let limits = receiver.limits();
+    let whole = limits.header_time + limits.body_time + limits.inbox_time + limits.linger;
+    let service =
+        service_fn(|request| async { Ok::<_, Infallible>(receiver.respond(request).await) });
+    let connection = http1::Builder::new()
+        // One request each. A connection kept for later could be closed by an idle exit just as
+        // its next request is sent, and nobody repeats a POST.
+        .keep_alive(false)
+        // Who has sent a request may close its side and wait.
+        .half_close(true)
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_time)
+        .max_buf_size(MAX_HEADERS)
+        .serve_connection(TokioIo::new(stream), service);
+    // A sender that hangs up or never reads its answer is its own trouble, and writing that down
+    // would let strangers fill the journal.
+    let _ended = timeout(whole, connection).await;
+}
