@@ -1,0 +1,272 @@
+//! What can be typed, with its help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use kennel_core::{BuildId, ProjectName};
+
+use crate::target::Asked;
+
+/// Shows and steers Kennel, the push-to-deploy platform on this host.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kennelctl",
+    version,
+    about = "Shows and steers Kennel on this host",
+    long_about = "Shows what Kennel serves and builds on this host, ends builds and deployments, \
+                  and checks configuration.\n\n\
+                  Reading needs root or the groups kennel-state and kennel-builds; ending something \
+                  needs root or the group kennel-inbox as well.",
+    after_help = EXIT_CODES,
+    after_long_help = TOP_EXAMPLES,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Cli {
+    /// Look at the tree below DIR instead of this host
+    ///
+    /// Databases, configuration and logs are then those of DIR/var/lib/kennel and
+    /// DIR/etc/kennel. For images, backups and tests.
+    #[arg(long, global = true, value_name = "DIR", default_value = "/", hide_default_value = true)]
+    pub(crate) root: PathBuf,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such thing, \
+                          4 not permitted, 64 bad configuration.";
+
+const TOP_EXAMPLES: &str = "\
+Examples:
+  kennelctl status                       what serves what, and what is being built
+  kennelctl build 42 --follow            watch build 42 until it ends
+  kennelctl logs site/main/api -f        follow a service, whichever deployment runs
+  kennelctl teardown site/feature/x      remove a branch's deployments
+  kennelctl check                        look over everything in /etc/kennel
+
+Exit codes:
+   0  done
+   1  failed; what was asked for did not happen, or a followed build did not succeed
+   2  wrong usage
+   3  there is no such project, branch, deployment, build or file
+   4  not permitted
+  64  a configuration file is wrong
+
+Colours are used on terminals only, and not if NO_COLOR is set. With --json, times are RFC 3339 in
+UTC, absent values are null, and keys are only ever added.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Status(StatusArgs),
+    Builds(BuildsArgs),
+    Build(BuildArgs),
+    Cancel(CancelArgs),
+    Teardown(TeardownArgs),
+    Logs(LogsArgs),
+    Check(CheckArgs),
+}
+
+/// Show what serves what, and what is being built
+///
+/// One line for each deployment that serves, starts, drains or is being removed, with the address
+/// that the router has for it; then newer deployments that failed, with the reason; then builds
+/// that wait or run. A service counts as healthy if its health check answers 200 within a second.
+/// What is wrong with the router stands at the end.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kennelctl status
+  kennelctl status site
+  kennelctl status site/feature/x
+  kennelctl status --json | jq -r '.deployments[] | select(.health != \"healthy\").urls[]'
+
+JSON: an object with `deployments` (id, project, branch, ref, name, kind, state, health,
+health_detail, urls, commit, build, port, unit, since, drain_until, reason), `builds` (as `kennelctl
+builds --json`), `router` (reachable, generation, published_generation, refused) and `warnings`.
+Health is healthy, unhealthy, down, starting, unknown or null (not asked).")]
+pub(crate) struct StatusArgs {
+    /// Only this project, branch (or pr-<number>), or service
+    #[arg(value_name = "PROJECT[/BRANCH[/NAME]]")]
+    pub(crate) target: Option<Asked>,
+
+    /// Do not ask services for their health
+    #[arg(long)]
+    pub(crate) no_probe: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// List builds, newest first
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kennelctl builds
+  kennelctl builds --project site --limit 5
+  kennelctl builds --json | jq '.[] | select(.state == \"failed\")'
+
+JSON: an array of objects with id, project, branch, ref, commit, state, reason, by, received_at,
+queued_at, started_at, finished_at, cancel_requested and superseded_by. States are queued, building,
+succeeded, partial, failed, cancelled and superseded.")]
+pub(crate) struct BuildsArgs {
+    /// Only builds of this project
+    #[arg(long, short, value_name = "PROJECT")]
+    pub(crate) project: Option<ProjectName>,
+
+    /// At most this many
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20,
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) limit: u32,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Show one build, its outputs and where its logs are
+///
+/// With --follow, print its logs as they grow, until the build ends; then exit with 0 only if it
+/// succeeded, and with 1 if it failed, was partial, cancelled or superseded.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kennelctl build 42
+  kennelctl build 42 --follow && echo deployed soon
+  kennelctl build 42 --json | jq -r '.outputs[] | select(.state == \"failed\").reason'
+
+JSON: the object of `kennelctl builds --json` with `outputs` (name, kind, state, store_path, reason,
+started_at, finished_at) and `logs` (paths). Outputs' states are pending, building, built, unchanged
+and failed. With --follow it is printed when the build has ended, and the logs are not.")]
+pub(crate) struct BuildArgs {
+    /// The build's number
+    #[arg(value_name = "BUILD")]
+    pub(crate) id: BuildId,
+
+    /// Print the logs until the build ends
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// End a build that waits or runs
+///
+/// Waits until the build has ended, for ten seconds at most. What it had finished is not deployed.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kennelctl cancel 42
+  kennelctl cancel 42 --no-wait")]
+pub(crate) struct CancelArgs {
+    /// The build's number
+    #[arg(value_name = "BUILD")]
+    pub(crate) id: BuildId,
+
+    /// Only leave the wish; do not wait until the build has ended
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+/// Remove a branch's deployments, or one of them, with all that they left
+///
+/// Stops the service or site, removes its route, its unit, its files and its state directory. A
+/// later push of the branch deploys it anew. Waits until all is gone, for a minute at most.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kennelctl teardown site/feature/x      a branch may contain slashes
+  kennelctl teardown site/pr-12          the deployments of a pull request
+  kennelctl teardown site/main/api       one service, and nothing else of the branch
+  kennelctl teardown site/feature-x-1a2b3c --yes
+                                         a branch by its short name in hosts and units")]
+pub(crate) struct TeardownArgs {
+    /// What to remove
+    #[arg(value_name = "PROJECT/BRANCH[/NAME]")]
+    pub(crate) target: Asked,
+
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+
+    /// Only leave the wish; do not wait until all is gone
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+/// Show what a service prints
+///
+/// Runs journalctl for the service's slice, so that the log goes on from one deployment to the
+/// next, with systemd's own messages about the latest deployments. Without a name, all services of
+/// the branch.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kennelctl logs site/main/api
+  kennelctl logs site/main/api -f
+  kennelctl logs site/main -n 20
+  kennelctl logs site/main/api -- --since yesterday --grep panic
+                                         anything that journalctl takes")]
+pub(crate) struct LogsArgs {
+    /// Whose log
+    #[arg(value_name = "PROJECT/BRANCH[/SERVICE]")]
+    pub(crate) target: Asked,
+
+    /// Go on until interrupted
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+
+    /// How many lines to begin with
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
+    pub(crate) lines: u32,
+
+    /// Options for journalctl
+    #[arg(last = true, value_name = "OPTIONS")]
+    pub(crate) journalctl: Vec<std::ffi::OsString>,
+}
+
+/// Check configuration, with the line of each mistake
+///
+/// Without FILE, everything in /etc/kennel: config.toml, projects.d and webhook secrets. Which kind
+/// a FILE is follows from its name: config.toml is the host's, a file in a directory projects.d is
+/// a project's, kennel.toml is a repository's.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sudo kennelctl check
+  kennelctl check kennel.toml
+  kennelctl check --as project new-site.toml
+  kennelctl check --json | jq -r '.findings[] | \"\\(.file):\\(.line): \\(.message)\"'
+
+JSON: an object with `ok`, `checked` (paths) and `findings` (severity, file, line, column, message,
+help). Severities are error, unread (no permission) and note. Only errors and unread files change
+the exit code.")]
+pub(crate) struct CheckArgs {
+    /// The file to check
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// What FILE is, whatever it is called
+    #[arg(long = "as", value_name = "KIND", requires = "file")]
+    pub(crate) kind: Option<crate::check::Kind>,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn clap_finds_no_contradiction() {
+        Cli::command().debug_assert();
+    }
+}

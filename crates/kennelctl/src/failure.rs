@@ -1,0 +1,121 @@
+//! Why a command did not do what it was asked for, and with which code the program then ends.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use kennel_core::{BuildId, BuildState, ProjectName};
+use kennel_store::StoreError;
+
+use crate::say;
+
+/// How the program ends; the numbers stand in its help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Done,
+    Failed,
+    Usage,
+    NotFound,
+    NotPermitted,
+    BadConfiguration,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            // Clap's own code for what it refuses.
+            Exit::Usage => 2,
+            Exit::NotFound => 3,
+            Exit::NotPermitted => 4,
+            // EX_USAGE of sysexits(3), as Kennel's services use it.
+            Exit::BadConfiguration => 64,
+        })
+    }
+}
+
+/// Why a command could not go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("{}", say::no_kennel(.0))]
+    NoKennel(PathBuf),
+    #[error("{}", say::not_permitted(.0))]
+    NotPermitted(PathBuf),
+    #[error("cannot read {}", .path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("cannot look into Kennel's databases")]
+    Store(#[from] StoreError),
+    #[error("{}", say::no_build(*.0))]
+    NoBuild(BuildId),
+    #[error("{}", say::no_project(.0, .1))]
+    NoProject(ProjectName, Vec<String>),
+    #[error("{}", say::no_target(.asked, .known))]
+    NoTarget { asked: String, known: Vec<String> },
+    #[error("{}", say::ambiguous(.asked, .options))]
+    Ambiguous { asked: String, options: Vec<String> },
+    #[error("{}", say::nothing_to_tear_down(.0))]
+    WholeProject(String),
+    #[error("{}", say::no_service_log(.0))]
+    NoServiceLog(String),
+    #[error("{}", say::no_file(.0))]
+    NoFile(PathBuf),
+    #[error("{}", say::unknown_kind(.0))]
+    UnknownKind(PathBuf),
+    #[error("{}", say::project_file_name(.path))]
+    ProjectFileName { path: PathBuf, source: kennel_core::Invalid },
+    #[error("{}", say::already_ended(*.0, *.1))]
+    AlreadyEnded(BuildId, BuildState),
+    #[error("{}", say::nobody_to_ask())]
+    NobodyToAsk,
+    #[error("cannot start the threads and timers that asking services needs")]
+    Runtime(#[source] io::Error),
+    #[error("{}", say::no_journalctl())]
+    Journalctl(#[source] io::Error),
+    #[error("cannot print the answer")]
+    Print(#[source] io::Error),
+    #[error("cannot write the answer as JSON")]
+    Json(#[source] serde_json::Error),
+    /// Whoever read the output has seen enough, which is fine.
+    #[error("nobody reads the output")]
+    NobodyReads,
+}
+
+impl Failure {
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::NoKennel(_)
+            | Self::NoBuild(_)
+            | Self::NoProject(..)
+            | Self::NoTarget { .. }
+            | Self::NoServiceLog(_)
+            | Self::NoFile(_) => Exit::NotFound,
+            Self::NotPermitted(_) => Exit::NotPermitted,
+            Self::Ambiguous { .. }
+            | Self::WholeProject(_)
+            | Self::UnknownKind(_)
+            | Self::NobodyToAsk => Exit::Usage,
+            Self::ProjectFileName { .. } => Exit::BadConfiguration,
+            Self::Read { .. }
+            | Self::Store(_)
+            | Self::AlreadyEnded(..)
+            | Self::Runtime(_)
+            | Self::Journalctl(_)
+            | Self::Print(_)
+            | Self::Json(_) => Exit::Failed,
+            Self::NobodyReads => Exit::Done,
+        }
+    }
+
+    /// The failure and its causes in one line.
+    pub(crate) fn chain(&self) -> String {
+        let mut line = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            line.push_str(": ");
+            line.push_str(&error.to_string());
+            cause = error.source();
+        }
+        line
+    }
+}

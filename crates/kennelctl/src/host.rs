@@ -1,0 +1,102 @@
+//! The host that is looked at: its paths, its databases, its terminal.
+
+use std::io;
+use std::path::Path;
+
+use kennel_core::{Delivery, Event, Layout, ProjectName};
+use kennel_store::{Access, Builds, Inbox, State};
+
+use crate::failure::Failure;
+use crate::terminal::Terminal;
+use crate::{clock, say};
+
+/// The host that is looked at.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) layout: Layout,
+    /// Whether it is the host that this program runs on, rather than a tree of files.
+    pub(crate) is_live: bool,
+    pub(crate) terminal: Terminal,
+}
+
+impl Host {
+    /// builds.db to read; none before the dispatcher first ran.
+    pub(crate) fn builds(&self) -> Result<Option<Builds>, Failure> {
+        let path = self.layout.builds_db();
+        Ok(if has_rows(&path)? { Some(Builds::open(&path, Access::ReadOnly)?) } else { None })
+    }
+
+    /// state.db to read; none before the dispatcher first ran.
+    pub(crate) fn state(&self) -> Result<Option<State>, Failure> {
+        let path = self.layout.state_db();
+        Ok(if has_rows(&path)? { Some(State::open(&path, Access::ReadOnly)?) } else { None })
+    }
+
+    /// Puts a person's wish into the inbox and rings the bell. The wish is kept even if nobody
+    /// hears the bell.
+    pub(crate) fn wish(&self, project: &ProjectName, event: Event) -> Result<(), Failure> {
+        let path = self.layout.inbox_db();
+        // Opening makes a missing database, and it would then belong to whoever typed this.
+        if !has_rows(&path)? {
+            return Err(Failure::NoKennel(path));
+        }
+        let writable = std::fs::OpenOptions::new().write(true).open(&path);
+        writable.map_err(|source| unreadable(&path, source))?;
+        let wish = Delivery {
+            project: project.clone(),
+            forge: None,
+            delivery_id: None,
+            received_at: clock::now(),
+            by: Some(login()),
+            event,
+        };
+        Inbox::open(&path, Access::Patient)?.append(&[wish])?;
+        if let Err(error) = kennel_systemd::ring(&self.layout.bell()) {
+            self.terminal.aside(&say::bell_not_heard(&error));
+        }
+        Ok(())
+    }
+
+    /// The names of projects that have a file in projects.d, as far as that can be read.
+    pub(crate) fn configured_projects(&self) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(self.layout.projects()) else { return Vec::new() };
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut names: Vec<_> =
+            names.filter_map(|name| Some(name.strip_suffix(".toml")?.to_owned())).collect();
+        names.sort();
+        names
+    }
+}
+
+/// Whether a database is there and somebody has made its tables.
+fn has_rows(path: &Path) -> Result<bool, Failure> {
+    match std::fs::File::open(path).and_then(|file| file.metadata()) {
+        Ok(found) => Ok(found.len() > 0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            match path.parent().map(Path::try_exists) {
+                Some(Ok(true)) => Ok(false),
+                Some(Ok(false)) | None => Err(Failure::NoKennel(path.to_owned())),
+                Some(Err(source)) => Err(unreadable(path, source)),
+            }
+        }
+        Err(source) => Err(unreadable(path, source)),
+    }
+}
+
+/// What to say of a file that cannot be opened.
+pub(crate) fn unreadable(path: &Path, source: io::Error) -> Failure {
+    if source.kind() == io::ErrorKind::PermissionDenied {
+        Failure::NotPermitted(path.to_owned())
+    } else {
+        Failure::Read { path: path.to_owned(), source }
+    }
+}
+
+/// Who types, for display only: whoever wishes something could write another name.
+fn login() -> String {
+    ["SUDO_USER", "LOGNAME", "USER"]
+        .into_iter()
+        .filter_map(|name| std::env::var(name).ok())
+        .find(|name| !name.is_empty() && name.len() <= 64 && !name.contains(char::is_control))
+        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+}

@@ -1,0 +1,52 @@
+//! One small HTTP request over one connection: the status of the router, the health of services.
+
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinSet;
+
+/// No answer of the router's status comes near it.
+const LARGEST_BODY: usize = 1024 * 1024;
+
+/// Asking in HTTP failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Trouble {
+    #[error("it does not answer in HTTP")]
+    Http(#[source] hyper::Error),
+    #[error("it cannot be asked for")]
+    Request(#[source] hyper::http::Error),
+    #[error("its answer breaks off or is too long")]
+    Body,
+}
+
+/// The answer's status, and its body if `with_body`.
+pub(crate) async fn get(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    host: &str,
+    path: &str,
+    with_body: bool,
+) -> Result<(StatusCode, Bytes), Trouble> {
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(Trouble::Http)?;
+    // The connection does the reading and writing. In a set, since dropping that ends it, also
+    // when a time limit drops this future.
+    let mut connections = JoinSet::new();
+    connections.spawn(connection);
+    let request = Request::get(path)
+        .header("host", host)
+        .header("user-agent", "kennelctl")
+        .header("connection", "close")
+        .body(Empty::<Bytes>::new())
+        .map_err(Trouble::Request)?;
+    let (head, body) = sender.send_request(request).await.map_err(Trouble::Http)?.into_parts();
+    let body = if with_body {
+        let whole = Limited::new(body, LARGEST_BODY).collect().await;
+        whole.map_err(|_| Trouble::Body)?.to_bytes()
+    } else {
+        Bytes::new()
+    };
+    Ok((head.status, body))
+}

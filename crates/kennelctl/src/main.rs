@@ -1,0 +1,61 @@
+//! `kennelctl`: what an administrator types.
+//!
+//! Shows what serves, what builds and what is wrong, and leaves wishes in the inbox. It reads the
+//! databases and never writes them, starts and stops no unit, and does nothing that the programs
+//! it talks about could not finish without it.
+
+mod args;
+mod build;
+mod build_view;
+mod builds;
+mod cancel;
+mod check;
+mod clock;
+mod failure;
+mod follow;
+mod host;
+mod http;
+mod logs;
+mod say;
+mod status;
+mod table;
+mod target;
+mod teardown;
+mod terminal;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+use kennel_core::Layout;
+
+use crate::args::{Cli, Command};
+use crate::failure::{Exit, Failure};
+use crate::host::Host;
+use crate::terminal::Terminal;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let terminal = Terminal::detect();
+    let exit = run(&cli, terminal).unwrap_or_else(|failure| {
+        if !matches!(failure, Failure::NobodyReads) {
+            terminal.aside(&format!("kennelctl: {}", failure.chain()));
+        }
+        failure.exit()
+    });
+    exit.into()
+}
+
+fn run(cli: &Cli, terminal: Terminal) -> Result<Exit, Failure> {
+    let host =
+        Host { layout: Layout::under(&cli.root), is_live: cli.root == Path::new("/"), terminal };
+    match &cli.command {
+        Command::Status(args) => status::run(&host, args),
+        Command::Builds(args) => builds::run(&host, args),
+        Command::Build(args) => build::run(&host, args),
+        Command::Cancel(args) => cancel::run(&host, args),
+        Command::Teardown(args) => teardown::run(&host, args),
+        Command::Logs(args) => logs::run(&host, args),
+        Command::Check(args) => check::run(&host, args),
+    }
+}

@@ -1,0 +1,118 @@
+//! `kennelctl status`: what serves what, and what is being built.
+
+mod addresses;
+mod health;
+mod line;
+mod report;
+mod router;
+
+use std::collections::BTreeSet;
+
+use kennel_core::{DeploymentState, ProjectName};
+use kennel_store::{Build, BuildFilter, Deployment};
+
+use self::addresses::Addresses;
+use self::health::Healths;
+use self::line::Line;
+use self::report::Report;
+use self::router::Router;
+use crate::args::StatusArgs;
+use crate::build_view::BuildView;
+use crate::failure::{Exit, Failure};
+use crate::host::Host;
+use crate::target::{Known, Target};
+use crate::{clock, say};
+
+/// Far more than a host can have waiting; a bound all the same.
+const MOST_BUILDS: u32 = 1000;
+
+/// Prints the report.
+pub(crate) fn run(host: &Host, args: &StatusArgs) -> Result<Exit, Failure> {
+    let report = look(host, args)?;
+    if args.json {
+        host.terminal.json(&report)?;
+    } else {
+        let asked = args.target.as_ref().map(ToString::to_string);
+        let text = report.render(asked.as_deref(), clock::now(), host.terminal);
+        host.terminal.print(&text)?;
+    }
+    Ok(Exit::Done)
+}
+
+fn look(host: &Host, args: &StatusArgs) -> Result<Report, Failure> {
+    let project = args.target.as_ref().map(|asked| &asked.project);
+    let mut deployments = deployments(host, project)?;
+    let mut builds = unfinished_builds(host, project)?;
+    let target = target(host, args, &deployments, &builds)?;
+    deployments.retain(|it| target.covers(&it.key.git_ref, Some(&it.key.service)));
+    builds.retain(|build| target.covers(&build.git_ref, None));
+
+    let (addresses, mut warnings) = match Addresses::read(&host.layout.route_table()) {
+        Ok(addresses) => (addresses, Vec::new()),
+        // Before the first deployment there is none, and nobody misses it.
+        Err(_) if deployments.is_empty() => (Addresses::default(), Vec::new()),
+        Err(why) => (Addresses::default(), vec![say::no_route_table(&why)]),
+    };
+    let (healths, router) = ask(host, &deployments, !args.no_probe)?;
+    let lines: Vec<Line> = deployments
+        .iter()
+        .map(|it| Line::new(it, addresses.of(it.id), healths.of(it.id)))
+        .collect();
+    warnings.extend(lines.iter().filter_map(|line| line.warning(addresses.generation.is_some())));
+    warnings.extend(healths.systemd_silent.as_deref().map(say::systemd_silent));
+    let router = router.beside(addresses.generation);
+    warnings.extend(router.warning());
+    let builds = builds.into_iter().map(BuildView::from).collect();
+    Ok(Report { deployments: lines, builds, router, warnings })
+}
+
+/// What is or becomes or ends something on the host, and the newest of each service and site if it
+/// failed; by project, branch and name, newest first.
+fn deployments(host: &Host, project: Option<&ProjectName>) -> Result<Vec<Deployment>, Failure> {
+    use DeploymentState::{Active, Draining, Failed, Pending, Starting, TearingDown};
+    let Some(state) = host.state()? else { return Ok(Vec::new()) };
+    let mut all = state.in_states(&[Pending, Starting, Active, Draining, TearingDown])?;
+    let failed = state.newest(project)?.into_iter().filter(|it| it.state == Failed);
+    all.extend(failed);
+    all.retain(|it| project.is_none_or(|project| *project == it.key.project));
+    all.sort_by(|a, b| a.key.cmp(&b.key).then(b.id.cmp(&a.id)));
+    Ok(all)
+}
+
+fn unfinished_builds(host: &Host, project: Option<&ProjectName>) -> Result<Vec<Build>, Failure> {
+    let Some(builds) = host.builds()? else { return Ok(Vec::new()) };
+    let filter = BuildFilter { project: project.cloned(), git_ref: None, unfinished: true };
+    Ok(builds.list(&filter, MOST_BUILDS)?)
+}
+
+fn target(
+    host: &Host,
+    args: &StatusArgs,
+    deployments: &[Deployment],
+    builds: &[Build],
+) -> Result<Target, Failure> {
+    let Some(asked) = &args.target else { return Ok(Target::Project) };
+    let known: Vec<Known> =
+        deployments.iter().map(Known::from).chain(builds.iter().map(Known::from)).collect();
+    let configured: BTreeSet<_> = host.configured_projects().into_iter().collect();
+    if known.is_empty() && !configured.contains(asked.project.as_str()) {
+        let configured = configured.into_iter().collect();
+        return Err(Failure::NoProject(asked.project.clone(), configured));
+    }
+    asked.resolve(&known)
+}
+
+/// Asks systemd, the services and the router, all at once.
+fn ask(host: &Host, deployments: &[Deployment], probe: bool) -> Result<(Healths, Router), Failure> {
+    if !host.is_live {
+        return Ok((Healths::default(), Router::default()));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::Runtime)?;
+    let socket = host.layout.router_socket();
+    Ok(runtime.block_on(async {
+        tokio::join!(Healths::ask(&host.layout, deployments, probe), Router::ask(&socket))
+    }))
+}

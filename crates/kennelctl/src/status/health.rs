@@ -1,0 +1,240 @@
+//! How deployments are: what systemd says of their units, and what they answer when asked.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kennel_core::config::HealthPath;
+use kennel_core::{DeploymentId, DeploymentState, Layout, Port, Settings};
+use kennel_store::Deployment;
+use kennel_systemd::{Manager, UnitState};
+use serde::Serialize;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::http;
+
+/// How long a service may take to answer: this is a look, not the router's own check.
+const PROBE: Duration = Duration::from_secs(1);
+
+/// How long systemd may take for all units together.
+const SYSTEMD: Duration = Duration::from_secs(5);
+
+/// One deployment's health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Health {
+    /// Its health check answered 200; for a site, its files are there.
+    Healthy,
+    /// It runs, and answers something else or nothing.
+    Unhealthy,
+    /// Its unit does not run.
+    Down,
+    /// It is about to run.
+    Starting,
+    /// Neither systemd nor the service could be asked.
+    Unknown,
+}
+
+/// A health and what tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub(crate) health: Health,
+    /// In words; none for the good.
+    pub(crate) detail: Option<String>,
+}
+
+/// What was found out.
+#[derive(Debug, Default)]
+pub(crate) struct Healths {
+    of: BTreeMap<DeploymentId, Verdict>,
+    /// Why systemd was not asked, if it was not.
+    pub(crate) systemd_silent: Option<String>,
+}
+
+impl Verdict {
+    fn new(health: Health, detail: impl Into<String>) -> Self {
+        Self { health, detail: Some(detail.into()) }
+    }
+
+    fn healthy() -> Self {
+        Self { health: Health::Healthy, detail: None }
+    }
+}
+
+impl Healths {
+    /// A deployment's health, if anybody asked.
+    pub(crate) fn of(&self, deployment: DeploymentId) -> Option<&Verdict> {
+        self.of.get(&deployment)
+    }
+
+    /// Asks about all deployments at once; without `probe` only systemd and the file system.
+    pub(crate) async fn ask(layout: &Layout, deployments: &[Deployment], probe: bool) -> Self {
+        let (units, systemd_silent) = match timeout(SYSTEMD, units(deployments)).await {
+            Ok(Ok(units)) => (units, None),
+            Ok(Err(why)) => (BTreeMap::new(), Some(why)),
+            Err(_) => (BTreeMap::new(), Some("it did not answer in time".to_owned())),
+        };
+        let mut of = BTreeMap::new();
+        let mut probes = JoinSet::new();
+        for deployment in deployments {
+            let (id, unit) = (deployment.id, units.get(&deployment.id));
+            match &deployment.settings {
+                Settings::Site(_) if deployment.state == DeploymentState::Active => {
+                    let files = layout.store(&deployment.store_path);
+                    of.insert(id, site(matches!(files.try_exists(), Ok(true))));
+                }
+                Settings::Site(_) => {}
+                Settings::Service(service) => {
+                    if let Some(verdict) = unit.and_then(by_unit) {
+                        of.insert(id, verdict);
+                    } else if probe
+                        && deployment.state == DeploymentState::Active
+                        && let Some(port) = deployment.port
+                    {
+                        let path = service.health_check.clone();
+                        probes.spawn(async move { (id, look(port, &path).await) });
+                    }
+                }
+            }
+        }
+        while let Some(looked) = probes.join_next().await {
+            // A task that panicked has said so; its service stays without a verdict.
+            of.extend(looked.ok());
+        }
+        Self { of, systemd_silent }
+    }
+}
+
+/// The states of all services' units that should run.
+async fn units(deployments: &[Deployment]) -> Result<BTreeMap<DeploymentId, UnitState>, String> {
+    let wanted = deployments.iter().filter(|it| {
+        matches!(it.settings, Settings::Service(_))
+            && matches!(
+                it.state,
+                DeploymentState::Starting | DeploymentState::Active | DeploymentState::Draining
+            )
+    });
+    let wanted: Vec<_> = wanted.map(|it| (it.id, it.unit())).collect();
+    if wanted.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let manager = Manager::connect().await.map_err(|error| error.to_string())?;
+    let mut states = BTreeMap::new();
+    for (id, unit) in wanted {
+        let state = manager.state(unit.as_str()).await.map_err(|error| error.to_string())?;
+        states.insert(id, state);
+    }
+    Ok(states)
+}
+
+/// What a unit's state says by itself; none if the service has to be asked.
+fn by_unit(unit: &UnitState) -> Option<Verdict> {
+    let words = format!("its unit is {} ({})", unit.active, unit.sub);
+    match unit.active.as_str() {
+        "active" | "reloading" => None,
+        "activating" if unit.sub == "auto-restart" => {
+            Some(Verdict::new(Health::Down, "it ended, and systemd starts it again"))
+        }
+        "activating" => Some(Verdict::new(Health::Starting, words)),
+        "failed" | "inactive" | "deactivating" => Some(Verdict::new(Health::Down, words)),
+        _ => Some(Verdict::new(Health::Unknown, words)),
+    }
+}
+
+fn site(there: bool) -> Verdict {
+    if there {
+        Verdict::healthy()
+    } else {
+        Verdict::new(Health::Down, "its files are missing in the Nix store")
+    }
+}
+
+async fn look(port: Port, path: &HealthPath) -> Verdict {
+    let asked = async {
+        let Ok(stream) = TcpStream::connect(("127.0.0.1", port.get())).await else {
+            return Verdict::new(Health::Unhealthy, format!("nothing listens on port {port}"));
+        };
+        let host = format!("127.0.0.1:{port}");
+        match http::get(stream, &host, path.as_str(), false).await {
+            Ok((status, _)) if status.as_u16() == 200 => Verdict::healthy(),
+            Ok((status, _)) => Verdict::new(Health::Unhealthy, format!("{path} answered {status}")),
+            Err(trouble) => Verdict::new(Health::Unhealthy, trouble.to_string()),
+        }
+    };
+    let late = |_| Verdict::new(Health::Unhealthy, "it did not answer within a second");
+    timeout(PROBE, asked).await.unwrap_or_else(late)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn looked(answer: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = Port::try_from(listener.local_addr().unwrap().port()).unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 1024];
+            let read = stream.read(&mut request).unwrap();
+            stream.write_all(answer.as_bytes()).unwrap();
+            if answer.is_empty() {
+                // Until the other side gives up.
+                let _ = stream.read(&mut [0; 1]);
+            }
+            String::from_utf8_lossy(&request[..read]).into_owned()
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let verdict = runtime.block_on(look(port, &"/up?x=1".parse().unwrap()));
+        drop(runtime);
+        assert!(server.join().unwrap().starts_with("GET /up?x=1 HTTP/1.1\r\nhost: 127.0.0.1:"));
+        format!("{:?} {}", verdict.health, verdict.detail.unwrap_or_default())
+    }
+
+    #[test]
+    fn only_200_is_healthy() {
+        assert_eq!(looked("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"), "Healthy ");
+        insta::assert_snapshot!(looked("HTTP/1.1 503 Service Unavailable\r\n\r\n"), @"Unhealthy /up?x=1 answered 503 Service Unavailable");
+        insta::assert_snapshot!(looked("hello\n"), @"Unhealthy it does not answer in HTTP");
+        insta::assert_snapshot!(looked(""), @"Unhealthy it did not answer within a second");
+    }
+
+    #[test]
+    fn a_port_where_nobody_listens() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = Port::try_from(listener.local_addr().unwrap().port()).unwrap();
+        drop(listener);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let verdict = runtime.block_on(look(port, &HealthPath::default()));
+        assert_eq!(verdict.detail, Some(format!("nothing listens on port {port}")));
+    }
+
+    #[test]
+    fn what_a_unit_says_by_itself() {
+        let said = |active: &str, sub: &str| {
+            let unit = UnitState { active: active.into(), sub: sub.into() };
+            by_unit(&unit).map(|verdict| {
+                format!("{:?}: {}", verdict.health, verdict.detail.unwrap_or_default())
+            })
+        };
+        assert_eq!(said("active", "running"), None);
+        let all = [
+            ("activating", "auto-restart"),
+            ("activating", "start"),
+            ("failed", "failed"),
+            ("inactive", "dead"),
+            ("maintenance", "x"),
+        ];
+        let all: Vec<_> = all.iter().filter_map(|(active, sub)| said(active, sub)).collect();
+        insta::assert_snapshot!(all.join("\n"), @"
+        Down: it ended, and systemd starts it again
+        Starting: its unit is activating (start)
+        Down: its unit is failed (failed)
+        Down: its unit is inactive (dead)
+        Unknown: its unit is maintenance (x)
+        ");
+    }
+}

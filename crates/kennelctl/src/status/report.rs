@@ -1,0 +1,119 @@
+//! The whole report, for people and for programs.
+
+use kennel_core::{DeploymentState, Timestamp};
+use serde::Serialize;
+
+use super::health::Health;
+use super::line::Line;
+use super::router::Router;
+use crate::build_view::{self, BuildView, first_line};
+use crate::clock::{ago, until};
+use crate::say;
+use crate::table::{Cell, Table};
+use crate::terminal::{Colour, Terminal};
+
+/// What serves, what is being built, and what is wrong. The fields are the keys of its JSON.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    pub(crate) deployments: Vec<Line>,
+    pub(crate) builds: Vec<BuildView>,
+    pub(crate) router: Router,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Report {
+    /// For people; `asked` is what they asked for, if not for all.
+    pub(crate) fn render(&self, asked: Option<&str>, now: Timestamp, terminal: Terminal) -> String {
+        let mut parts = Vec::new();
+        let (failed, serving): (Vec<&Line>, Vec<&Line>) =
+            self.deployments.iter().partition(|line| line.state == DeploymentState::Failed);
+        if self.deployments.is_empty() {
+            parts.push(say::nothing_deployed(asked) + "\n");
+        }
+        if !serving.is_empty() {
+            parts.push(serving_table(&serving, now).render(terminal));
+        }
+        if !failed.is_empty() {
+            parts.push(failed_table(&failed, now).render(terminal));
+        }
+        if !self.builds.is_empty() {
+            parts.push(build_view::table(&self.builds, now).render(terminal));
+        }
+        if !self.warnings.is_empty() {
+            let lines = self.warnings.iter().map(|warning| {
+                terminal.paint(Colour::Bad, &crate::terminal::printable(warning)) + "\n"
+            });
+            parts.push(lines.collect());
+        }
+        parts.join("\n")
+    }
+}
+
+fn serving_table(lines: &[&Line], now: Timestamp) -> Table {
+    let mut table = Table::new(&["DEPLOYED", "STATE", "HEALTH", "COMMIT", "SINCE", "ADDRESS"]);
+    for line in lines {
+        let mut urls = line.urls.iter();
+        let address = match (urls.next(), line.drain_until) {
+            (Some(url), _) => url.clone(),
+            (None, Some(end)) if line.state == DeploymentState::Draining => {
+                say::ends(&until(end, now))
+            }
+            (None, _) => String::new(),
+        };
+        table.row(vec![
+            Cell::new(line.place()),
+            state(line.state),
+            health(line.health),
+            Cell::new(line.commit.short()),
+            Cell::new(ago(line.since, now)),
+            Cell::new(address),
+        ]);
+        for url in urls {
+            let mut cells = vec![Cell::default(); 5];
+            cells.push(Cell::new(url.clone()));
+            table.row(cells);
+        }
+    }
+    table
+}
+
+fn failed_table(lines: &[&Line], now: Timestamp) -> Table {
+    let mut table = Table::new(&["FAILED", "DEPLOYMENT", "COMMIT", "WHEN", "WHY"]);
+    for line in lines {
+        table.row(vec![
+            Cell::painted(line.place(), Colour::Bad),
+            Cell::new(line.id.to_string()),
+            Cell::new(line.commit.short()),
+            Cell::new(ago(line.since, now)),
+            Cell::new(line.reason.as_deref().map(first_line).unwrap_or_default()),
+        ]);
+    }
+    table
+}
+
+fn state(state: DeploymentState) -> Cell {
+    let colour = match state {
+        DeploymentState::Active => Colour::Good,
+        DeploymentState::Pending
+        | DeploymentState::Starting
+        | DeploymentState::Draining
+        | DeploymentState::TearingDown => Colour::Busy,
+        DeploymentState::Failed => Colour::Bad,
+        DeploymentState::Retired
+        | DeploymentState::TornDown
+        | DeploymentState::Superseded
+        | DeploymentState::Cancelled => Colour::Faint,
+    };
+    Cell::painted(state.as_str().replace('_', " "), colour)
+}
+
+fn health(health: Option<Health>) -> Cell {
+    match health {
+        Some(Health::Healthy) => Cell::painted("healthy", Colour::Good),
+        Some(Health::Unhealthy) => Cell::painted("unhealthy", Colour::Bad),
+        Some(Health::Down) => Cell::painted("down", Colour::Bad),
+        Some(Health::Starting) => Cell::painted("starting", Colour::Busy),
+        Some(Health::Unknown) => Cell::painted("unknown", Colour::Busy),
+        None => Cell::painted("-", Colour::Faint),
+    }
+}
