@@ -12,7 +12,7 @@ use kennel_store::{Deployment, load_project};
 use kennel_systemd::{deployment_of, ring, status};
 use tracing::{error, info, warn};
 
-use crate::{DeployError, Host, file, routes, service, site};
+use crate::{DeployError, Host, file, routes, service, site, slices};
 
 /// Makes units, files, links, GC roots and routes match the rows.
 ///
@@ -90,6 +90,8 @@ async fn start(host: &Host, deployment: &Deployment) -> Result<(), DeployError> 
     let Settings::Service(_) = &deployment.settings else { return Ok(()) };
     if host.manager.state(unit.as_str()).await?.is_over() {
         info!("starting {unit}");
+        // Nobody may stop a slice for being empty just now.
+        let _lock = slices::shared(host)?;
         host.manager.start_no_wait(unit.as_str()).await?;
     }
     Ok(())

@@ -18,9 +18,13 @@ use crate::Bell;
 /// rings within seconds, and each start costs more than waiting.
 const LINGER: Duration = Duration::from_secs(4);
 
-/// How long a job that was started and is not at work rests before it is started again: one that
-/// fails before it can claim its row would otherwise be started for ever.
-const REST: Duration = Duration::from_secs(3);
+/// How long a job that was started and is not at work rests before it is started again, times the
+/// starts so far: one that fails before it can claim its row would otherwise be started for ever.
+const REST: Duration = Duration::from_secs(2);
+
+/// How often one run of the dispatcher starts the same job; the next run, a minute later at the
+/// latest, tries again.
+const MOST_STARTS: u32 = 4;
 
 /// The dispatcher cannot do its work.
 #[derive(Debug, thiserror::Error)]
@@ -50,8 +54,10 @@ pub struct Dispatcher {
     pub(crate) manager: Manager,
     /// When each project's last build was started, in this run.
     pub(crate) last_start: BTreeMap<ProjectName, Timestamp>,
-    /// When each job was started, in this run.
-    started: BTreeMap<Job, Instant>,
+    /// When each job was started last, and how often, in this run.
+    started: BTreeMap<Job, (Instant, u32)>,
+    /// When the first of the jobs that rest may be started again.
+    rested: Option<Instant>,
 }
 
 impl Dispatcher {
@@ -69,6 +75,7 @@ impl Dispatcher {
             layout,
             last_start: BTreeMap::new(),
             started: BTreeMap::new(),
+            rested: None,
         })
     }
 
@@ -86,7 +93,11 @@ impl Dispatcher {
                 leave_at = Instant::now() + LINGER;
             }
             tokio::select! {
-                () = sleep_until(leave_at) => return Ok(()),
+                () = sleep_until(self.rested.unwrap_or(leave_at)) => {
+                    if self.rested.is_none() {
+                        return Ok(());
+                    }
+                }
                 () = rung(bell.as_ref()) => {}
                 () = job_ended(&mut ended) => {}
             }
@@ -96,6 +107,7 @@ impl Dispatcher {
     /// One look at everything. Says whether anything was to be done or is at work.
     async fn pass(&mut self) -> Result<bool, DispatchError> {
         let now = Timestamp::from(SystemTime::now());
+        self.rested = None;
         let mut busy = false;
         while self.take_inbox(now)? {
             busy = true;
@@ -117,14 +129,25 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Whether this job was not started a moment ago.
-    pub(crate) fn may_start(&self, job: Job) -> bool {
-        self.started.get(&job).is_none_or(|started| started.elapsed() >= REST)
+    /// Whether this job was not started a moment ago. If it was, the dispatcher stays until it may.
+    pub(crate) fn may_start(&mut self, job: Job) -> bool {
+        let Some((last, starts)) = self.started.get(&job) else { return true };
+        if *starts >= MOST_STARTS {
+            return false;
+        }
+        let rested = *last + REST * *starts;
+        if rested <= Instant::now() {
+            return true;
+        }
+        self.rested = Some(self.rested.map_or(rested, |earlier| earlier.min(rested)));
+        false
     }
 
     /// Asks systemd for a job. That it cannot be started stops no other job.
     pub(crate) async fn start(&mut self, job: Job) -> Result<(), DispatchError> {
-        self.started.insert(job, Instant::now());
+        let (last, starts) = self.started.entry(job).or_insert((Instant::now(), 0));
+        *last = Instant::now();
+        *starts += 1;
         if let Err(error) = self.manager.start_no_wait(job.unit().as_str()).await {
             let error = kennel_core::error_chain(&error);
             warn!("{error}, ignoring: tried again at the next look");
