@@ -70,10 +70,12 @@ pub(crate) fn first_push_serves(kennel: &Kennel) -> Result<()> {
     ensure!(mode.trim() == "400 root:root", "{env_file} is {mode}");
 
     // Log file and journal tell the story.
-    let status = kennel.status()?.to_string();
-    ensure!(status.contains(&pushed.after), "kennelctl status does not name the commit: {status}");
-    let build = host.sh("cd /var/lib/kennel/logs && grep -l -r api . | head -n 1 | cut -d/ -f2")?;
-    let build = build.trim();
+    for deployment in project.deployments()? {
+        let commit = deployment.get("commit").and_then(|commit| commit.as_str());
+        ensure!(commit == Some(&pushed.after), "kennelctl status has another commit: {deployment}");
+    }
+    let build = project.expect_build(&pushed.after, "succeeded", FIRST_PUSH)?;
+    let build = build.get("id").context("a build without an id")?;
     let log = host.run(&["cat", &format!("/var/lib/kennel/logs/{build}/api.log")])?;
     ensure!(log.contains("-api"), "the log of api does not name what it built:\n{log}");
     let journal =

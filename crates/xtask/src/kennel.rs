@@ -180,13 +180,16 @@ impl Kennel {
         Load::start(self.host.netns()?, host, connections)
     }
 
-    /// `kennelctl status --json`.
+    /// What `kennelctl <argv> --json` prints.
     ///
     /// # Errors
     /// When it fails or does not print JSON.
-    pub fn status(&self) -> Result<Value> {
-        let text = self.host.run(&["kennelctl", "status", "--json"])?;
-        serde_json::from_str(&text).context("kennelctl status --json is not JSON")
+    pub fn ctl(&self, argv: &[&str]) -> Result<Value> {
+        let mut command = vec!["kennelctl"];
+        command.extend(argv);
+        command.push("--json");
+        let text = self.host.run(&command)?;
+        serde_json::from_str(&text).with_context(|| format!("{command:?} does not print JSON"))
     }
 
     /// What a person would look at first when something did not happen.
@@ -213,7 +216,9 @@ impl Kennel {
         text
     }
 
-    fn explain(&self, err: &anyhow::Error) -> anyhow::Error {
+    /// An error together with [`Kennel::diagnosis`].
+    #[must_use]
+    pub fn explain(&self, err: &anyhow::Error) -> anyhow::Error {
         anyhow!("{err:#}\n{}", self.diagnosis())
     }
 }

@@ -53,7 +53,6 @@ impl Profile {
 pub struct Product {
     checkout: Checkout,
     programs: Vec<Program>,
-    missing: Vec<String>,
 }
 
 impl Product {
@@ -62,35 +61,25 @@ impl Product {
     /// # Errors
     /// When cargo fails; its own messages have been shown.
     pub fn build(checkout: &Checkout, profile: Profile) -> Result<Self> {
-        let (there, missing): (Vec<&str>, Vec<&str>) =
-            SERVICES.iter().chain(COMMANDS).partition(|name| {
-                checkout.root().join("crates").join(name).join("src/main.rs").is_file()
-            });
-        let programs =
-            if there.is_empty() { Vec::new() } else { cargo(checkout, profile, &there)? };
-        let missing = missing.into_iter().map(str::to_owned).collect();
-        Ok(Self { checkout: checkout.clone(), programs, missing })
+        let packages: Vec<&str> = SERVICES.iter().chain(COMMANDS).copied().collect();
+        let programs = cargo(checkout, profile, &packages)?;
+        Ok(Self { checkout: checkout.clone(), programs })
     }
 
-    /// Installs it below `root`; returns what is missing of it.
+    /// Installs it below `root`.
     ///
     /// # Errors
     /// When `root` cannot be written.
-    pub fn install(mut self, root: &Path) -> Result<Vec<String>> {
+    pub fn install(&self, root: &Path) -> Result<()> {
         for program in &self.programs {
             let command = COMMANDS.contains(&program.name.as_str());
             let folder = if command { "usr/bin" } else { "usr/lib/kennel" };
             put(&program.path, &root.join(folder).join(&program.name), 0o755)?;
         }
         for (folder, to) in FOLDERS {
-            let from = self.checkout.root().join(folder);
-            if from.is_dir() {
-                put_folder(&from, &root.join(to))?;
-            } else {
-                self.missing.push((*folder).to_owned());
-            }
+            put_folder(&self.checkout.root().join(folder), &root.join(to))?;
         }
-        Ok(self.missing)
+        Ok(())
     }
 }
 

@@ -1,6 +1,9 @@
 //! A project of a host: its repository, its webhook, its names.
 
-use anyhow::{Context, Result};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::Value;
 
 use crate::base;
 use crate::forge::{Event, Forge, NO_COMMIT, PullRequest, PullRequestAction};
@@ -10,6 +13,9 @@ use crate::sources::Sources;
 
 /// Who reads the repository, and so owns it: git refuses those of other users.
 const READER: &str = "kennel-build";
+
+/// The states that a build stays in.
+const ENDS: &[&str] = &["succeeded", "partial", "failed", "cancelled", "superseded"];
 
 /// One configured project with a repository of its own in the host.
 #[derive(Clone, Debug)]
@@ -169,6 +175,51 @@ impl Project {
         let sha =
             self.git(&["rev-parse", "--verify", "--quiet", &format!("refs/heads/{branch}")], b"")?;
         Ok(sha.trim().to_owned())
+    }
+
+    /// What `kennelctl build` says of the newest build of a commit; `None` before it is queued.
+    ///
+    /// # Errors
+    /// When kennelctl fails.
+    pub fn build(&self, commit: &str) -> Result<Option<Value>> {
+        let builds = self.kennel.ctl(&["builds", "--project", &self.name])?;
+        let of_commit = |build: &&Value| build.get("commit").is_some_and(|sha| sha == commit);
+        let build = builds.as_array().into_iter().flatten().find(of_commit);
+        let Some(id) = build.and_then(|build| build.get("id")) else { return Ok(None) };
+        self.kennel.ctl(&["build", &id.to_string()]).map(Some)
+    }
+
+    /// Waits until the build of a commit is in a state, such as `succeeded`; returns the build.
+    ///
+    /// # Errors
+    /// As soon as it ends otherwise, or when it is not there within `limit`: what it says, and
+    /// what Kennel says.
+    pub fn expect_build(&self, commit: &str, state: &str, limit: Duration) -> Result<Value> {
+        let what = format!("{state} build of {commit}");
+        let build = self.kennel.wait_for(&what, limit, || {
+            let Some(build) = self.build(commit)? else { return Ok(None) };
+            let now = build.get("state").and_then(Value::as_str).unwrap_or_default();
+            if now == state || ENDS.contains(&now) {
+                return Ok(Some(build));
+            }
+            Err(anyhow!("{build}"))
+        })?;
+        if build.get("state").is_some_and(|it| it == state) {
+            return Ok(build);
+        }
+        Err(self.kennel.explain(&anyhow!("no {what}, but {build}")))
+    }
+
+    /// What `kennelctl status` says of the project's deployments.
+    ///
+    /// # Errors
+    /// When kennelctl fails.
+    pub fn deployments(&self) -> Result<Vec<Value>> {
+        let mut status = self.kennel.ctl(&["status", &self.name])?;
+        match status.get_mut("deployments").map(Value::take) {
+            Some(Value::Array(deployments)) => Ok(deployments),
+            _ => bail!("kennelctl status has no deployments: {status}"),
+        }
     }
 
     fn git(&self, args: &[&str], input: &[u8]) -> Result<String> {

@@ -1,6 +1,5 @@
 //! `cargo xtask demo`: from a clean clone to a live URL, and a second version under load.
 
-use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
@@ -9,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use serde_json::Value;
 use xtask::checkout::Checkout;
 use xtask::host::{self, Host, Making, Owner};
 use xtask::http::{self, Ask};
@@ -20,9 +20,6 @@ use xtask::{interrupt, needs};
 
 use super::steps::Steps;
 
-/// The host's name; one demo at a time.
-const NAME: &str = "demo";
-
 /// Visitors of the second push.
 const VISITORS: usize = 50;
 
@@ -32,6 +29,9 @@ const BUILD_LIMIT: Duration = Duration::from_secs(120);
 /// What the demo may be told.
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
+    /// The host's name
+    #[arg(long, default_value = "demo")]
+    name: String,
     /// Leave the host running when it is done
     #[arg(long)]
     keep: bool,
@@ -64,7 +64,7 @@ impl Demo {
         let forwarder = Forwarder::bind(self.port)?;
         host::end_abandoned(&checkout)?;
         let steps = Steps::new();
-        let kennel = start(&checkout, &steps)?;
+        let kennel = start(&checkout, &self.name, &steps)?;
         forwarder.serve(kennel.host().netns()?, 80);
 
         let project = kennel.project("shop")?;
@@ -116,9 +116,9 @@ impl Demo {
             "journalctl -u kennel-shop-main-api.slice --no-pager",
             "systemctl status kennel-shop.slice --no-pager",
         ] {
-            println!("  cargo xtask host exec --name {NAME} -- {command}");
+            println!("  cargo xtask host exec --name {} -- {command}", self.name);
         }
-        println!("  cargo xtask host shell --name {NAME}");
+        println!("  cargo xtask host shell --name {}", self.name);
     }
 
     /// Hands the port over to a process that lives as long as the host does.
@@ -126,19 +126,19 @@ impl Demo {
         host::disown()?;
         drop(forwarder);
         Command::new(std::env::current_exe()?)
-            .args(["host", "forward", "--name", NAME, "--port", &self.port.to_string()])
+            .args(["host", "forward", "--name", &self.name, "--port", &self.port.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()
             .context("cannot leave a forwarder behind")?;
-        println!("\nIt keeps running. `cargo xtask host down --name {NAME}` ends and removes it.");
+        println!("\nIt keeps running. `cargo xtask host down --name {}` ends it.", self.name);
         Ok(())
     }
 }
 
-fn start(checkout: &Checkout, steps: &Steps) -> Result<Kennel> {
+fn start(checkout: &Checkout, name: &str, steps: &Steps) -> Result<Kennel> {
     steps.step("looking for packages", needs::install, |installed| {
         if installed.is_empty() {
             "every Debian package is there".to_owned()
@@ -150,7 +150,7 @@ fn start(checkout: &Checkout, steps: &Steps) -> Result<Kennel> {
         Making { owner: Owner::ThisProcess, product: Some(Profile::Quick), keep_tree: false };
     let host = steps.step(
         "building Kennel and a Debian tree",
-        || Host::make(checkout, NAME, making),
+        || Host::make(checkout, name, making),
         |_| "built Kennel and installed it into a Debian 13 tree".to_owned(),
     )?;
     steps.step(
@@ -168,7 +168,7 @@ fn start(checkout: &Checkout, steps: &Steps) -> Result<Kennel> {
 fn first_push(steps: &Steps, kennel: &Kennel, project: &Project) -> Result<()> {
     let pushed = push(steps, kennel, project, "v1", "It was pushed, and here it is.")?;
     for name in ["api", "web"] {
-        built(steps, kennel, name, &pushed)?;
+        built(steps, kennel, project, name, &pushed)?;
     }
     for (name, path, text) in [("api", "/version", "v1"), ("web", "/", "here it is")] {
         let address = project.address(name, "main");
@@ -196,7 +196,7 @@ fn second_push(steps: &Steps, kennel: &Kennel, project: &Project) -> Result<()> 
         |()| format!("{VISITORS} visitors keep the service busy: GET, POST, slow answers"),
     )?;
     let pushed = push(steps, kennel, project, "v2", "A second version, under load.")?;
-    built(steps, kennel, "api", &pushed)?;
+    built(steps, kennel, project, "api", &pushed)?;
     let unit = "kennel-shop-main-api@*.service";
     steps.step(
         "deploying v2 under load",
@@ -259,22 +259,31 @@ fn push(
     Ok(pushed)
 }
 
-/// Waits for the link that Nix makes for an output of the newest build.
-fn built(steps: &Steps, kennel: &Kennel, name: &str, pushed: &Pushed) -> Result<()> {
-    let roots = kennel.host().root().join("var/lib/kennel/gcroots");
-    let want = if pushed.before == xtask::forge::NO_COMMIT { 1 } else { 2 };
+fn built(
+    steps: &Steps,
+    kennel: &Kennel,
+    project: &Project,
+    name: &str,
+    pushed: &Pushed,
+) -> Result<()> {
     steps.step(
         &format!("building {name}"),
         || {
             kennel.wait_for(&format!("store path of {name}"), BUILD_LIMIT, || {
-                let builds: BTreeSet<_> = std::fs::read_dir(&roots)?
+                let Some(build) = project.build(&pushed.after)? else { return Ok(None) };
+                let outputs = build.get("outputs").and_then(Value::as_array);
+                let output = outputs
+                    .into_iter()
                     .flatten()
-                    .filter(|entry| entry.path().join(name).is_symlink())
-                    .map(|entry| entry.file_name())
-                    .collect();
-                Ok((builds.len() >= want).then_some(()))
+                    .find(|output| output.get("name").is_some_and(|it| it == name));
+                let path = output.and_then(|output| output.get("store_path")?.as_str());
+                match path {
+                    Some(path) => Ok(Some(path.to_owned())),
+                    None => bail!("{build}"),
+                }
             })
         },
-        |()| format!("built {name}"),
-    )
+        |path| format!("built {name}: {path}"),
+    )?;
+    Ok(())
 }

@@ -66,10 +66,7 @@ impl Host {
             host.copy_tree(&base)?;
         }
         if let Some(product) = product {
-            let missing = product.install(&host.root())?;
-            if !missing.is_empty() {
-                println!("not there yet, so not installed: {}", missing.join(", "));
-            }
+            product.install(&host.root())?;
             product::make_users(&host.root())?;
         }
         Ok(host)
