@@ -88,17 +88,26 @@ impl<'a> Nix<'a> {
         output: &FlakeOutput,
         log: &mut OutputLog,
     ) -> io::Result<Result<StorePath, String>> {
+        let root = self.directories.root(name.as_str());
+        // Of an interrupted run: what is there afterwards must be Nix's answer to this one.
+        match fs::remove_file(&root) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _gone => {}
+        }
         let (status, paths) = follow(self.build_command(name, output), log)?;
         if !status.success() {
             return Ok(Err(self.reason(status, output, log)));
         }
-        let Some(first) = paths.lines().next() else {
-            return Ok(Err(say::nix_made_nothing(output)));
+        let path = match fs::read_link(&root) {
+            Ok(held) => held.to_string_lossy().into_owned(),
+            Err(_no_link) => match self.hold_another(&paths, &root, log)? {
+                Some(path) => path,
+                None => return Ok(Err(say::nix_made_nothing(output))),
+            },
         };
-        let Ok(path) = first.parse::<StorePath>() else {
-            return Ok(Err(say::not_a_store_path(output, first)));
+        let Ok(path) = path.parse::<StorePath>() else {
+            return Ok(Err(say::not_a_store_path(output, &path)));
         };
-        self.hold(name, &path, log)?;
         Ok(if self.is_held(name, &path) { Ok(path) } else { Err(say::no_root(&path)) })
     }
 
@@ -108,16 +117,22 @@ impl<'a> Nix<'a> {
             .is_ok_and(|held| held == path.as_path() && held.exists())
     }
 
-    /// A derivation without an `out` to install (`bin` and `man`, say) gets links like
-    /// `<name>-bin` only. Then the first of its paths, which is the one that `nix run` would take,
-    /// gets the root that the deployment looks for.
-    fn hold(&self, name: &ServiceName, path: &StorePath, log: &mut OutputLog) -> io::Result<()> {
-        if self.is_held(name, path) {
-            return Ok(());
-        }
+    /// Where a package installs `bin` and `man` but no `out`, Nix makes links like `<name>-bin`
+    /// only. Then its programs, or else its first path, get the root that the deployment looks for.
+    fn hold_another(
+        &self,
+        paths: &str,
+        root: &Path,
+        log: &mut OutputLog,
+    ) -> io::Result<Option<String>> {
+        let Some(path) = paths.lines().find(|path| path.ends_with("-bin")).or(paths.lines().next())
+        else {
+            return Ok(None);
+        };
         let mut command = self.command("build");
-        command.arg(path.as_str()).arg("--out-link").arg(self.directories.root(name.as_str()));
-        follow(command, log).map(drop)
+        command.arg(path).arg("--out-link").arg(root);
+        follow(command, log)?;
+        Ok(Some(path.to_owned()))
     }
 
     fn build_command(&self, name: &ServiceName, output: &FlakeOutput) -> Command {
@@ -177,6 +192,9 @@ impl<'a> Nix<'a> {
         };
         if nix_error::is_missing_output(&excerpt) {
             return say::no_such_output(&self.system, output, &self.outputs());
+        }
+        if nix_error::is_stale_lock(&excerpt) {
+            return say::stale_lock(&excerpt);
         }
         if status.signal().is_some() {
             return format!("{}\n{excerpt}", say::nix_ended(status));

@@ -11,8 +11,8 @@ pub(crate) fn excerpt<'l>(lines: impl Iterator<Item = &'l str>) -> Option<String
     let mut in_error = false;
     for line in lines {
         // Builders' own lines have their derivation's name before them, so that none of them
-        // begins like this.
-        if line.starts_with("error:") || line.starts_with("error (") {
+        // begins like this. `fatal:` is git, which Nix runs for a flake's inputs.
+        if ["error:", "error (", "fatal:"].iter().any(|word| line.starts_with(word)) {
             in_error = true;
         } else if !line.is_empty() && !line.starts_with(' ') {
             in_error = false;
@@ -21,15 +21,20 @@ pub(crate) fn excerpt<'l>(lines: impl Iterator<Item = &'l str>) -> Option<String
             block.push(line.strip_prefix("       ").unwrap_or(line));
         }
     }
-    drop_hint(&mut block);
+    drop_hints(&mut block);
     while block.last().is_some_and(|line| line.trim().is_empty()) {
         block.pop();
     }
     if block.is_empty() { None } else { Some(shorten(&block)) }
 }
 
-/// "For full logs, run: nix log …": Kennel keeps them, under another name.
-fn drop_hint(block: &mut Vec<&str>) {
+/// What says nothing, or says it for another tool: Kennel keeps full logs, under another name.
+fn drop_hints(block: &mut Vec<&str>) {
+    block.retain(|line| {
+        !line.starts_with("fatal: Could not read from remote repository")
+            && !line.starts_with("(stack trace truncated;")
+    });
+    block.dedup_by(|next, line| next.is_empty() && line.is_empty());
     while let Some(at) = block.iter().position(|line| line.trim() == "For full logs, run:") {
         block.drain(at..block.len().min(at + 2));
     }
@@ -52,6 +57,12 @@ pub(crate) fn shorten(lines: &[&str]) -> String {
     let cut = text.len() - MOST_BYTES;
     let end = (cut..text.len()).find_map(|at| text.get(at..)).unwrap_or_default();
     format!("…{end}")
+}
+
+/// Whether flake.lock does not say everything that the flake needs.
+pub(crate) fn is_stale_lock(reason: &str) -> bool {
+    reason.contains("registry lookups are not allowed")
+        || reason.contains("lock file changes but they're not allowed")
 }
 
 /// Whether the flake has no such output at all.
@@ -96,6 +107,21 @@ error:
        error: this output does not evaluate
 ";
 
+    const INPUT: &str = "\
+fatal: '/var/lib/kennel/repos/other.git' does not appear to be a git repository
+fatal: Could not read from remote repository.
+
+Please make sure you have the correct access rights
+and the repository exists.
+error:
+       … while evaluating derivation 'api'
+         whose name attribute is located at /nix/store/2s5pfng2xzrqcj6x6sr82g2zykr1lq65-source/flake.nix:5:7
+
+       (stack trace truncated; use '--show-trace' to show the full, detailed trace)
+
+       error: Cannot find Git revision '83ffe44c4ad1bcebf3f2133e5acb7d70f9cfcba8' in ref 'main' of repository 'file:///var/lib/kennel/repos/other.git'!
+";
+
     const DEPENDENCY: &str = "\
 error: builder for '/nix/store/va38qh53k4pc3x5cvy21pv54r0wvbdg3-bad.drv' failed with exit code 3
 other> a line of another builder
@@ -107,6 +133,7 @@ error: 1 dependencies of derivation '/nix/store/a0iqg81gzyxyz0grvl321iaszsymzknq
         insta::assert_snapshot!("builder", of(BUILDER));
         insta::assert_snapshot!("evaluation", of(EVALUATION));
         insta::assert_snapshot!("dependency", of(DEPENDENCY));
+        insta::assert_snapshot!("input", of(INPUT));
         assert_eq!(excerpt("api> building\n".lines()), None);
     }
 
@@ -115,6 +142,8 @@ error: 1 dependencies of derivation '/nix/store/a0iqg81gzyxyz0grvl321iaszsymzknq
         let missing = "error: flake 'git+file:///srv/demo.git' does not provide attribute 'packages.x86_64-linux.nothere'";
         assert!(is_missing_output(&of(missing)));
         assert!(!is_missing_output(&of(EVALUATION)));
+        let stale = "error: 'flake:nixpkgs' is an indirect flake reference, but registry lookups are not allowed";
+        assert!(is_stale_lock(&of(stale)));
     }
 
     #[test]

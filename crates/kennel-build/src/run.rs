@@ -8,7 +8,7 @@ use kennel_core::{
     BuildEvent, BuildId, BuildState, Layout, OutputKind, OutputState, ServiceName, Timestamp,
 };
 use kennel_store::{Access, Build, Builds, ConfigError, StoreError, load_host, load_project};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::confine::{ConfineError, check_supported};
 use crate::directories::{Directories, MakeError};
@@ -57,8 +57,8 @@ enum Failure {
     Fetch(#[from] FetchError),
     #[error(transparent)]
     Blob(#[from] BlobError),
-    #[error(transparent)]
-    Manifest(#[from] Problem),
+    #[error("{problem}\n{}", .excerpt.trim_end())]
+    Manifest { problem: Problem, excerpt: String },
     #[error(transparent)]
     Nix(#[from] NixError),
 }
@@ -135,25 +135,23 @@ impl<'a> Runner<'a> {
                 (event, say::outputs_failed(&failed, of))
             }
             Err(Failure::Store(error)) => return Err(error),
-            Err(failure) => (BuildEvent::Failed, Some(say::with_causes(&failure))),
+            Err(failure) => {
+                let reason = say::with_causes(&failure);
+                match &mut log {
+                    Some(log) => log.tell_failure(&reason),
+                    None => error!("{reason}"),
+                }
+                (BuildEvent::Failed, Some(reason))
+            }
         };
         let reason = reason.map(|reason| {
             let lines: Vec<&str> = reason.lines().collect();
             nix_error::shorten(&lines)
         });
         let state = builds.step(build.id, event, reason.as_deref(), now())?;
-        match (&mut log, state, &reason) {
-            // Failed outputs were told one by one.
-            (Some(log), BuildState::Failed, Some(reason)) => {
-                log.tell_failure(&say::build_failed(reason));
-            }
-            (Some(log), _, _) => {
-                let took = log.elapsed();
-                log.tell(&say::ended(state, took));
-            }
-            (None, _, _) => {
-                tracing::error!("{}", say::build_failed(&reason.unwrap_or_default()));
-            }
+        if let Some(log) = &mut log {
+            let took = log.elapsed();
+            log.tell(&say::ended(state, took));
         }
         Ok(state)
     }
@@ -213,7 +211,9 @@ impl Job<'_> {
         self.log.tell(&say::fetched(sha, found, git_ref));
 
         let text = manifest_blob::read(&mirror, sha)?;
-        let planned = plan(&Manifest::parse(&text, "kennel.toml")?);
+        let manifest = Manifest::parse(&text, "kennel.toml")
+            .map_err(|problem| Failure::Manifest { excerpt: problem.excerpt(&text), problem })?;
+        let planned = plan(&manifest);
         self.log.tell(&say::outputs(planned.iter().map(|planned| &planned.name)));
         let outputs: Vec<_> = planned.iter().map(|p| (p.name.clone(), p.kind)).collect();
         builds.plan(*id, &text, &outputs)?;

@@ -141,10 +141,6 @@ pub(crate) fn ended(state: BuildState, took: Duration) -> String {
     format!("{state} after {:.1} s", took.as_secs_f64())
 }
 
-pub(crate) fn build_failed(reason: &str) -> String {
-    format!("failed: {reason}")
-}
-
 pub(crate) fn superseded_before_its_end() -> &'static str {
     "a newer commit came first"
 }
@@ -177,6 +173,10 @@ pub(crate) fn not_a_store_path(output: &FlakeOutput, path: &str) -> String {
 
 pub(crate) fn no_root(path: &StorePath) -> String {
     format!("Nix made {path}, but no GC root for it; see the log")
+}
+
+pub(crate) fn stale_lock(reason: &str) -> String {
+    format!("{reason}\nrun `nix flake lock` and commit flake.lock: a build does not change it")
 }
 
 pub(crate) fn no_such_output(system: &str, output: &FlakeOutput, has: &[String]) -> String {
@@ -278,7 +278,6 @@ mod tests {
             failed(&[&api], 3),
             failed(&[&api, &web], 3),
             ended(BuildState::Partial, took),
-            build_failed("there is a reason"),
             superseded_before_its_end().into(),
             nix_ended(ExitStatus::from_raw(9)),
             nix_ended_after(exited, &[]),
@@ -288,6 +287,7 @@ mod tests {
             no_root(&path),
             no_such_output("x86_64-linux", &output, &[]),
             no_such_output("x86_64-linux", &output, &["api".into(), "web".into()]),
+            stale_lock("error: it needs an input"),
             stopped_by_hand(id),
             settled(id, BuildState::Queued, None),
             settled(id, BuildState::Failed, Some("out of memory")),

@@ -4,6 +4,8 @@
 mod confined;
 #[cfg(test)]
 mod mirror;
+#[cfg(test)]
+mod run;
 
 #[cfg(test)]
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kennel-build");
