@@ -4,6 +4,7 @@
 
 mod host;
 mod push;
+mod reboot;
 
 use std::process::ExitCode;
 
@@ -13,5 +14,8 @@ fn main() -> ExitCode {
     Suite::default()
         .test("host::builds_run_in_the_sandbox", host::builds_run_in_the_sandbox)
         .test("push::first_push_serves", push::first_push_serves)
+        .test_alone("reboot::at_rest", reboot::at_rest)
+        .test_alone("reboot::in_the_middle_of_a_build", reboot::in_the_middle_of_a_build)
+        .test_alone("reboot::in_the_middle_of_a_deployment", reboot::in_the_middle_of_a_deployment)
         .main()
 }

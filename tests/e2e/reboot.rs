@@ -1,0 +1,147 @@
+//! The host goes down, in good order or by losing power, at rest and in the middle of work:
+//! everything that served serves again without a push, and what was begun is finished.
+
+use std::time::Duration;
+
+use kennel_tests::{Context, Kennel, Result, ensure};
+use xtask::sources::Sources;
+
+/// Boots, builds and deployments on a busy machine.
+const LIMIT: Duration = Duration::from_secs(90);
+
+pub(crate) fn at_rest(kennel: &Kennel) -> Result<()> {
+    let project = kennel.project("rest")?;
+    let sources = |text: &str| kennel.sources().service("api", text).site("web", text);
+    let first = project.push("main", &sources("rest-1"), "one")?;
+    project.expect_build(&first.after, "succeeded", LIMIT)?;
+    // A second version, so that there is a retired deployment as well.
+    project.push("main", &sources("rest-2"), "two")?;
+    project.push("other", &sources("rest-other"), "other")?;
+    let pages = [
+        (project.address("api", "main"), "/version", "rest-2"),
+        (project.address("web", "main"), "/", "rest-2"),
+        (project.address("api", "other"), "/version", "rest-other"),
+        (project.address("web", "other"), "/", "rest-other"),
+    ];
+    let expect_pages = || -> Result<()> {
+        for (host, path, text) in &pages {
+            kennel.expect_page(host, path, text, LIMIT)?;
+        }
+        Ok(())
+    };
+    expect_pages()?;
+    let before = serving(kennel)?;
+
+    kennel.host().reboot()?;
+    expect_pages()?;
+    ensure!(serving(kennel)? == before, "other deployments serve than before the reboot");
+    ensure!(failed(kennel)?.is_empty(), "units failed at boot: {}", failed(kennel)?);
+
+    // Losing power leaves no time to settle anything.
+    kennel.host().kill()?;
+    kennel.host().boot()?;
+    expect_pages()?;
+    ensure!(serving(kennel)? == before, "other deployments serve than before the power loss");
+
+    // Restoring what is right already changes nothing: the services keep their processes.
+    let processes = || kennel.host().run(&["pgrep", "-x", "api"]);
+    let running = processes()?;
+    let table = "/var/lib/kennel/routes/routes.json";
+    let written = kennel.host().run(&["stat", "-c", "%i %Y", table])?;
+    kennel.host().run(&["systemctl", "restart", "kennel-restore.service"])?;
+    ensure!(processes()? == running, "restoring again started services anew");
+    let again = kennel.host().run(&["stat", "-c", "%i %Y", table])?;
+    ensure!(again == written, "restoring again wrote the route table");
+    Ok(())
+}
+
+pub(crate) fn in_the_middle_of_a_build(kennel: &Kennel) -> Result<()> {
+    let project = kennel.project("midbuild")?;
+    let api = project.address("api", "main");
+    project.push("main", &kennel.sources().service("api", "midbuild-1"), "one")?;
+    kennel.expect_page(&api, "/version", "midbuild-1", LIMIT)?;
+
+    for (version, power_loss) in [("midbuild-2", false), ("midbuild-3", true)] {
+        let slow = slowly(kennel.sources().service("api", version), 6)?;
+        let pushed = project.push("main", &slow, version)?;
+        // The builder itself runs, so that Nix is in the middle.
+        kennel.wait_for("builder that sleeps", LIMIT, || {
+            let found = kennel.host().run(&["pgrep", "-f", "busybox sleep 6"])?;
+            Ok((!found.is_empty()).then_some(()))
+        })?;
+        if power_loss {
+            kennel.host().kill()?;
+            kennel.host().boot()?;
+        } else {
+            kennel.host().reboot()?;
+        }
+        // The old one serves while the build runs again, by itself.
+        kennel.expect_page(&api, "/version", "midbuild-", LIMIT)?;
+        kennel.expect_page(&api, "/version", version, LIMIT)?;
+        project.expect_build(&pushed.after, "succeeded", LIMIT)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn in_the_middle_of_a_deployment(kennel: &Kennel) -> Result<()> {
+    let project = kennel.project("middeploy")?;
+    let api = project.address("api", "main");
+    project.push("main", &kennel.sources().service("api", "middeploy-1"), "one")?;
+    kennel.expect_page(&api, "/version", "middeploy-1", LIMIT)?;
+
+    for (version, power_loss) in [("middeploy-2", false), ("middeploy-3", true)] {
+        let conf = format!("version = {version}\nstart_delay_ms = 4000\n");
+        project.push("main", &kennel.sources().service_with("api", &conf), version)?;
+        // Its unit runs and does not listen yet, so that its deployment is in the middle.
+        kennel.wait_for("unit that is not healthy yet", LIMIT, || {
+            let units = kennel.host().run(&[
+                "systemctl",
+                "list-units",
+                "--plain",
+                "--no-legend",
+                "--state=running",
+                "kennel-middeploy-main-api@*",
+            ])?;
+            Ok((units.lines().count() == 2).then_some(()))
+        })?;
+        if power_loss {
+            kennel.host().kill()?;
+            kennel.host().boot()?;
+        } else {
+            kennel.host().reboot()?;
+        }
+        kennel.expect_page(&api, "/version", "middeploy-", LIMIT)?;
+        kennel.expect_page(&api, "/version", version, LIMIT)?;
+    }
+    // Only the newest is left once the drains are over.
+    kennel.wait_for("end of the older deployments", LIMIT, || {
+        let units = kennel.host().sh("ls /etc/systemd/system/ | grep -c '^kennel-middeploy-'")?;
+        Ok((units.trim() == "1").then_some(()))
+    })
+}
+
+/// The same repository, whose service takes `seconds` to build.
+fn slowly(sources: Sources, seconds: u32) -> Result<Sources> {
+    let files = sources.files();
+    let flake = files.get("flake.nix").context("the sample has no flake.nix")?;
+    let flake = String::from_utf8(flake.bytes.clone())?;
+    let slow = flake.replace("$bb mkdir", &format!("$bb sleep {seconds}\n        $bb mkdir"));
+    ensure!(slow != flake, "the sample flake makes no folder that could be waited for");
+    Ok(sources.file("flake.nix", slow))
+}
+
+/// Which deployments serve, as `kennelctl` says.
+fn serving(kennel: &Kennel) -> Result<Vec<String>> {
+    let status = kennel.ctl(&["status"])?;
+    let deployments = status.get("deployments").and_then(|list| list.as_array());
+    let deployments = deployments.context("kennelctl status lists no deployments")?;
+    Ok(deployments
+        .iter()
+        .filter(|deployment| deployment.get("state").is_some_and(|state| state == "active"))
+        .map(|deployment| format!("{} {}", deployment["id"], deployment["commit"]))
+        .collect())
+}
+
+fn failed(kennel: &Kennel) -> Result<String> {
+    kennel.host().run(&["systemctl", "list-units", "--failed", "--plain", "--no-legend"])
+}
