@@ -8,6 +8,7 @@ use anyhow::Result;
 use libtest_mimic::{Arguments, Failed, Trial};
 use xtask::checkout::Checkout;
 use xtask::host;
+use xtask::interrupt;
 use xtask::kennel::Kennel;
 
 use crate::shared::{STAYS_UP, booted, kennel};
@@ -54,6 +55,7 @@ impl Suite {
             keep_journal();
         }
         host::end_own();
+        interrupt::let_it_finish();
         conclusion.exit_code()
     }
 }

@@ -2,12 +2,15 @@
 
 use std::process::exit;
 use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
 static ONCE: Once = Once::new();
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Runs `clean` and exits with 128 and the signal's number, should SIGINT, SIGTERM or SIGHUP come.
 ///
@@ -23,11 +26,20 @@ pub fn on_interrupt(clean: impl FnOnce() + Send + 'static) -> Result<()> {
     ONCE.call_once(move || {
         thread::spawn(move || {
             let code = runtime.block_on(first_signal());
+            INTERRUPTED.store(true, Ordering::SeqCst);
             clean();
             exit(code);
         });
     });
     Ok(())
+}
+
+/// To be called last: once a signal has come, it is not for the main thread to end the process,
+/// whose cleaning goes on.
+pub fn let_it_finish() {
+    while INTERRUPTED.load(Ordering::SeqCst) {
+        thread::park();
+    }
 }
 
 async fn first_signal() -> i32 {

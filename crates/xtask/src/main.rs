@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use xtask::interrupt;
 use xtask::product::Profile;
 
 /// Builds, installs, boots, tests and shows Kennel.
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         Command::Test { filter, no_host } => commands::test::run(filter.as_deref(), no_host),
         Command::Demo(demo) => demo.run(),
     };
+    interrupt::let_it_finish();
     result.unwrap_or_else(|err| {
         eprintln!("error: {err:#}");
         ExitCode::FAILURE
