@@ -5,10 +5,14 @@
 // Tests speak to a terminal.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod leftovers;
+mod rows;
 mod shared;
 mod suite;
 
 pub use anyhow::{Context, Result, anyhow, bail, ensure};
+pub use leftovers::{expect_no_leftovers, expect_nothing_left};
+pub use rows::{Deployment, Rows};
 pub use suite::Suite;
 pub use xtask::forge::{Event, Forge, HeadRepository, NO_COMMIT, PullRequest, PullRequestAction};
 pub use xtask::host::{Host, Output};

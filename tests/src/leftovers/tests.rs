@@ -1,0 +1,179 @@
+use super::*;
+use crate::rows::{Domain, Name};
+
+fn deployment(id: i64, service: &str, state: &str) -> Deployment {
+    Deployment {
+        id,
+        build: 4,
+        project: "site".into(),
+        git_ref: "refs/heads/main".into(),
+        service: service.into(),
+        is_site: service == "web",
+        slug: "main".into(),
+        user: format!("kennel-site-main-{service}"),
+        label: format!("{service}-main"),
+        store_path: format!("/nix/store/{id}-{service}"),
+        state: state.into(),
+        cleaned: state == "failed",
+        port: (state == "active" && service != "web").then_some(18_000),
+        ..Deployment::default()
+    }
+}
+
+/// A service that serves after another version failed, and a site.
+fn world() -> (Found, Rows) {
+    let name = |kind: &str, name: &str| Name {
+        kind: kind.into(),
+        name: name.into(),
+        project: "site".into(),
+        git_ref: "refs/heads/main".into(),
+        ..Name::default()
+    };
+    let rows = Rows {
+        deployments: vec![
+            deployment(1, "api", "retired"),
+            deployment(2, "api", "active"),
+            deployment(3, "web", "active"),
+            deployment(4, "api", "failed"),
+        ],
+        names: vec![
+            name("slug", "main"),
+            name("user", "kennel-site-main-api"),
+            name("user", "kennel-site-main-web"),
+            name("label", "api-main"),
+            name("label", "web-main"),
+        ],
+        domains: Vec::new(),
+        builds: vec![(4, "site".into()), (5, "other".into())],
+    };
+    let active = |unit: &str| (unit.to_owned(), "active".to_owned());
+    let found = Found {
+        units: vec![
+            active("kennel-router.service"),
+            active("kennel-site.slice"),
+            active("kennel-site-main.slice"),
+            active("kennel-site-main-api.slice"),
+            active("kennel-site-main-api@2.service"),
+        ],
+        unit_files: vec!["kennel-site-main-api@2.service".into(), "dbus.service".into()],
+        env_files: vec!["site-main-api@2.env".into()],
+        listeners: vec![
+            (80, "/system.slice/kennel-router.socket".into()),
+            (18_000, "/kennel.slice/kennel-site.slice/kennel-site-main-api@2.service".into()),
+        ],
+        sites: ["site/", "site/main/", "site/main/web -> /nix/store/3-web", "other/"]
+            .map(String::from)
+            .to_vec(),
+        roots: [("1", "1-api"), ("2", "2-api"), ("3", "3-web")]
+            .map(|(id, name)| (id.to_owned(), format!("/nix/store/{name}")))
+            .to_vec(),
+        build_roots: vec!["5".into(), "5/api".into()],
+        work: Vec::new(),
+        state_directories: vec![
+            "/var/lib/kennel/data/kennel-site-main-api".into(),
+            "/var/lib/private/kennel/data/kennel-site-main-api".into(),
+        ],
+        routes: vec!["2".into(), "3".into()],
+    };
+    (found, rows)
+}
+
+#[test]
+fn a_host_that_is_as_its_rows_say() {
+    let (found, rows) = world();
+    assert_eq!(differences("site", &found, &rows), Vec::<String>::new());
+}
+
+/// One difference each, so that no check of the list is one that cannot fail.
+#[test]
+fn everything_that_is_left_over_or_missing_is_seen() {
+    type Change = fn(&mut Found, &mut Rows);
+    let changes: [(Change, &str); 22] = [
+        (|_, rows| rows.deployments[0].state = "draining".into(), "rows: 1 of api is draining"),
+        (|_, rows| rows.deployments[3].cleaned = false, "rows: 4 of api is failed"),
+        (|_, rows| rows.deployments[0].port = Some(18_001), "ports: 18001 of 1 is left"),
+        (
+            |found, _| found.units.push(("kennel-site-main-api@4.service".into(), "failed".into())),
+            "units: kennel-site-main-api@4.service failed is left",
+        ),
+        (
+            |found, _| found.units[4].1 = "activating".into(),
+            "units: kennel-site-main-api@2.service active is missing",
+        ),
+        (
+            |found, _| found.units.push(("kennel-teardown@1.timer".into(), "active".into())),
+            "jobs: kennel-teardown@1.timer is left",
+        ),
+        (
+            |found, _| found.units.push(("kennel-build@4.service".into(), "failed".into())),
+            "jobs: kennel-build@4.service is left",
+        ),
+        (
+            |found, _| found.units.push(("kennel-site-x_y.slice".into(), "active".into())),
+            "slices: kennel-site-x_y.slice is left",
+        ),
+        (
+            |found, _| found.unit_files.push("kennel-site-main-api@1.service".into()),
+            "unit files: kennel-site-main-api@1.service is left",
+        ),
+        (|found, _| found.unit_files.clear(), "unit files: kennel-site-main-api@2.service is miss"),
+        (
+            |found, _| found.env_files.push("site-main-api@4.env".into()),
+            "env files: site-main-api@4.env is left",
+        ),
+        (|found, _| found.env_files.push(".new".into()), "env files: .new is left"),
+        (
+            |found, _| found.listeners[1].0 = 18_004,
+            "listeners: kennel-site-main-api@2.service on 18004 is left",
+        ),
+        (|found, _| found.sites.push("site/x/".into()), "sites: site/x/ is left"),
+        (|found, _| found.routes.push("4".into()), "routes: 4 is left"),
+        (
+            |found, _| found.roots.push(("4".into(), "/nix/store/4-api".into())),
+            "GC roots: 4 -> /nix/store/4-api is left",
+        ),
+        (|found, _| drop(found.roots.remove(0)), "GC roots: 1 -> /nix/store/1-api is missing"),
+        (|found, _| found.build_roots.push("4/api".into()), "GC roots of builds: 4/api is left"),
+        (|found, _| found.work.push("4".into()), "work of builds: 4 is left"),
+        (
+            |_, rows| rows.deployments.truncate(0),
+            "unit files: kennel-site-main-api@2.service is left",
+        ),
+        (
+            |_, rows| rows.deployments[2].state = "torn_down".into(),
+            "names: label web-main of refs/heads/main is left",
+        ),
+        (
+            |_, rows| {
+                let domain =
+                    Domain { host: "a.org".into(), project: "site".into(), ..Domain::default() };
+                rows.domains.push(domain);
+            },
+            "domains: a.org is left",
+        ),
+    ];
+    for (change, expected) in changes {
+        let (mut found, mut rows) = world();
+        change(&mut found, &mut rows);
+        let differences = differences("site", &found, &rows);
+        assert!(
+            differences.iter().any(|it| it.starts_with(expected)),
+            "{expected}: {differences:?}"
+        );
+    }
+}
+
+#[test]
+fn state_directories_belong_to_the_last_holder_of_the_name() {
+    let (found, mut rows) = world();
+    for row in &mut rows.deployments {
+        row.state = "torn_down".into();
+    }
+    let left = |rows: &Rows| {
+        differences("site", &found, rows).iter().any(|it| it.starts_with("state directories"))
+    };
+    assert!(left(&rows));
+    let other = Deployment { project: "other".into(), ..deployment(9, "api", "active") };
+    rows.deployments.push(other);
+    assert!(!left(&rows));
+}
