@@ -1,17 +1,17 @@
-//! What serves: deployments, with their ports and the count of published route tables.
+//! What serves: deployments, and the count of published route tables.
 
 use std::path::Path;
 
 use kennel_core::{
-    BuildId, CommitSha, DeploymentEvent, DeploymentId, DeploymentState, EventId, HostName,
-    OutputKey, Port, ProjectName, Settings, StorePath, Timestamp, UnitName,
+    DeploymentEvent, DeploymentId, DeploymentState, HostName, OutputKey, ProjectName, Timestamp,
 };
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::StoreError;
 use crate::column::parsed;
 use crate::database::{Access, Schema, immediate, open};
-use crate::names::{self, DomainTaken, Names};
+use crate::deployment_row::{Deployment, NewDeployment, SELECT, deployment};
+use crate::names::{self, DomainTaken};
 
 const SCHEMA: Schema = &["
     CREATE TABLE deployments (
@@ -73,88 +73,10 @@ const SCHEMA: Schema = &["
     INSERT INTO publication (only, generation) VALUES (1, 0);
 "];
 
-/// The columns of a deployment, with its port.
-pub(crate) const SELECT: &str = "SELECT deployments.*, port FROM deployments
-    LEFT JOIN ports ON ports.deployment_id = deployments.id";
-
 /// state.db, open.
 #[derive(Debug)]
 pub struct State {
     pub(crate) connection: Connection,
-}
-
-/// A deployment that is to be made.
-#[derive(Debug, Clone)]
-pub struct NewDeployment {
-    /// The inbox row that asks for it. Higher ones are newer, and win.
-    pub request: EventId,
-    /// The build that made it.
-    pub build: BuildId,
-    /// Which service or site of which branch.
-    pub key: OutputKey,
-    /// The commit.
-    pub sha: CommitSha,
-    /// What Nix made.
-    pub store_path: StorePath,
-    /// Its part of `kennel.toml`.
-    pub settings: Settings,
-}
-
-/// One deployment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deployment {
-    /// The row, and the instance of its units.
-    pub id: DeploymentId,
-    /// The inbox row that asked for it.
-    pub request: EventId,
-    /// The build that made it.
-    pub build: BuildId,
-    /// Which service or site of which branch.
-    pub key: OutputKey,
-    /// What it is called on the host.
-    pub names: Names,
-    /// The commit.
-    pub sha: CommitSha,
-    /// What it runs or serves.
-    pub store_path: StorePath,
-    /// Its part of `kennel.toml`.
-    pub settings: Settings,
-    /// Where it is.
-    pub state: DeploymentState,
-    /// Why it is where it is, in words.
-    pub reason: Option<String>,
-    /// Whether the route table shall have it.
-    pub routed: bool,
-    /// Whether, having never served, it has left nothing on the host.
-    pub cleaned: bool,
-    /// How often its unit vanished without a word.
-    pub losses: u32,
-    /// The port that is reserved for it.
-    pub port: Option<Port>,
-    /// When the row was made.
-    pub created_at: Timestamp,
-    /// When it began to serve.
-    pub active_at: Option<Timestamp>,
-    /// Until when it may finish what it had begun.
-    pub drain_until: Option<Timestamp>,
-    /// When it ended, however it did.
-    pub ended_at: Option<Timestamp>,
-}
-
-impl Deployment {
-    /// The service's own unit. A site has none, but its name is still its own.
-    #[must_use]
-    pub fn unit(&self) -> UnitName {
-        UnitName::of_deployment(&self.key.project, &self.names.slug, &self.key.service, self.id)
-    }
-
-    /// Its host under the base domain.
-    ///
-    /// # Errors
-    /// [`StoreError::Row`] if the whole name is longer than DNS allows.
-    pub fn host(&self, base: &HostName) -> Result<HostName, StoreError> {
-        self.names.host(&self.key.project, base)
-    }
 }
 
 impl State {
@@ -309,58 +231,6 @@ impl State {
         }
         tx.commit()?;
         self.existing(id)
-    }
-
-    /// Reserves a port for a deployment: the first of the range, counted from where this
-    /// deployment's id points, that no row holds and `is_free` says yes to. Keeps the one it has.
-    ///
-    /// # Errors
-    /// [`StoreError::NoPort`] if there is none.
-    pub fn reserve_port(
-        &mut self,
-        id: DeploymentId,
-        first: Port,
-        last: Port,
-        mut is_free: impl FnMut(Port) -> bool,
-    ) -> Result<Port, StoreError> {
-        let tx = immediate(&mut self.connection)?;
-        let held: Option<u16> = tx
-            .query_row("SELECT port FROM ports WHERE deployment_id = ?1", [id.get()], |row| {
-                row.get(0)
-            })
-            .optional()?;
-        if let Some(port) = held.and_then(|port| Port::try_from(port).ok()) {
-            return Ok(port);
-        }
-        let taken: Vec<u16> = tx
-            .prepare("SELECT port FROM ports")?
-            .query_map([], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
-        let size = i64::from(last.get()) - i64::from(first.get()) + 1;
-        // Ports are taken in turn, so that one which was just freed rests a while: a client that
-        // still knows the old one must not meet the new owner.
-        let port = (0..size)
-            .filter_map(|step| {
-                let offset = u16::try_from((id.get() + step) % size).ok()?;
-                Port::try_from(first.get().checked_add(offset)?).ok()
-            })
-            .find(|port| !taken.contains(&port.get()) && is_free(*port))
-            .ok_or(StoreError::NoPort { first, last })?;
-        tx.execute(
-            "INSERT INTO ports (port, deployment_id) VALUES (?1, ?2)",
-            params![port.get(), id.get()],
-        )?;
-        tx.commit()?;
-        Ok(port)
-    }
-
-    /// Frees a deployment's port, so that it can reserve another.
-    ///
-    /// # Errors
-    /// Any [`StoreError`].
-    pub fn free_port(&mut self, id: DeploymentId) -> Result<(), StoreError> {
-        self.connection.execute("DELETE FROM ports WHERE deployment_id = ?1", [id.get()])?;
-        Ok(())
     }
 
     /// Records that the domain belongs to the service, unless it is another's.
@@ -526,43 +396,4 @@ pub(crate) fn step(
         ],
     )?;
     Ok(next)
-}
-
-pub(crate) fn deployment(row: &Row<'_>) -> rusqlite::Result<Deployment> {
-    let moment = |name| -> rusqlite::Result<Option<Timestamp>> {
-        Ok(row.get::<_, Option<i64>>(name)?.map(Timestamp::from_millis))
-    };
-    let settings: String = row.get("settings")?;
-    let settings = serde_json::from_str(&settings).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
-    })?;
-    let port: Option<u16> = row.get("port")?;
-    Ok(Deployment {
-        id: DeploymentId::from_row(row.get("id")?),
-        request: EventId::from_row(row.get("request_id")?),
-        build: BuildId::from_row(row.get("build_id")?),
-        key: OutputKey {
-            project: parsed(row, "project")?,
-            git_ref: parsed(row, "git_ref")?,
-            service: parsed(row, "service")?,
-        },
-        names: Names {
-            slug: parsed(row, "slug")?,
-            user: parsed(row, "user")?,
-            label: row.get("label")?,
-        },
-        sha: parsed(row, "sha")?,
-        store_path: parsed(row, "store_path")?,
-        settings,
-        state: parsed(row, "state")?,
-        reason: row.get("reason")?,
-        routed: row.get("routed")?,
-        cleaned: row.get("cleaned")?,
-        losses: row.get("losses")?,
-        port: port.and_then(|port| Port::try_from(port).ok()),
-        created_at: Timestamp::from_millis(row.get("created_at")?),
-        active_at: moment("active_at")?,
-        drain_until: moment("drain_until")?,
-        ended_at: moment("ended_at")?,
-    })
 }

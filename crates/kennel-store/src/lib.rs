@@ -5,19 +5,25 @@
 //! not be able to read or change deployments, and a builder neither. Every query is here. Nothing
 //! here starts a process or touches D-Bus.
 
+mod build_outputs;
+mod build_row;
 mod builds;
 mod column;
 mod database;
+mod deployment_row;
 mod deployments;
 mod error;
 mod inbox;
 mod names;
 mod operator;
+mod ports;
 mod teardown;
 
-pub use builds::{Build, BuildFilter, BuildOutput, Builds, Enqueued, NewBuild};
+pub use build_row::{Build, BuildFilter, BuildOutput, Enqueued, NewBuild};
+pub use builds::Builds;
 pub use database::Access;
-pub use deployments::{Deployment, NewDeployment, State};
+pub use deployment_row::{Deployment, NewDeployment};
+pub use deployments::State;
 pub use error::StoreError;
 pub use inbox::{Appended, Inbox, InboxEntry};
 pub use names::{DomainTaken, Names};

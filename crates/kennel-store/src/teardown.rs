@@ -7,7 +7,8 @@ use kennel_core::{
 use rusqlite::{Transaction, params};
 
 use crate::database::immediate;
-use crate::deployments::{self, Deployment, SELECT, State, step};
+use crate::deployment_row::{Deployment, SELECT, deployment};
+use crate::deployments::{self, State, step};
 use crate::{StoreError, names};
 
 /// Whose deployments are to go.
@@ -50,7 +51,7 @@ impl State {
                     scope.git_ref.to_string(),
                     scope.service.as_ref().map(ServiceName::as_str)
                 ],
-                deployments::deployment,
+                deployment,
             )?
             .collect::<Result<Vec<_>, _>>()?;
         let mut marked = Vec::new();
@@ -81,7 +82,7 @@ impl State {
              ORDER BY deployments.id"
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
-        let rows = statement.query_map([now.millis()], deployments::deployment)?;
+        let rows = statement.query_map([now.millis()], deployment)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -147,7 +148,7 @@ impl State {
         let mut statement = self.connection.prepare_cached(&sql)?;
         let rows = statement.query_map(
             params![key.project.as_str(), key.git_ref.to_string(), key.service.as_str(), keep],
-            deployments::deployment,
+            deployment,
         )?;
         Ok(rows.collect::<Result<_, _>>()?)
     }

@@ -1,4 +1,5 @@
 //! state.db through its public API: who wins, what is freed, who is called what.
+#![expect(clippy::unwrap_used, reason = "a failed set-up is a failed test, also in its helpers")]
 
 use std::time::Duration;
 

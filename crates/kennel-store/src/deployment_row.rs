@@ -1,0 +1,128 @@
+//! Deployments, as rows have them.
+
+use kennel_core::{
+    BuildId, CommitSha, DeploymentId, DeploymentState, EventId, HostName, OutputKey, Port,
+    Settings, StorePath, Timestamp, UnitName,
+};
+use rusqlite::Row;
+
+use crate::StoreError;
+use crate::column::parsed;
+use crate::names::Names;
+
+/// The columns of a deployment, with its port.
+pub(crate) const SELECT: &str = "SELECT deployments.*, port FROM deployments
+    LEFT JOIN ports ON ports.deployment_id = deployments.id";
+
+/// A deployment that is to be made.
+#[derive(Debug, Clone)]
+pub struct NewDeployment {
+    /// The inbox row that asks for it. Higher ones are newer, and win.
+    pub request: EventId,
+    /// The build that made it.
+    pub build: BuildId,
+    /// Which service or site of which branch.
+    pub key: OutputKey,
+    /// The commit.
+    pub sha: CommitSha,
+    /// What Nix made.
+    pub store_path: StorePath,
+    /// Its part of `kennel.toml`.
+    pub settings: Settings,
+}
+
+/// One deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deployment {
+    /// The row, and the instance of its units.
+    pub id: DeploymentId,
+    /// The inbox row that asked for it.
+    pub request: EventId,
+    /// The build that made it.
+    pub build: BuildId,
+    /// Which service or site of which branch.
+    pub key: OutputKey,
+    /// What it is called on the host.
+    pub names: Names,
+    /// The commit.
+    pub sha: CommitSha,
+    /// What it runs or serves.
+    pub store_path: StorePath,
+    /// Its part of `kennel.toml`.
+    pub settings: Settings,
+    /// Where it is.
+    pub state: DeploymentState,
+    /// Why it is where it is, in words.
+    pub reason: Option<String>,
+    /// Whether the route table shall have it.
+    pub routed: bool,
+    /// Whether, having never served, it has left nothing on the host.
+    pub cleaned: bool,
+    /// How often its unit vanished without a word.
+    pub losses: u32,
+    /// The port that is reserved for it.
+    pub port: Option<Port>,
+    /// When the row was made.
+    pub created_at: Timestamp,
+    /// When it began to serve.
+    pub active_at: Option<Timestamp>,
+    /// Until when it may finish what it had begun.
+    pub drain_until: Option<Timestamp>,
+    /// When it ended, however it did.
+    pub ended_at: Option<Timestamp>,
+}
+
+impl Deployment {
+    /// The service's own unit. A site has none, but its name is still its own.
+    #[must_use]
+    pub fn unit(&self) -> UnitName {
+        UnitName::of_deployment(&self.key.project, &self.names.slug, &self.key.service, self.id)
+    }
+
+    /// Its host under the base domain.
+    ///
+    /// # Errors
+    /// [`StoreError::Row`] if the whole name is longer than DNS allows.
+    pub fn host(&self, base: &HostName) -> Result<HostName, StoreError> {
+        self.names.host(&self.key.project, base)
+    }
+}
+
+pub(crate) fn deployment(row: &Row<'_>) -> rusqlite::Result<Deployment> {
+    let moment = |name| -> rusqlite::Result<Option<Timestamp>> {
+        Ok(row.get::<_, Option<i64>>(name)?.map(Timestamp::from_millis))
+    };
+    let settings: String = row.get("settings")?;
+    let settings = serde_json::from_str(&settings).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
+    })?;
+    let port: Option<u16> = row.get("port")?;
+    Ok(Deployment {
+        id: DeploymentId::from_row(row.get("id")?),
+        request: EventId::from_row(row.get("request_id")?),
+        build: BuildId::from_row(row.get("build_id")?),
+        key: OutputKey {
+            project: parsed(row, "project")?,
+            git_ref: parsed(row, "git_ref")?,
+            service: parsed(row, "service")?,
+        },
+        names: Names {
+            slug: parsed(row, "slug")?,
+            user: parsed(row, "user")?,
+            label: row.get("label")?,
+        },
+        sha: parsed(row, "sha")?,
+        store_path: parsed(row, "store_path")?,
+        settings,
+        state: parsed(row, "state")?,
+        reason: row.get("reason")?,
+        routed: row.get("routed")?,
+        cleaned: row.get("cleaned")?,
+        losses: row.get("losses")?,
+        port: port.and_then(|port| Port::try_from(port).ok()),
+        created_at: Timestamp::from_millis(row.get("created_at")?),
+        active_at: moment("active_at")?,
+        drain_until: moment("drain_until")?,
+        ended_at: moment("ended_at")?,
+    })
+}
