@@ -30,6 +30,7 @@
             root = ./.;
             fileset = lib.fileset.unions [
               ./.cargo
+              ./ARCHITECTURE.md
               ./Cargo.lock
               ./Cargo.toml
               ./clippy.toml
