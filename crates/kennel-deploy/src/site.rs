@@ -1,7 +1,9 @@
 //! A static site: a link that moves in one step.
 
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use kennel_store::Deployment;
 
@@ -13,13 +15,20 @@ pub(crate) fn link(host: &Host, deployment: &Deployment) -> Result<(), DeployErr
         return Err(DeployError::NotAFolder(deployment.store_path.clone()));
     }
     let directory = host.layout.sites(&deployment.key.project, &deployment.names.slug);
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(&directory)
-        .map_err(DeployError::file("make", &directory))?;
+    let project = directory.parent().unwrap_or(&directory);
+    for folder in [project, &directory] {
+        open_folder(folder).map_err(DeployError::file("make", folder))?;
+    }
     let link = directory.join(deployment.key.service.as_str());
     file::replace_link(&link, deployment.store_path.as_path())
+}
+
+/// Makes a folder that everybody may read, whatever the umask: that one is for databases.
+fn open_folder(folder: &Path) -> io::Result<()> {
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.and_then(|()| fs::set_permissions(folder, Permissions::from_mode(0o755))),
+    }
 }
 
 /// Removes the site's link if it points to what this deployment has, and the folders that are
