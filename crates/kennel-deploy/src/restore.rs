@@ -12,7 +12,7 @@ use kennel_store::{Deployment, load_project};
 use kennel_systemd::{deployment_of, ring, status};
 use tracing::{error, info, warn};
 
-use crate::{DeployError, Host, file, routes, service, site, slices};
+use crate::{DeployError, Host, clean_up, file, routes, service, site, slices};
 
 /// Makes units, files, links, GC roots and routes match the rows.
 ///
@@ -94,7 +94,13 @@ async fn start(host: &Host, deployment: &Deployment) -> Result<(), DeployError> 
         let _lock = slices::shared(host)?;
         host.manager.start_no_wait(unit.as_str()).await?;
     }
-    Ok(())
+    // A job may have ended the deployment since its row was read; what was made since is removed.
+    let serves = [DeploymentState::Active, DeploymentState::Draining];
+    if serves.contains(&host.deployment(deployment.id)?.state) {
+        Ok(())
+    } else {
+        clean_up::service(host, deployment).await
+    }
 }
 
 /// Ends what has no row: units that say in their own file that they are Kennel's, environment

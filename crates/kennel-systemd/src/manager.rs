@@ -149,7 +149,8 @@ impl Manager {
     /// # Errors
     /// Any [`ManagerError`].
     pub async fn reload(&self, unit: &str) -> Result<(), ManagerError> {
-        self.job("reload", unit, self.proxy.reload_unit(unit, "replace")).await
+        // Otherwise a unit that is ordered after the caller's own start waits for it, for ever.
+        self.job("reload", unit, self.proxy.reload_unit(unit, "ignore-dependencies")).await
     }
 
     /// Makes systemd forget that a unit failed, so that nothing of it stays loaded.

@@ -70,6 +70,7 @@ StartLimitIntervalSec=0
 [Service]
 Type=exec
 ExecStart={exec}
+Environment=HOME=/var/lib/{state}
 EnvironmentFile={env_file}
 DynamicUser=yes
 User={user}

@@ -179,7 +179,7 @@ fn holes(unit: &str) -> Vec<(&'static str, Vec<&'static str>)> {
 }
 
 /// What else a unit must say: what it can never reach, and what its duties depend on.
-const PROMISES: [(&str, &[&str]); 20] = [
+const PROMISES: [(&str, &[&str]); 21] = [
     (
         "kennel-webhook.service",
         &[
@@ -227,7 +227,6 @@ const PROMISES: [(&str, &[&str]); 20] = [
         &[
             "Before=kennel-dispatch.service kennel-router.service",
             "IPAddressDeny=any",
-            "RemainAfterExit=yes",
             "TimeoutStartSec=5min",
             "Type=oneshot",
             "UMask=0007",
@@ -240,7 +239,6 @@ const PROMISES: [(&str, &[&str]); 20] = [
             "Restart=on-failure",
             "Sockets=kennel-router-status.socket kennel-router.socket",
             "Type=notify-reload",
-            "Wants=kennel-restore.service",
         ],
     ),
     (
@@ -269,6 +267,7 @@ const PROMISES: [(&str, &[&str]); 20] = [
         "kennel-router-status.socket",
         &["FileDescriptorName=status", "SocketGroup=kennel-state", "SocketMode=0660"],
     ),
+    ("kennel-config.path", &["PathChanged=/etc/kennel/config.toml", "Unit=kennel-restore.service"]),
     ("kennel-webhook-secrets.path", &["PathChanged=/etc/kennel/webhook-secrets"]),
     ("kennel-dispatch.timer", &["OnActiveSec=0", "OnUnitActiveSec=1min"]),
     ("nix-daemon.service.d/kennel.conf", &["OOMPolicy=continue"]),
