@@ -160,6 +160,10 @@ impl Dispatcher {
         for deployment in &ending {
             let deploy = Job::Deploy(deployment.id);
             if running.contains(&deploy) {
+                if deployment.state == DeploymentState::Failed {
+                    // The job says so before it takes back what it has made.
+                    continue;
+                }
                 // Its end can be brought about once nobody brings it up any more.
                 self.manager.stop_no_wait(deploy.unit().as_str()).await?;
                 continue;
@@ -178,9 +182,17 @@ impl Dispatcher {
         running: &BTreeSet<Job>,
         now: Timestamp,
     ) -> Result<bool, DispatchError> {
-        let pending = self.state.in_states(&[DeploymentState::Pending])?;
-        let held =
-            self.state.in_states(&[DeploymentState::Starting, DeploymentState::TearingDown])?;
+        // One look at all of them: between two, a pending one may be claimed, and would then be
+        // found in its own way.
+        let (pending, held): (Vec<_>, Vec<_>) = self
+            .state
+            .in_states(&[
+                DeploymentState::Pending,
+                DeploymentState::Starting,
+                DeploymentState::TearingDown,
+            ])?
+            .into_iter()
+            .partition(|deployment| deployment.state == DeploymentState::Pending);
         let held: BTreeMap<&OutputKey, &Deployment> =
             held.iter().map(|deployment| (&deployment.key, deployment)).collect();
         let mut at_work = running.iter().filter(|job| matches!(job, Job::Deploy(_))).count();
