@@ -3,6 +3,7 @@
 //! Every call that makes a job waits for that job's end, and says how it ended.
 
 mod bus;
+mod ended;
 
 use std::time::Duration;
 
@@ -11,6 +12,10 @@ use tokio_stream::StreamExt;
 use zbus::{OwnedObjectPath, Variant};
 
 use bus::{SystemdManagerProxy, SystemdServiceProxy, SystemdUnitProxy};
+use ended::ended;
+
+/// Between two looks at a unit that is being cleaned, which takes a few milliseconds.
+const CLEANING: Duration = Duration::from_millis(10);
 
 /// systemd did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +69,7 @@ pub struct ServiceState {
 /// How a unit does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitState {
-    /// `active`, `inactive`, `failed`, `activating`, `deactivating`, `reloading`.
+    /// `active`, `inactive`, `failed`, `activating`, `deactivating`, `maintenance`, `reloading`.
     pub active: String,
     /// `running`, `auto-restart`, `dead` and many more.
     pub sub: String,
@@ -166,13 +171,25 @@ impl Manager {
     }
 
     /// Removes a stopped unit's state directory (`systemctl clean --what=state`): files that
-    /// belong to a dynamic user, which only systemd may remove.
+    /// belong to a dynamic user, which only systemd may remove. Returns when they are gone.
     ///
     /// # Errors
-    /// [`ManagerError::Call`].
+    /// [`ManagerError::Job`] if they could not be removed.
     pub async fn clean_state(&self, unit: &str) -> Result<(), ManagerError> {
-        let cleaned = self.proxy.clean_unit(unit, &["state"]).await;
-        cleaned.map_err(|source| call("clean", unit, source))
+        let in_call = |source| call("clean", unit, source);
+        self.proxy.clean_unit(unit, &["state"]).await.map_err(in_call)?;
+        // The answer comes when it has begun, and there is no job whose end is told. Until then
+        // the unit is not down, and so neither is its slice.
+        while !self.state(unit).await?.is_over() {
+            tokio::time::sleep(CLEANING).await;
+        }
+        let result = async { self.service_proxy(unit).await?.clean_result().await };
+        match result.await.map_err(in_call)?.as_str() {
+            "success" => Ok(()),
+            result => {
+                Err(ManagerError::Job { verb: "clean", unit: unit.into(), result: result.into() })
+            }
+        }
     }
 
     /// Makes systemd read all unit files again. Its price grows with every unit on the host, so
@@ -202,12 +219,7 @@ impl Manager {
     /// [`ManagerError::Call`].
     pub async fn service(&self, unit: &str) -> Result<ServiceState, ManagerError> {
         let asked = async {
-            let path = self.proxy.load_unit(unit).await?;
-            let proxy = SystemdServiceProxy::builder(&self.connection)
-                .path(path)
-                .cache_properties(zbus::proxy::CacheProperties::No)
-                .build()
-                .await?;
+            let proxy = self.service_proxy(unit).await?;
             let ended = ended(proxy.exec_main_code().await?, proxy.exec_main_status().await?);
             Ok(ServiceState {
                 control_group: proxy.control_group().await?,
@@ -337,6 +349,15 @@ impl Manager {
             .await
     }
 
+    async fn service_proxy(&self, unit: &str) -> zbus::Result<SystemdServiceProxy<'static>> {
+        let path = self.proxy.load_unit(unit).await?;
+        SystemdServiceProxy::builder(&self.connection)
+            .path(path)
+            .cache_properties(zbus::proxy::CacheProperties::No)
+            .build()
+            .await
+    }
+
     async fn job(
         &self,
         verb: &'static str,
@@ -363,21 +384,6 @@ impl Manager {
 
 fn call(verb: &'static str, unit: &str, source: zbus::Error) -> ManagerError {
     ManagerError::Call { verb, unit: unit.into(), source }
-}
-
-/// How a process ended, from the codes of waitid(2).
-fn ended(code: i32, status: i32) -> String {
-    match (code, status) {
-        (0, _) => "it has not ended".to_owned(),
-        // systemd's own exit statuses (systemd.exec(5), "Process exit codes").
-        (1, 203) => "the program could not be executed".to_owned(),
-        (1, 217) => "its user could not be made".to_owned(),
-        (1, 226) => "its sandbox could not be made".to_owned(),
-        (1, 238) => "its state directory could not be made".to_owned(),
-        (1, status) => format!("it exited with status {status}"),
-        (2 | 3, signal) => format!("it was killed by signal {signal}"),
-        (code, status) => format!("it ended with code {code}, status {status}"),
-    }
 }
 
 fn is_no_such_unit(error: &zbus::Error) -> bool {
