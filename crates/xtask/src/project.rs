@@ -17,6 +17,9 @@ const READER: &str = "kennel-build";
 /// The states that a build stays in.
 const ENDS: &[&str] = &["succeeded", "partial", "failed", "cancelled", "superseded"];
 
+/// systemd sees a new secret within milliseconds; a busy machine takes longer to act on it.
+const KNOWN_LIMIT: Duration = Duration::from_secs(20);
+
 /// One configured project with a repository of its own in the host.
 #[derive(Clone, Debug)]
 pub struct Project {
@@ -63,6 +66,10 @@ impl Project {
                 forge.name()
             ),
         )?;
+        // A receiver that runs leaves because of the new secret; until then it does not know it.
+        kennel.wait_for(&format!("receiver that knows {name}"), KNOWN_LIMIT, || {
+            project.tell(&Event::Ping).map(Some)
+        })?;
         Ok(project)
     }
 
