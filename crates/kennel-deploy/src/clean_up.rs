@@ -27,8 +27,9 @@ pub(crate) async fn everything(
         OutputKind::Site => site::unlink(host, deployment)?,
     }
     roots::release(host, deployment)?;
-    host.state.torn_down(deployment.id, Host::now())?;
-    slices::stop_empty(host, deployment).await
+    slices::stop_empty(host, deployment).await?;
+    // Last: what comes after it is not done again if this program is stopped in between.
+    Ok(host.state.torn_down(deployment.id, Host::now())?)
 }
 
 /// Removes everything of a deployment that never served.

@@ -36,11 +36,10 @@ pub async fn restore(host: &mut Host) -> Result<(), DeployError> {
         // systemd knows some of the units by an older file; this is the one place for it.
         host.manager.reload_all().await?;
     }
-    if routes::write_if_changed(host)? {
-        info!("wrote the route table");
-        if let Err(error) = routes::publish(host).await {
-            error!("publishing routes: {}", error.chain());
-        }
+    match routes::publish_if_changed(host).await {
+        Ok(true) => info!("published the route table"),
+        Ok(false) => {}
+        Err(error) => error!("publishing routes: {}", error.chain()),
     }
     for deployment in &serving {
         if let Err(error) = start(host, deployment).await {

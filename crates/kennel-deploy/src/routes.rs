@@ -27,16 +27,23 @@ fn write(host: &mut Host) -> Result<u64, DeployError> {
     Ok(generation)
 }
 
-/// Writes the table only if it says something else than the file that is there.
-pub(crate) fn write_if_changed(host: &mut Host) -> Result<bool, DeployError> {
-    let _lock = lock(host)?;
-    let (generation, deployments) = host.state.publication()?;
-    let table = render(host, generation, &deployments)?;
-    let changed = current(host).is_none_or(|current| current.hosts != table.hosts);
-    if changed {
-        replace(host, &table)?;
-    }
-    Ok(changed)
+/// Writes the table only if it says something else than the file that is there. Says whether it
+/// did; then the router must load it.
+pub(crate) async fn publish_if_changed(host: &mut Host) -> Result<bool, DeployError> {
+    let written = {
+        let _lock = lock(host)?;
+        let (generation, deployments) = host.state.publication()?;
+        let table = render(host, generation, &deployments)?;
+        if current(host).is_some_and(|current| current.hosts == table.hosts) {
+            None
+        } else {
+            replace(host, &table)?;
+            Some(generation)
+        }
+    };
+    let Some(generation) = written else { return Ok(false) };
+    router::load(host, generation).await?;
+    Ok(true)
 }
 
 /// Whether the table that the router has, or will read, leads to this deployment.
