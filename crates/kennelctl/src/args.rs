@@ -16,7 +16,7 @@ use crate::target::Asked;
     long_about = "Shows what Kennel serves and builds on this host, ends builds and deployments, \
                   and checks configuration.\n\n\
                   Reading needs root or the groups kennel-state and kennel-builds; ending something \
-                  needs root or the group kennel-inbox as well.",
+                  needs root or the groups kennel-inbox and kennel-bell as well.",
     after_help = EXIT_CODES,
     after_long_help = TOP_EXAMPLES,
     max_term_width = 100,
@@ -201,8 +201,7 @@ pub(crate) struct TeardownArgs {
 /// Show what a service prints
 ///
 /// Runs journalctl for the service's slice, so that the log goes on from one deployment to the
-/// next, with systemd's own messages about the latest deployments. Without a name, all services of
-/// the branch.
+/// next, with systemd's own messages about them. Without a name, all services of the branch.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -66,16 +66,19 @@ pub(crate) fn render(build: &BuildView, now: Timestamp, terminal: Terminal) -> S
     if !outputs.is_empty() {
         let mut table = Table::new(&["OUTPUT", "KIND", "STATE", "TOOK", "STORE PATH"]);
         for output in outputs {
+            let over = build.state.is_final();
             let colour = match output.state {
+                OutputState::Pending | OutputState::Building if over => Colour::Faint,
                 OutputState::Pending | OutputState::Building => Colour::Busy,
                 OutputState::Built | OutputState::Unchanged => Colour::Good,
                 OutputState::Failed => Colour::Bad,
             };
-            let span = output.started_at.map(|at| output.finished_at.unwrap_or(now).since(at));
+            let ended = output.finished_at.or(build.finished_at).unwrap_or(now);
+            let span = output.started_at.map(|began| ended.since(began));
             table.row(vec![
                 Cell::new(output.name.as_str()),
                 Cell::new(output.kind.as_str()),
-                Cell::painted(say::output_state(output.state), colour),
+                Cell::painted(say::output_state(output.state, over), colour),
                 Cell::new(span.map(took).unwrap_or_default()),
                 Cell::new(output.store_path.as_ref().map(ToString::to_string).unwrap_or_default()),
             ]);
@@ -87,7 +90,11 @@ pub(crate) fn render(build: &BuildView, now: Timestamp, terminal: Terminal) -> S
         let _ = writeln!(text, "\n{}:", output.name);
         text.push_str(&indented(reason));
     }
-    if let Some(reason) = build.reason.as_deref().filter(|reason| reason.lines().nth(1).is_some()) {
+    // The outputs' reasons, where there are some, say all that the build's own goes on to say.
+    let told = outputs.iter().any(|output| output.reason.is_some());
+    if let Some(reason) = build.reason.as_deref().filter(|reason| reason.lines().nth(1).is_some())
+        && !told
+    {
         let _ = write!(text, "\n{}", indented(reason));
     }
     if !logs.is_empty() {

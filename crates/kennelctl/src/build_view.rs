@@ -32,7 +32,7 @@ pub(crate) struct BuildView {
     #[serde(serialize_with = "clock::serialize_maybe")]
     started_at: Option<Timestamp>,
     #[serde(serialize_with = "clock::serialize_maybe")]
-    finished_at: Option<Timestamp>,
+    pub(crate) finished_at: Option<Timestamp>,
     cancel_requested: bool,
     superseded_by: Option<BuildId>,
     /// Only where one build is shown.

@@ -98,5 +98,8 @@ fn login() -> String {
         .into_iter()
         .filter_map(|name| std::env::var(name).ok())
         .find(|name| !name.is_empty() && name.len() <= 64 && !name.contains(char::is_control))
-        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+        .unwrap_or_else(|| match rustix::process::getuid() {
+            uid if uid.is_root() => "root".to_owned(),
+            uid => format!("uid {}", uid.as_raw()),
+        })
 }

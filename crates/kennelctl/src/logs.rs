@@ -1,24 +1,20 @@
 //! `kennelctl logs`: what a service prints, whichever deployment of it runs.
 //!
-//! A service's deployments share a slice, and `journalctl -u <slice>` shows what runs in it: the
-//! one match that follows a service from one deployment to the next and that no program can forge
-//! (`-t` and the KENNEL_ fields can be sent by anybody). systemd's own messages belong to the
-//! units, so the latest of them are named as well.
+//! A service's deployments share a slice, which the journal writes beside each line by itself: no
+//! program can forge it, as it can the identifier (`-t`) and the fields that its unit adds. Of
+//! those fields only what systemd itself says of the units is taken, and systemd is process 1.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use kennel_core::{OutputKind, slice_name};
-use kennel_store::{Deployment, State};
+use kennel_store::Deployment;
 
 use crate::args::LogsArgs;
 use crate::failure::{Exit, Failure};
 use crate::host::Host;
 use crate::target::Known;
-
-/// How many deployments' systemd messages are shown.
-const LATEST: u32 = 10;
 
 /// Becomes journalctl.
 pub(crate) fn run(host: &Host, args: &LogsArgs) -> Result<Exit, Failure> {
@@ -46,8 +42,7 @@ pub(crate) fn run(host: &Host, args: &LogsArgs) -> Result<Exit, Failure> {
     if services.is_empty() {
         return Err(Failure::NoServiceLog(asked));
     }
-    let mut arguments = matches(&state, &services)?;
-    arguments.push(format!("--lines={}", args.lines).into());
+    let mut arguments = vec![OsString::from(format!("--lines={}", args.lines))];
     if args.follow {
         arguments.push("--follow".into());
     }
@@ -55,19 +50,27 @@ pub(crate) fn run(host: &Host, args: &LogsArgs) -> Result<Exit, Failure> {
         arguments.push(format!("--root={}", host.layout.host_path("/".as_ref()).display()).into());
     }
     arguments.extend(args.journalctl.iter().cloned());
+    arguments.extend(matches(&services));
     Err(Failure::Journalctl(Command::new("journalctl").args(arguments).exec()))
 }
 
-/// journalctl's options for these services.
-fn matches(state: &State, services: &[&Deployment]) -> Result<Vec<OsString>, Failure> {
-    let mut arguments = Vec::new();
-    for service in services {
-        let key = &service.key;
-        let slice = slice_name(&key.project, Some(&service.names.slug), Some(&key.service));
-        arguments.push(format!("--unit={slice}").into());
-        for deployment in state.history(key, LATEST)? {
-            arguments.push(format!("--unit={}", deployment.unit()).into());
+/// journalctl's matches for these services: alternatives between `+`, each of conditions that must
+/// all hold (journalctl(1)).
+fn matches(services: &[&Deployment]) -> Vec<OsString> {
+    let mut matches: Vec<OsString> = Vec::new();
+    for Deployment { key, names, .. } in services {
+        let slice = slice_name(&key.project, Some(&names.slug), Some(&key.service));
+        if !matches.is_empty() {
+            matches.push("+".into());
         }
+        matches.extend([
+            format!("_SYSTEMD_SLICE={slice}").into(),
+            "+".into(),
+            "_PID=1".into(),
+            format!("KENNEL_PROJECT={}", key.project).into(),
+            format!("KENNEL_BRANCH={}", names.slug).into(),
+            format!("KENNEL_SERVICE={}", key.service).into(),
+        ]);
     }
-    Ok(arguments)
+    matches
 }

@@ -20,7 +20,7 @@ pub(crate) fn no_kennel(path: &Path) -> String {
 pub(crate) fn not_permitted(path: &Path) -> String {
     format!(
         "{} may not be opened; run this with sudo, or join the groups kennel-state and \
-         kennel-builds (kennel-inbox to end something)",
+         kennel-builds (kennel-inbox and kennel-bell to end something)",
         path.display()
     )
 }
@@ -39,14 +39,14 @@ pub(crate) fn no_project(name: &ProjectName, known: &[String]) -> String {
             "there is no project {name}, and none is configured in /etc/kennel/projects.d"
         );
     }
-    format!("there is no project {name}; there are {}", some(known))
+    format!("there is no project {name}; known: {}", some(known))
 }
 
 pub(crate) fn no_target(asked: &str, known: &[String]) -> String {
     if known.is_empty() {
         return format!("nothing is deployed as {asked}; see `kennelctl status`");
     }
-    format!("nothing is deployed as {asked}; there are {}", some(known))
+    format!("nothing is deployed as {asked}; known: {}", some(known))
 }
 
 /// The first few, and how many more.
@@ -181,8 +181,8 @@ pub(crate) fn no_route_table(why: &str) -> String {
 
 pub(crate) fn not_routed(key: &str) -> String {
     format!(
-        "{key} is active, but the route table has no address for it; try `systemctl restart \
-         kennel-restore`."
+        "{key} is active, but the route table has no address for it; see `journalctl -u \
+         kennel-router -u kennel-restore`."
     )
 }
 
@@ -192,6 +192,10 @@ pub(crate) fn service_unwell(place: &str, detail: &str) -> String {
 
 pub(crate) fn site_unwell(place: &str, detail: &str) -> String {
     format!("{place} should serve, but {detail}; push it again.")
+}
+
+pub(crate) fn failed_in_full() -> &'static str {
+    "In full: `journalctl -u kennel-deploy@<deployment>`."
 }
 
 pub(crate) fn ends(when: &str) -> String {
@@ -235,9 +239,11 @@ pub(crate) fn build_ended(
     }
 }
 
-/// The word for an output's state in a table; its reason stands below.
-pub(crate) fn output_state(state: OutputState) -> &'static str {
+/// The word for an output's state in a table; its reason stands below. `over` is whether its build
+/// has ended.
+pub(crate) fn output_state(state: OutputState, over: bool) -> &'static str {
     match state {
+        OutputState::Pending | OutputState::Building if over => "not built",
         OutputState::Pending => "waits",
         OutputState::Building => "builds",
         OutputState::Built => "built",

@@ -202,8 +202,8 @@ mod tests {
         assert_eq!(resolve("site/feature-x-y-1a2b3c/api", &known), "refs/heads/feature/X_y api");
         assert_eq!(resolve("site/pr-5", &known), "refs/pull/5/head");
         assert_eq!(resolve("site/refs/pull/5/head/api", &known), "refs/pull/5/head api");
-        insta::assert_snapshot!(resolve("site/feature", &known), @"nothing is deployed as site/feature; there are site/feature/X_y/api, site/main/api, site/main/web, site/pr-5/api");
-        insta::assert_snapshot!(resolve("site/main/db\u{1b}", &known), @r"nothing is deployed as site/main/db\u{1b}; there are site/feature/X_y/api, site/main/api, site/main/web, site/pr-5/api");
+        insta::assert_snapshot!(resolve("site/feature", &known), @"nothing is deployed as site/feature; known: site/feature/X_y/api, site/main/api, site/main/web, site/pr-5/api");
+        insta::assert_snapshot!(resolve("site/main/db\u{1b}", &known), @r"nothing is deployed as site/main/db\u{1b}; known: site/feature/X_y/api, site/main/api, site/main/web, site/pr-5/api");
         insta::assert_snapshot!(resolve("site/main", &[]), @"nothing is deployed as site/main; see `kennelctl status`");
     }
 

@@ -34,7 +34,8 @@ impl Report {
             parts.push(serving_table(&serving, now).render(terminal));
         }
         if !failed.is_empty() {
-            parts.push(failed_table(&failed, now).render(terminal));
+            let table = failed_table(&failed, now).render(terminal);
+            parts.push(format!("{table}{}\n", say::failed_in_full()));
         }
         if !self.builds.is_empty() {
             parts.push(build_view::table(&self.builds, now).render(terminal));

@@ -1,0 +1,208 @@
+//! What all commands have in common, `logs` and `check`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use crate::tree::{Tree, busy};
+
+#[test]
+fn a_fresh_host() {
+    let tree = Tree::fresh();
+    insta::assert_snapshot!(tree.ctl(&["status"]), @"
+    Nothing is deployed yet. Push to a project of /etc/kennel/projects.d.
+    exit 0
+    ");
+    insta::assert_snapshot!(tree.ctl(&["builds"]), @"
+    No builds.
+    exit 0
+    ");
+    insta::assert_snapshot!(tree.ctl(&["build", "1"]), @"
+    kennelctl: there is no build 1; see `kennelctl builds`
+    exit 3
+    ");
+    insta::assert_snapshot!(tree.ctl(&["logs", "shop/main/api"]), @"
+    kennelctl: nothing is deployed as shop/main/api; see `kennelctl status`
+    exit 3
+    ");
+    insta::assert_snapshot!(tree.ctl(&["status", "shop"]), @"
+    kennelctl: there is no project shop, and none is configured in /etc/kennel/projects.d
+    exit 3
+    ");
+    tree.project("shop");
+    insta::assert_snapshot!(tree.ctl(&["status", "shop"]), @"
+    Nothing is deployed for shop.
+    exit 0
+    ");
+    insta::assert_snapshot!(tree.ctl(&["builds", "--project", "blog"]), @"
+    kennelctl: there is no project blog; known: shop
+    exit 3
+    ");
+}
+
+#[test]
+fn a_host_without_kennel() {
+    let tree = Tree::fresh();
+    fs::remove_dir_all(tree.directory.path().join("var")).unwrap();
+    insta::assert_snapshot!(tree.ctl(&["status"]), @"
+    kennelctl: /var/lib/kennel/state/state.db does not exist: Kennel has never run here; start it with `systemctl enable --now kennel.target`
+    exit 3
+    ");
+}
+
+#[test]
+fn logs_follow_the_slice_and_what_systemd_says_of_it() {
+    let tree = busy();
+    let bin = tree.directory.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    fs::write(bin.join("journalctl"), "#!/bin/sh\nprintf '%s\\n' \"$@\"\n").unwrap();
+    fs::set_permissions(bin.join("journalctl"), fs::Permissions::from_mode(0o755)).unwrap();
+    let logs = |arguments: &[&str]| {
+        let mut command = tree.command(&[&["logs"], arguments].concat());
+        command.env("PATH", &bin);
+        tree.said(command)
+    };
+    insta::assert_snapshot!(logs(&["shop/main/api", "-f"]), @"
+    --lines=100
+    --follow
+    --root=/
+    _SYSTEMD_SLICE=kennel-shop-main-api.slice
+    +
+    _PID=1
+    KENNEL_PROJECT=shop
+    KENNEL_BRANCH=main
+    KENNEL_SERVICE=api
+    exit 0
+    ");
+    insta::assert_snapshot!(logs(&["shop/main", "-n", "5", "--", "--since", "-1h"]), @"
+    --lines=5
+    --root=/
+    --since
+    -1h
+    _SYSTEMD_SLICE=kennel-shop-main-api.slice
+    +
+    _PID=1
+    KENNEL_PROJECT=shop
+    KENNEL_BRANCH=main
+    KENNEL_SERVICE=api
+    exit 0
+    ");
+    insta::assert_snapshot!(logs(&["shop/main/web"]), @"
+    kennelctl: shop/main/web has no service that could have a log; sites are served by the router, see `journalctl -u kennel-router`
+    exit 3
+    ");
+    insta::assert_snapshot!(logs(&["shop/pr-7"]), @"
+    kennelctl: nothing is deployed as shop/pr-7; known: shop/feature/x/api, shop/main/api, shop/main/web, shop/pr-5/web
+    exit 3
+    ");
+    insta::assert_snapshot!(logs(&["wiki/main"]), @"
+    kennelctl: there is no project wiki; known: shop
+    exit 3
+    ");
+    fs::remove_file(bin.join("journalctl")).unwrap();
+    insta::assert_snapshot!(logs(&["shop/main/api"]), @"
+    kennelctl: cannot run journalctl, which belongs to systemd: No such file or directory (os error 2)
+    exit 1
+    ");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let tree = busy();
+    let mut command = tree.command(&["builds"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    command.stdout(writer);
+    let said = tree.said(command);
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+}
+
+#[test]
+fn without_permission_the_way_to_it_is_told() {
+    let tree = busy();
+    // The program itself may lie where nobody else may look.
+    let program = tree.directory.path().join("kennelctl");
+    fs::copy(crate::tree::program(), &program).unwrap();
+    let mode = |path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    mode(tree.directory.path().to_owned(), 0o755);
+    mode(tree.layout.state_db().parent().unwrap().to_owned(), 0o700);
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(&program);
+        command.arg("--root").arg(tree.directory.path()).args(arguments).stdin(Stdio::null());
+        if rustix::process::getuid().is_root() {
+            command.uid(65534).gid(65534);
+        } else {
+            mode(tree.layout.state_db().parent().unwrap().to_owned(), 0o000);
+        }
+        tree.said(command)
+    };
+    insta::assert_snapshot!(run(&["status"]), @"
+    kennelctl: /var/lib/kennel/state/state.db may not be opened; run this with sudo, or join the groups kennel-state and kennel-builds (kennel-inbox and kennel-bell to end something)
+    exit 4
+    ");
+    mode(tree.layout.state_db().parent().unwrap().to_owned(), 0o700);
+}
+
+#[test]
+fn check_from_outside() {
+    let tree = Tree::fresh();
+    let file = tree.directory.path().join("kennel.toml");
+    fs::write(&file, "[services.api]\nhelth_check = 1\n").unwrap();
+    let file = file.to_str().unwrap();
+    let said = tree.ctl(&["check", file]);
+    assert_eq!(said.code, 64);
+    insta::assert_snapshot!(tree.ctl(&["check", file, "--json"]), @r#"
+    {
+      "checked": [
+        "/kennel.toml"
+      ],
+      "findings": [
+        {
+          "column": 1,
+          "file": "/kennel.toml",
+          "help": "did you mean `health_check`?",
+          "line": 2,
+          "message": "unknown key `helth_check` in [services.api]",
+          "severity": "error"
+        }
+      ],
+      "ok": false
+    }
+    exit 64
+    "#);
+    fs::write(file, "[services.api]\n").unwrap();
+    assert_eq!(tree.ctl(&["check", file]).code, 0);
+    assert_eq!(tree.ctl(&["check"]).code, 64);
+    assert_eq!(tree.ctl(&["check", "/nonexistent/kennel.toml"]).code, 3);
+    assert_eq!(tree.ctl(&["check", "--as", "host"]).code, 2);
+}
+
+#[test]
+fn help_begins_with_what_can_be_done() {
+    let tree = Tree::fresh();
+    insta::assert_snapshot!(tree.ctl(&["-h"]), @"
+    Shows and steers Kennel on this host
+
+    Usage: kennelctl [OPTIONS] <COMMAND>
+
+    Commands:
+      status    Show what serves what, and what is being built
+      builds    List builds, newest first
+      build     Show one build, its outputs and where its logs are
+      cancel    End a build that waits or runs
+      teardown  Remove a branch's deployments, or one of them, with all that they left
+      logs      Show what a service prints
+      check     Check configuration, with the line of each mistake
+
+    Options:
+          --root <DIR>  Look at the tree below DIR instead of this host
+      -h, --help        Print help (see more with '--help')
+      -V, --version     Print version
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such thing, 4 not permitted, 64 bad configuration.
+    exit 0
+    ");
+    assert_eq!(tree.ctl(&[]).code, 2);
+    assert!(tree.ctl(&["teardown", "--help"]).out.contains("kennelctl teardown site/pr-12"));
+}

@@ -1,0 +1,12 @@
+//! The real program, run on a host that is only files.
+
+#[cfg(test)]
+mod builds;
+#[cfg(test)]
+mod looking;
+#[cfg(test)]
+mod status;
+#[cfg(test)]
+mod tree;
+#[cfg(test)]
+mod wishing;
