@@ -38,11 +38,14 @@ const PROGRAMS: [&str; 8] =
 
 /// What git, ssh, curl and Nix read in order to work at all. /etc is not here as a whole, since
 /// Landlock cannot take /etc/kennel out of it again.
-const SETTINGS: [&str; 27] = [
+const SETTINGS: [&str; 29] = [
     "/etc/alternatives",
     "/etc/ca-certificates",
     "/etc/crypto-policies",
     "/etc/gai.conf",
+    // Nix reads these two with a library of its own, which takes "permission denied" for fatal.
+    "/etc/gitattributes",
+    "/etc/gitconfig",
     "/etc/group",
     "/etc/host.conf",
     "/etc/hosts",

@@ -63,7 +63,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run { id } => Runner::new(&layout, Leash::itself(), id)
             .run()
-            // `systemctl list-units --failed` shows the builds that failed.
+            // A build that failed is a job that failed, in `systemctl status` and the journal.
             .map(|state| ExitCode::from(u8::from(state == Some(BuildState::Failed))))
             .map_err(|error| with_causes(&error)),
         Command::Settle { id } => {

@@ -61,6 +61,8 @@ const NOT_STARTED: &[&str] = &["postgresql.service", "valkey-server.service"];
 const FILES: &[(&str, &str)] = &[
     ("etc/hostname", "kennel\n"),
     ("etc/hosts", "127.0.0.1 localhost kennel\n::1 localhost kennel\n"),
+    // As many hosts have one: Nix reads it too, from within a build's confinement.
+    ("etc/gitconfig", "[init]\n\tdefaultBranch = main\n"),
     // A sandbox that quietly is none would hide what a build may see on a real host.
     (
         "etc/nix/nix.conf",
