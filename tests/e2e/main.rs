@@ -2,7 +2,10 @@
 //!
 //! One module per promise. `cargo test -p kennel-tests -- NAME` runs those with `NAME` in them.
 
+mod cancel;
+mod deletions;
 mod host;
+mod pull_requests;
 mod push;
 mod reboot;
 
@@ -14,6 +17,24 @@ fn main() -> ExitCode {
     Suite::default()
         .test("host::builds_run_in_the_sandbox", host::builds_run_in_the_sandbox)
         .test("push::first_push_serves", push::first_push_serves)
+        .test("pull_requests::live_on_forgejo", pull_requests::live_on_forgejo)
+        .test("pull_requests::live_on_gitea", pull_requests::live_on_gitea)
+        .test("pull_requests::live_on_github", pull_requests::live_on_github)
+        .test("pull_requests::of_strangers_are_ignored", pull_requests::of_strangers_are_ignored)
+        .test(
+            "pull_requests::and_branches_of_their_names_never_meet",
+            pull_requests::and_branches_of_their_names_never_meet,
+        )
+        .test("pull_requests::pings_are_answered", pull_requests::pings_are_answered)
+        .test("deletions::as_forgejo_says_it", deletions::as_forgejo_says_it)
+        .test("deletions::as_gitea_says_it", deletions::as_gitea_says_it)
+        .test("deletions::as_github_says_it", deletions::as_github_says_it)
+        .test("deletions::while_it_builds", deletions::while_it_builds)
+        .test("deletions::while_its_deployment_starts", deletions::while_its_deployment_starts)
+        .test("deletions::at_once", deletions::at_once)
+        .test_alone("cancel::by_stopping_its_unit", cancel::by_stopping_its_unit)
+        .test_alone("cancel::by_kennelctl", cancel::by_kennelctl)
+        .test_alone("cancel::before_its_turn", cancel::before_its_turn)
         .test_alone("reboot::at_rest", reboot::at_rest)
         .test_alone("reboot::in_the_middle_of_a_build", reboot::in_the_middle_of_a_build)
         .test_alone("reboot::in_the_middle_of_a_deployment", reboot::in_the_middle_of_a_deployment)

@@ -5,15 +5,21 @@
 // Tests speak to a terminal.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod gone;
+mod inbox;
 mod leftovers;
 mod rows;
 mod shared;
 mod suite;
+mod waiting;
 
 pub use anyhow::{Context, Result, anyhow, bail, ensure};
+pub use gone::{builds_of, expect_gone};
+pub use inbox::Asked;
 pub use leftovers::{expect_no_leftovers, expect_nothing_left};
 pub use rows::{Deployment, Rows};
 pub use suite::Suite;
+pub use waiting::{builders, that_waits};
 pub use xtask::forge::{Event, Forge, HeadRepository, NO_COMMIT, PullRequest, PullRequestAction};
 pub use xtask::host::{Host, Output};
 pub use xtask::http::{Answer, Ask};

@@ -181,7 +181,7 @@ impl Rows {
     }
 }
 
-fn open(host: &Host, file: &str) -> Result<Connection> {
+pub(crate) fn open(host: &Host, file: &str) -> Result<Connection> {
     let path = host.root().join("var/lib/kennel").join(file);
     // Never made by a test: it would then belong to root, and Kennel could not write it.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;

@@ -1,0 +1,32 @@
+//! A build that waits until somebody ends it.
+
+use crate::{Kennel, Result, Sources};
+
+/// A site `web` whose builder sleeps. `seconds` (hours of them) also tell it from other builders.
+#[must_use]
+pub fn that_waits(kennel: &Kennel, seconds: u32) -> Sources {
+    let flake = format!(
+        r#"{{
+  outputs = {{ self }}: {{
+    packages = builtins.listToAttrs (map (system: {{
+      name = system;
+      value.web = derivation {{
+        name = "web"; inherit system; bb = "${{./tools}}/busybox"; builder = "${{./tools}}/busybox";
+        args = [ "sh" "-euc" "echo begun; $bb sleep {seconds}; $bb mkdir $out" ];
+      }};
+    }}) [ "x86_64-linux" "aarch64-linux" ]);
+  }};
+}}
+"#
+    );
+    kennel.sources().file("flake.nix", flake).kennel_toml("[static_sites.web]\n")
+}
+
+/// The processes of that builder, one a line; empty if there are none.
+///
+/// # Errors
+/// When the host cannot be asked.
+pub fn builders(kennel: &Kennel, seconds: u32) -> Result<String> {
+    let sleeping = format!("[b]usybox sleep {seconds}$");
+    Ok(kennel.host().try_run(&["pgrep", "-a", "-f", &sleeping])?.stdout)
+}
