@@ -8,13 +8,14 @@ pub(crate) fn builds_run_in_the_sandbox(kennel: &Kennel) -> Result<()> {
     let host = kennel.host();
     let flake = r#"{
       outputs = { self }: {
-        packages.x86_64-linux.look = derivation {
-          name = "look"; system = "x86_64-linux"; bb = "${./tools}/busybox";
+        packages.SYSTEM.look = derivation {
+          name = "look"; system = "SYSTEM"; bb = "${./tools}/busybox";
           builder = "${./tools}/busybox";
           args = [ "sh" "-euc" "{ $bb ls / /etc; $bb ls /sys/class/net || :; $bb id; } > $out 2>&1" ];
         };
       };
-    }"#;
+    }"#
+    .replace("SYSTEM", &format!("{}-linux", std::env::consts::ARCH));
     let saw = host.run_with_input(
         &[
             "sh",

@@ -18,14 +18,19 @@
         args = [ "sh" "-euc" script ];
         bb = "${./tools}/busybox";
       };
-      service = system: name: run system name ''
+      # A folder that holds a `recipe.nix` says itself how it is built, or fails in its own way.
+      recipe = folder: script:
+        if builtins.pathExists (folder + "/recipe.nix")
+        then import (folder + "/recipe.nix") { program = ./program; }
+        else script;
+      service = system: name: run system name (recipe (./services + "/${name}") ''
         $bb mkdir -p $out/bin $out/share
         $bb cp ${./program}/service $out/bin/${name}
         $bb cp ${./services + "/${name}"}/service.conf $out/share/service.conf
-      '';
-      site = system: name: run system name ''
+      '');
+      site = system: name: run system name (recipe (./sites + "/${name}") ''
         $bb cp -r ${./sites + "/${name}"} $out
-      '';
+      '');
       each = system: make: dir: map
         (name: { inherit name; value = make system name; })
         (folders dir);

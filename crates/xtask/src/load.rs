@@ -34,7 +34,7 @@ type Body = UnsyncBoxBody<Bytes, std::convert::Infallible>;
 #[derive(Debug)]
 pub struct Load {
     seen: Arc<Seen>,
-    thread: JoinHandle<Result<()>>,
+    thread: Option<JoinHandle<Result<()>>>,
 }
 
 /// What came of a load.
@@ -86,7 +86,7 @@ impl Load {
                 Ok(())
             })
         })?;
-        Ok(Self { seen, thread })
+        Ok(Self { seen, thread: Some(thread) })
     }
 
     /// Requests so far.
@@ -105,13 +105,20 @@ impl Load {
     ///
     /// # Errors
     /// When the visitors themselves broke down.
-    pub fn stop(self) -> Result<Report> {
+    pub fn stop(mut self) -> Result<Report> {
         self.seen.stop.store(true, Ordering::Relaxed);
-        match self.thread.join() {
-            Ok(result) => result?,
-            Err(_) => bail!("the thread of the visitors panicked"),
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result?,
+            Some(Err(_)) | None => bail!("the thread of the visitors panicked"),
         }
         Ok(self.seen.report().clone())
+    }
+}
+
+impl Drop for Load {
+    /// A test that failed must not leave its visitors to the others.
+    fn drop(&mut self) {
+        self.seen.stop.store(true, Ordering::Relaxed);
     }
 }
 

@@ -40,13 +40,13 @@ pub fn install() -> Result<Vec<&'static str>> {
     if rustix::process::geteuid().as_raw() != 0 {
         bail!("this machine lacks: {list}\nas root: apt-get install {list}");
     }
-    println!("installing {list}");
+    println!("installing {list} with apt");
     // Lists may be old or, in a fresh container, absent; a failed update need not matter.
     let _ = apt(&["update"]);
     let mut install = vec!["install", "--yes", "--no-install-recommends"];
     install.extend(&missing);
     if !apt(&install)? {
-        bail!("apt-get cannot install {list}; its messages stand above");
+        bail!("apt-get cannot install {list}; what it says stands above");
     }
     Ok(missing)
 }
@@ -57,6 +57,8 @@ fn apt(args: &[&str]) -> Result<bool> {
         .args(args)
         .env("DEBIAN_FRONTEND", "noninteractive")
         .stdin(Stdio::null())
+        // A line for every package that a package needs; what goes wrong is on the other stream.
+        .stdout(Stdio::null())
         .status()
         .context("cannot run apt-get; on other systems than Debian install the packages by hand")?;
     Ok(status.success())

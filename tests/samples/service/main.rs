@@ -13,6 +13,7 @@
 //! | `never_healthy` | `/health` answers 503 for ever |
 //! | `exit_at_start` | exit code with which it leaves at once |
 //! | `say` | a line for standard error before anything else |
+//! | `listen_address` | listens there instead of on `127.0.0.1` |
 //! | `listen_port` | listens there instead of on `$PORT` |
 //! | `start_delay_ms` | waits before it listens |
 //! | `ignore_sigterm` | does not leave when asked to |
@@ -46,14 +47,15 @@ fn main() -> ExitCode {
         eprintln!("PORT is not set");
         return ExitCode::from(64);
     };
-    let listener = match TcpListener::bind(("127.0.0.1", port as u16)) {
+    let address = conf.text("listen_address").unwrap_or("127.0.0.1").to_owned();
+    let listener = match TcpListener::bind((address.as_str(), port as u16)) {
         Ok(listener) => listener,
         Err(err) => {
-            eprintln!("cannot listen on 127.0.0.1:{port}: {err}");
+            eprintln!("cannot listen on {address} port {port}: {err}");
             return ExitCode::FAILURE;
         }
     };
-    eprintln!("{} listens on 127.0.0.1:{port}", conf.version);
+    eprintln!("{} listens on {address} port {port}", conf.version);
     serve(listener, Arc::new(Service { conf, ..Service::default() }), port as u16);
     ExitCode::SUCCESS
 }
