@@ -187,6 +187,8 @@ const PROMISES: [(&str, &[&str]); 21] = [
             "InaccessiblePaths=-/nix/var/nix/daemon-socket -/run/dbus -/run/systemd/private",
             "MemoryMax=512M",
             "PrivateNetwork=yes",
+            "Restart=on-failure",
+            "RestartSec=1",
             "Type=notify",
             "UMask=0007",
         ],
