@@ -3,8 +3,11 @@
 //! One module per promise. `cargo test -p kennel-tests -- NAME` runs those with `NAME` in them.
 
 mod cancel;
+mod cutover;
 mod deletions;
+mod failures;
 mod host;
+mod partial;
 mod pull_requests;
 mod push;
 mod reboot;
@@ -17,6 +20,16 @@ fn main() -> ExitCode {
     Suite::default()
         .test("host::builds_run_in_the_sandbox", host::builds_run_in_the_sandbox)
         .test("push::first_push_serves", push::first_push_serves)
+        .test("cutover::once_with_a_drain_of_30_s", cutover::once_with_a_drain_of_30_s)
+        .test("cutover::twenty_with_a_drain_of_3_s", cutover::twenty_with_a_drain_of_3_s)
+        .test("cutover::site_under_visitors", cutover::site_under_visitors)
+        .test("failures::never_healthy", failures::never_healthy)
+        .test("failures::exits_at_once", failures::exits_at_once)
+        .test("failures::without_a_program", failures::without_a_program)
+        .test("failures::listening_elsewhere", failures::listening_elsewhere)
+        .test("failures::port_taken_by_another_program", failures::port_taken_by_another_program)
+        .test("failures::on_a_first_push", failures::on_a_first_push)
+        .test("partial::two_of_three_are_deployed", partial::two_of_three_are_deployed)
         .test("pull_requests::live_on_forgejo", pull_requests::live_on_forgejo)
         .test("pull_requests::live_on_gitea", pull_requests::live_on_gitea)
         .test("pull_requests::live_on_github", pull_requests::live_on_github)

@@ -8,6 +8,7 @@
 mod gone;
 mod inbox;
 mod leftovers;
+mod outcome;
 mod rows;
 mod shared;
 mod suite;
@@ -17,6 +18,7 @@ pub use anyhow::{Context, Result, anyhow, bail, ensure};
 pub use gone::{builds_of, expect_gone};
 pub use inbox::Asked;
 pub use leftovers::{expect_no_leftovers, expect_nothing_left};
+pub use outcome::{expect_deployment, expect_failure};
 pub use rows::{Deployment, Rows};
 pub use suite::Suite;
 pub use waiting::{builders, that_waits};
