@@ -3,11 +3,16 @@
 //! One module per promise. `cargo test -p kennel-tests -- NAME` runs those with `NAME` in them.
 
 mod cancel;
+mod configuration;
 mod cutover;
 mod deletions;
 mod failures;
+mod hardening;
 mod host;
+mod isolation;
+mod names;
 mod partial;
+mod polkit;
 mod pull_requests;
 mod push;
 mod reboot;
@@ -45,6 +50,37 @@ fn main() -> ExitCode {
         .test("deletions::while_it_builds", deletions::while_it_builds)
         .test("deletions::while_its_deployment_starts", deletions::while_its_deployment_starts)
         .test("deletions::at_once", deletions::at_once)
+        .test("isolation::other_projects_cannot_be_read", isolation::other_projects_cannot_be_read)
+        .test("names::that_look_alike_never_meet", names::that_look_alike_never_meet)
+        .test("names::over_the_limits_are_refused", names::over_the_limits_are_refused)
+        .test("configuration::check_explains_mistakes", configuration::check_explains_mistakes)
+        .test(
+            "configuration::bad_manifests_fail_the_build",
+            configuration::bad_manifests_fail_the_build,
+        )
+        .test(
+            "configuration::without_a_secret_nobody_is_heard",
+            configuration::without_a_secret_nobody_is_heard,
+        )
+        .test("hardening::shipped_units_are_valid", hardening::shipped_units_are_valid)
+        .test("hardening::programs_are_confined", hardening::programs_are_confined)
+        .test(
+            "hardening::deployed_services_are_confined",
+            hardening::deployed_services_are_confined,
+        )
+        .test(
+            "polkit::the_dispatcher_starts_and_stops_jobs",
+            polkit::the_dispatcher_starts_and_stops_jobs,
+        )
+        .test("polkit::nobody_else_starts_anything", polkit::nobody_else_starts_anything)
+        .test_alone(
+            "configuration::a_large_secret_spins_nothing",
+            configuration::a_large_secret_spins_nothing,
+        )
+        .test_alone(
+            "configuration::a_broken_host_waits_for_its_repair",
+            configuration::a_broken_host_waits_for_its_repair,
+        )
         .test_alone("cancel::by_stopping_its_unit", cancel::by_stopping_its_unit)
         .test_alone("cancel::by_kennelctl", cancel::by_kennelctl)
         .test_alone("cancel::before_its_turn", cancel::before_its_turn)
