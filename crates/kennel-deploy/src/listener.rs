@@ -50,7 +50,11 @@ pub(crate) fn on(port: Port, control_group: &str) -> io::Result<Listener> {
     if sockets.is_empty() {
         return Ok(Listener::None);
     }
-    let own = cgroup_ids(&Path::new(CGROUPS).join(control_group.trim_start_matches('/')));
+    // A unit that has just ended has none, and the root of all cgroups is not its own.
+    let own = match control_group.trim_matches('/') {
+        "" => Vec::new(),
+        control_group => cgroup_ids(&Path::new(CGROUPS).join(control_group)),
+    };
     for socket in sockets {
         if !socket.cgroup.is_some_and(|id| own.contains(&id)) {
             return Ok(Listener::Foreign(format!("a program of user id {}", socket.uid)));
@@ -151,7 +155,9 @@ mod tests {
     fn finds_a_listener_and_knows_that_it_is_foreign() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = Port::try_from(listener.local_addr().unwrap().port()).unwrap();
-        assert!(matches!(on(port, "/no/such.service").unwrap(), Listener::Foreign(_)));
+        for group in ["/no/such.service", "/", ""] {
+            assert!(matches!(on(port, group).unwrap(), Listener::Foreign(_)), "{group:?}");
+        }
         drop(listener);
         assert_eq!(on(port, "/no/such.service").unwrap(), Listener::None);
     }

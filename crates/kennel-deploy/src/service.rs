@@ -104,15 +104,20 @@ async fn wait_until_healthy(
     let mut waits = health::waits();
     let mut last = Health::Refused;
     loop {
-        // The look itself must not outlast the time that the service has.
-        let look = tokio::time::timeout_at(deadline, health::look(port, &manifest.health_check));
-        if let Ok(found) = look.await {
-            last = found;
+        // Whose port it is comes first: what a stranger answers says nothing about the service.
+        match ensure_own_listener(host, unit, port).await? {
+            Listener::Own => {
+                // The look itself must not outlast the time that the service has.
+                let look = health::look(port, &manifest.health_check);
+                if let Ok(found) = tokio::time::timeout_at(deadline, look).await {
+                    last = found;
+                }
+            }
+            Listener::None | Listener::Foreign(_) => last = Health::Refused,
         }
         ensure_alive(host, unit).await?;
-        match ensure_own_listener(host, unit, port).await? {
-            Listener::Own if last == Health::Healthy => return Ok(()),
-            Listener::Own | Listener::None | Listener::Foreign(_) => {}
+        if last == Health::Healthy {
+            return Ok(());
         }
         let wake = Instant::now() + waits.next().unwrap_or(WATCH);
         while Instant::now() < wake.min(deadline) {
