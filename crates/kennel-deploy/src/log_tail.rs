@@ -1,5 +1,7 @@
 //! The last lines that a service wrote, for the reason of its failure.
 
+use std::io;
+
 use kennel_core::UnitName;
 use tokio::process::Command;
 use tracing::warn;
@@ -12,21 +14,35 @@ const MOST: usize = 2_000;
 
 /// `; its last lines:` and the lines that the unit's processes wrote, or nothing.
 pub(crate) async fn tail(unit: &UnitName) -> String {
+    if let Err(error) = written().await {
+        warn!("waiting for the journal: {error}, ignoring: the last lines may be missing");
+    }
     // Lines of the service itself, not systemd's about it: those are in `how` already.
     let by_unit = format!("_SYSTEMD_UNIT={unit}");
-    let journal = Command::new("journalctl")
-        .args(["--no-pager", "--quiet", "--output=cat", "--lines", LINES, &by_unit])
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin:/run/current-system/sw/bin")
-        .output()
-        .await;
-    match journal {
+    let last = ["--no-pager", "--quiet", "--output=cat", "--lines", LINES, &by_unit];
+    match journalctl(&last).output().await {
         Ok(output) => shorten(&String::from_utf8_lossy(&output.stdout)),
         Err(error) => {
             warn!("reading the journal of {unit}: {error}, ignoring: the reason has no last lines");
             String::new()
         }
     }
+}
+
+/// Waits until the journal has what was said until now: a service that ends at once has ended
+/// before its last words are written.
+async fn written() -> io::Result<()> {
+    let sync = journalctl(&["--sync"]).output().await?;
+    if sync.status.success() {
+        return Ok(());
+    }
+    Err(io::Error::other(String::from_utf8_lossy(&sync.stderr).trim().to_owned()))
+}
+
+fn journalctl(arguments: &[&str]) -> Command {
+    let mut command = Command::new("journalctl");
+    command.args(arguments).env_clear().env("PATH", "/usr/bin:/bin:/run/current-system/sw/bin");
+    command
 }
 
 fn shorten(lines: &str) -> String {
