@@ -71,7 +71,7 @@ pub(crate) fn once_with_a_drain_of_30_s(kennel: &Kennel) -> Result<()> {
 pub(crate) fn site_under_visitors(kennel: &Kennel) -> Result<()> {
     const VERSIONS: usize = 4;
     // More than sockets hold, so that it is still being read after the cutover.
-    const LINES: usize = 2_000_000;
+    const LINES: usize = 1_500_000;
     let project = kennel.project("pages")?;
     let host = project.address("web", "main");
     let push = |version: usize| -> Result<Deployment> {
@@ -90,7 +90,7 @@ pub(crate) fn site_under_visitors(kennel: &Kennel) -> Result<()> {
     let stop = AtomicBool::new(false);
     let visits = thread::scope(|scope| -> Result<Vec<Vec<usize>>> {
         let visitors: Vec<_> =
-            (0..8).map(|_| scope.spawn(|| visit(kennel, &host, &stop))).collect();
+            (0..4).map(|_| scope.spawn(|| visit(kennel, &host, &stop))).collect();
         let pushes = (2..=VERSIONS).try_for_each(|version| push(version).map(drop));
         stop.store(true, Ordering::Relaxed);
         let visits = visitors.into_iter().map(thread::ScopedJoinHandle::join);
@@ -166,6 +166,8 @@ fn visit(kennel: &Kennel, host: &str, stop: &AtomicBool) -> Result<Vec<usize>> {
         if last {
             return Ok(seen);
         }
+        // As long as the next one takes to click.
+        thread::sleep(Duration::from_millis(20));
     }
 }
 
