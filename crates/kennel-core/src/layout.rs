@@ -141,6 +141,12 @@ impl Layout {
         self.at("var/lib/kennel/routes/slices.lock")
     }
 
+    /// The lock under which a deployment finds out whether it is the last of its service.
+    #[must_use]
+    pub fn end_lock(&self) -> PathBuf {
+        self.at("var/lib/kennel/routes/ends.lock")
+    }
+
     /// The directory of services' environment files.
     #[must_use]
     pub fn env_dir(&self) -> PathBuf {

@@ -2,6 +2,7 @@
 
 use kennel_core::{OutputKind, Settings};
 use kennel_store::Deployment;
+use rustix::fs::FlockOperation;
 
 use crate::{DeployError, Host, file, roots, routes, service, site, slices};
 
@@ -15,14 +16,18 @@ pub(crate) async fn everything(
     if routes::lead_to(host, deployment.id) {
         routes::publish(host).await?;
     }
-    let last = host.state.is_last_of_service(deployment)?;
+    if deployment.settings.kind() == OutputKind::Service {
+        stop(host, deployment).await?;
+    }
+    // Two ends of one service would each find the other there, and leave to it what both shared:
+    // who asks has stopped its own unit, and says that it is gone before the next one asks.
+    let _lock = file::lock(&host.layout.end_lock(), FlockOperation::LockExclusive)?;
     match deployment.settings.kind() {
         OutputKind::Service => {
-            stop(host, deployment).await?;
-            if last {
+            if host.state.is_last_of_service(deployment)? {
                 remove_state(host, deployment).await?;
             }
-            remove_files(host, deployment).await?;
+            remove_files(host, deployment)?;
         }
         OutputKind::Site => site::unlink(host, deployment)?,
     }
@@ -46,7 +51,7 @@ pub(crate) async fn never_served(
 /// Stops the deployment's service and removes its unit and environment file.
 pub(crate) async fn service(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
     stop(host, deployment).await?;
-    remove_files(host, deployment).await
+    remove_files(host, deployment)
 }
 
 async fn stop(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
@@ -55,7 +60,7 @@ async fn stop(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
     Ok(host.manager.reset_failed(unit.as_str()).await?)
 }
 
-async fn remove_files(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
+fn remove_files(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
     file::remove(&host.unit_file(deployment))?;
     file::remove(&host.layout.env_file(&deployment.unit()))
 }

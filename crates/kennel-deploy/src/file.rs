@@ -1,9 +1,11 @@
 //! Files that appear whole or not at all.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+
+use rustix::fs::{FlockOperation, flock};
 
 use crate::DeployError;
 
@@ -17,7 +19,7 @@ pub(crate) fn replace(path: &Path, text: &str, mode: u32) -> Result<(), DeployEr
         file.as_file().set_permissions(Permissions::from_mode(mode))?;
         file.as_file().sync_all()?;
         file.persist(path)?;
-        fs::File::open(directory)?.sync_all()
+        File::open(directory)?.sync_all()
     };
     written().map_err(DeployError::file("write", path))
 }
@@ -35,7 +37,7 @@ pub(crate) fn replace_link(link: &Path, target: &Path) -> Result<(), DeployError
         remove_if_there(&temporary)?;
         symlink(target, &temporary)?;
         fs::rename(&temporary, link)?;
-        fs::File::open(directory)?.sync_all()
+        File::open(directory)?.sync_all()
     };
     linked().map_err(DeployError::file("link", link))
 }
@@ -59,6 +61,16 @@ pub(crate) fn remove_empty_dir(path: &Path) -> Result<(), DeployError> {
         }
         Err(error) => Err(DeployError::file("remove", path)(error)),
     }
+}
+
+/// Waits for a lock and holds it until the answer is dropped.
+pub(crate) fn lock(path: &Path, operation: FlockOperation) -> Result<File, DeployError> {
+    let locked = || {
+        let file = File::options().create(true).append(true).open(path)?;
+        flock(&file, operation)?;
+        Ok(file)
+    };
+    locked().map_err(DeployError::file("lock", path))
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {

@@ -1,12 +1,12 @@
 //! The route table, written from the rows.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 
 use kennel_core::config::ProjectConfig;
 use kennel_core::{DeploymentId, HostName, PathRoute, ProjectName, RouteTable, Settings, Target};
 use kennel_store::{Deployment, load_project};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::FlockOperation;
 use tracing::warn;
 
 use crate::{DeployError, Host, domain, file, router};
@@ -20,7 +20,7 @@ pub(crate) async fn publish(host: &mut Host) -> Result<(), DeployError> {
 /// Writes the table as the rows have it now. Returns its generation.
 fn write(host: &mut Host) -> Result<u64, DeployError> {
     // Rows are read and the file is replaced under one lock: whoever writes later has read later.
-    let _lock = lock(host)?;
+    let _lock = file::lock(&host.layout.route_lock(), FlockOperation::LockExclusive)?;
     let (generation, deployments) = host.state.publication()?;
     let table = render(host, generation, &deployments)?;
     replace(host, &table)?;
@@ -31,7 +31,7 @@ fn write(host: &mut Host) -> Result<u64, DeployError> {
 /// did; then the router must load it.
 pub(crate) async fn publish_if_changed(host: &mut Host) -> Result<bool, DeployError> {
     let written = {
-        let _lock = lock(host)?;
+        let _lock = file::lock(&host.layout.route_lock(), FlockOperation::LockExclusive)?;
         let (generation, deployments) = host.state.publication()?;
         let table = render(host, generation, &deployments)?;
         if current(host).is_some_and(|current| current.hosts == table.hosts) {
@@ -53,16 +53,6 @@ pub(crate) fn lead_to(host: &Host, id: DeploymentId) -> bool {
         Target::Service { deployment, .. } | Target::Site { deployment, .. } => *deployment == id,
         Target::Socket { .. } => false,
     })
-}
-
-fn lock(host: &Host) -> Result<File, DeployError> {
-    let path = host.layout.route_lock();
-    let open = || {
-        let file = File::options().create(true).append(true).open(&path)?;
-        flock(&file, FlockOperation::LockExclusive)?;
-        Ok(file)
-    };
-    open().map_err(DeployError::file("lock", &path))
 }
 
 fn current(host: &Host) -> Option<RouteTable> {

@@ -4,31 +4,21 @@ use std::fs::File;
 
 use kennel_core::{UnitName, slice_name};
 use kennel_store::Deployment;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::FlockOperation;
 use tracing::warn;
 
-use crate::{DeployError, Host};
+use crate::{DeployError, Host, file};
 
 /// Held by whoever starts a unit in a slice: stopping a slice stops all that runs in it, so that
 /// nobody may find it empty and stop it just when something starts.
 pub(crate) fn shared(host: &Host) -> Result<File, DeployError> {
-    lock(host, FlockOperation::LockShared)
-}
-
-fn lock(host: &Host, operation: FlockOperation) -> Result<File, DeployError> {
-    let path = host.layout.slice_lock();
-    let open = || {
-        let file = File::options().create(true).append(true).open(&path)?;
-        flock(&file, operation)?;
-        Ok(file)
-    };
-    open().map_err(DeployError::file("lock", &path))
+    file::lock(&host.layout.slice_lock(), FlockOperation::LockShared)
 }
 
 /// Stops the slices of a service, its branch and its project, from the inside out, as long as they
 /// are empty.
 pub(crate) async fn stop_empty(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
-    let _lock = lock(host, FlockOperation::LockExclusive)?;
+    let _lock = file::lock(&host.layout.slice_lock(), FlockOperation::LockExclusive)?;
     let project = &deployment.key.project;
     let slug = &deployment.names.slug;
     for slice in [
