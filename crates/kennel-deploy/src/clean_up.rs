@@ -1,6 +1,6 @@
 //! Removing what a deployment has on the host. Each step can be done twice.
 
-use kennel_core::{OutputKind, Settings};
+use kennel_core::{OutputKind, Settings, UnitName};
 use kennel_store::Deployment;
 use rustix::fs::FlockOperation;
 
@@ -15,6 +15,10 @@ pub(crate) async fn everything(
     // Routes first: nobody may be sent to a service that is being stopped.
     if routes::lead_to(host, deployment.id) {
         routes::publish(host).await?;
+    }
+    if deployment.drain_until.is_some() {
+        // The timer may have an hour to go, to an end that has come already.
+        host.manager.stop(UnitName::teardown_timer(deployment.id).as_str()).await?;
     }
     if deployment.settings.kind() == OutputKind::Service {
         stop(host, deployment).await?;
