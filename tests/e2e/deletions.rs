@@ -121,6 +121,33 @@ pub(crate) fn while_its_deployment_starts(kennel: &Kennel) -> Result<()> {
     Ok(())
 }
 
+/// While older versions drain for a long time: all end side by side, with what they shared and
+/// with the timers that were to end them.
+pub(crate) fn while_older_ones_drain(kennel: &Kennel) -> Result<()> {
+    let project = kennel.project("draining")?;
+    let toml = "[services.api]\nhealth_check = \"/health\"\ndrain_secs = 900\n";
+    let versions = ["drain-1", "drain-2", "drain-3", "drain-4"];
+    for version in versions {
+        let sources = kennel.sources().service("api", version).kennel_toml(toml);
+        project.push(BRANCH, &sources, version)?;
+        expect_serving(kennel, &project, version)?;
+    }
+    // The row follows the page.
+    kennel.wait_for("drain of all but the newest", LIMIT, || {
+        let rows = Rows::read(kennel)?;
+        let draining = rows.of("draining").filter(|it| it.state == "draining").count();
+        Ok((draining == versions.len() - 1).then_some(()))
+    })?;
+
+    project.delete_branch(BRANCH)?;
+    expect_gone(kennel, &project, REF)?;
+    let rows = expect_nothing_left(kennel, "draining")?;
+    for it in rows.of("draining") {
+        ensure!(it.state == "torn_down", "{it:?}");
+    }
+    Ok(())
+}
+
 /// Before the dispatcher has even looked at the push, and again and again.
 pub(crate) fn at_once(kennel: &Kennel) -> Result<()> {
     let project = kennel.project("fleeting")?;
@@ -134,6 +161,15 @@ pub(crate) fn at_once(kennel: &Kennel) -> Result<()> {
     // The last word counts: it stays when it was not deleted again.
     project.push(BRANCH, &sources("here to stay"), "stay")?;
     expect_served(kennel, &project, "here to stay")?;
+    Ok(())
+}
+
+/// Waits until the branch's service answers with a version.
+fn expect_serving(kennel: &Kennel, project: &Project, version: &str) -> Result<()> {
+    let slug = kennel.wait_for("slug of the branch", LIMIT, || {
+        Ok(Rows::read(kennel)?.of(project.name()).next().map(|it| it.slug.clone()))
+    })?;
+    kennel.expect_page(&project.address("api", &slug), "/version", version, LIMIT)?;
     Ok(())
 }
 

@@ -49,6 +49,7 @@ fn main() -> ExitCode {
         .test("deletions::as_github_says_it", deletions::as_github_says_it)
         .test("deletions::while_it_builds", deletions::while_it_builds)
         .test("deletions::while_its_deployment_starts", deletions::while_its_deployment_starts)
+        .test("deletions::while_older_ones_drain", deletions::while_older_ones_drain)
         .test("deletions::at_once", deletions::at_once)
         .test("isolation::other_projects_cannot_be_read", isolation::other_projects_cannot_be_read)
         .test("names::that_look_alike_never_meet", names::that_look_alike_never_meet)
