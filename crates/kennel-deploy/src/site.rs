@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use kennel_store::Deployment;
+use rustix::fs::FlockOperation;
 
 use crate::{DeployError, Host, file};
 
@@ -14,6 +15,8 @@ pub(crate) fn link(host: &Host, deployment: &Deployment) -> Result<(), DeployErr
     if !host.layout.store(&deployment.store_path).is_dir() {
         return Err(DeployError::NotAFolder(deployment.store_path.clone()));
     }
+    // Ends of other sites of the branch remove its folder when they find it empty.
+    let _lock = file::lock(&host.layout.end_lock(), FlockOperation::LockExclusive)?;
     let directory = host.layout.sites(&deployment.key.project, &deployment.names.slug);
     let project = directory.parent().unwrap_or(&directory);
     for folder in [project, &directory] {
