@@ -7,6 +7,7 @@ mod configuration;
 mod cutover;
 mod deletions;
 mod failures;
+mod flood;
 mod hardening;
 mod host;
 mod isolation;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         .test("failures::port_taken_by_another_program", failures::port_taken_by_another_program)
         .test("failures::on_a_first_push", failures::on_a_first_push)
         .test("partial::two_of_three_are_deployed", partial::two_of_three_are_deployed)
+        .test("flood::of_pushes_ends_with_the_newest", flood::of_pushes_ends_with_the_newest)
         .test("pull_requests::live_on_forgejo", pull_requests::live_on_forgejo)
         .test("pull_requests::live_on_gitea", pull_requests::live_on_gitea)
         .test("pull_requests::live_on_github", pull_requests::live_on_github)

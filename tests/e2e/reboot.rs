@@ -3,11 +3,13 @@
 
 use std::time::Duration;
 
-use kennel_tests::{Context, Kennel, Result, ensure};
-use xtask::sources::Sources;
+use kennel_tests::{Context, Kennel, Result, Sources, builders, ensure};
 
 /// Boots, builds and deployments on a busy machine.
 const LIMIT: Duration = Duration::from_secs(90);
+
+/// Long enough to be met in the middle; it also tells this builder from others.
+const BUILD_SECONDS: u32 = 6;
 
 pub(crate) fn at_rest(kennel: &Kennel) -> Result<()> {
     let project = kennel.project("rest")?;
@@ -62,12 +64,11 @@ pub(crate) fn in_the_middle_of_a_build(kennel: &Kennel) -> Result<()> {
     kennel.expect_page(&api, "/version", "midbuild-1", LIMIT)?;
 
     for (version, power_loss) in [("midbuild-2", false), ("midbuild-3", true)] {
-        let slow = slowly(kennel.sources().service("api", version), 6)?;
+        let slow = slowly(kennel.sources().service("api", version))?;
         let pushed = project.push("main", &slow, version)?;
         // The builder itself runs, so that Nix is in the middle.
         kennel.wait_for("builder that sleeps", LIMIT, || {
-            let found = kennel.host().run(&["pgrep", "-f", "busybox sleep 6"])?;
-            Ok((!found.is_empty()).then_some(()))
+            Ok((!builders(kennel, BUILD_SECONDS)?.is_empty()).then_some(()))
         })?;
         if power_loss {
             kennel.host().kill()?;
@@ -120,12 +121,12 @@ pub(crate) fn in_the_middle_of_a_deployment(kennel: &Kennel) -> Result<()> {
     })
 }
 
-/// The same repository, whose service takes `seconds` to build.
-fn slowly(sources: Sources, seconds: u32) -> Result<Sources> {
+/// The same repository, whose service takes [`BUILD_SECONDS`] to build.
+fn slowly(sources: Sources) -> Result<Sources> {
     let files = sources.files();
     let flake = files.get("flake.nix").context("the sample has no flake.nix")?;
     let flake = String::from_utf8(flake.bytes.clone())?;
-    let slow = flake.replace("$bb mkdir", &format!("$bb sleep {seconds}\n        $bb mkdir"));
+    let slow = flake.replace("$bb mkdir", &format!("$bb sleep {BUILD_SECONDS}\n        $bb mkdir"));
     ensure!(slow != flake, "the sample flake makes no folder that could be waited for");
     Ok(sources.file("flake.nix", slow))
 }
