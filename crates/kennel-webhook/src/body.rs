@@ -13,8 +13,11 @@ use crate::limits::Limits;
 const UNIT: usize = 1024;
 
 /// What all bodies together may still hold.
-#[derive(Debug)]
-pub(crate) struct Budget(Arc<Semaphore>);
+#[derive(Debug, Clone)]
+pub(crate) struct Budget {
+    units: usize,
+    free: Arc<Semaphore>,
+}
 
 /// A body, and its share of the budget until it is dropped.
 #[derive(Debug)]
@@ -38,7 +41,13 @@ pub(crate) enum BodyError {
 
 impl Budget {
     pub(crate) fn new(limits: &Limits) -> Self {
-        Self(Arc::new(Semaphore::new(limits.memory / UNIT)))
+        let units = limits.memory / UNIT;
+        Self { units, free: Arc::new(Semaphore::new(units)) }
+    }
+
+    /// Bytes that bodies hold of it.
+    pub(crate) fn held(&self) -> usize {
+        (self.units - self.free.available_permits()) * UNIT
     }
 }
 
@@ -94,7 +103,7 @@ impl Body {
             return Ok(());
         }
         let more = u32::try_from(more).map_err(|_| BodyError::NoMemory)?;
-        let permit = timeout(limits.memory_time, budget.0.clone().acquire_many_owned(more))
+        let permit = timeout(limits.memory_time, budget.free.clone().acquire_many_owned(more))
             .await
             .map_err(|_| BodyError::NoMemory)?
             // The semaphore is never closed.
@@ -145,6 +154,6 @@ mod tests {
         let _small = read_len(UNIT, &budget).await.unwrap();
         drop(first);
         read_len(8 * UNIT, &budget).await.unwrap();
-        assert_eq!(budget.0.available_permits(), 10);
+        assert_eq!(budget.held(), 0);
     }
 }

@@ -9,6 +9,7 @@ mod delivery_headers;
 mod form;
 mod limits;
 mod listeners;
+mod load;
 mod log_quota;
 mod outcome;
 mod payload;
@@ -22,6 +23,7 @@ mod writer;
 
 pub use limits::Limits;
 pub use listeners::{Address, ListenError, Listeners};
+pub use load::Load;
 pub use receiver::Receiver;
 pub use secrets::{Secrets, SecretsError};
 pub use serve::{End, serve};

@@ -21,6 +21,7 @@ use crate::body::{self, BodyError, Budget};
 use crate::delivery_headers::{DeliveryHeaders, Encoding};
 use crate::form;
 use crate::limits::Limits;
+use crate::load::Load;
 use crate::log_quota::LogQuota;
 use crate::outcome::{Accepted, Outcome, Refused};
 use crate::say;
@@ -53,6 +54,12 @@ impl Receiver {
     pub fn new(secrets: Secrets, writer: Writer, limits: Limits) -> Self {
         let budget = Budget::new(&limits);
         Self { secrets, writer, limits, budget, strangers: LogQuota::new() }
+    }
+
+    /// What it carries, from now on until it is gone.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        Load { budget: self.budget.clone(), waiting: self.writer.waiting() }
     }
 
     pub(crate) fn limits(&self) -> &Limits {

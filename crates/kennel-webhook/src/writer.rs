@@ -6,6 +6,7 @@
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 
 use kennel_core::Delivery;
@@ -21,6 +22,8 @@ const MAX_BATCH: usize = 256;
 pub struct Writer {
     queue: mpsc::Sender<Job>,
     thread: JoinHandle<()>,
+    /// Shared with each delivery that waits for its answer.
+    waiting: Arc<()>,
 }
 
 /// The inbox cannot be written; nothing of the delivery was kept. Why is in the journal.
@@ -45,14 +48,20 @@ impl Writer {
         let thread = thread::Builder::new()
             .name("inbox".into())
             .spawn(move || work(jobs, &mut inbox, &bell))?;
-        Ok(Self { queue, thread })
+        Ok(Self { queue, thread, waiting: Arc::default() })
     }
 
     /// When this returns, the delivery is on disk and the bell has rung.
     pub(crate) async fn append(&self, delivery: Delivery) -> Result<Appended, Unavailable> {
         let (answer, answered) = oneshot::channel();
         self.queue.send(Job { delivery, answer }).await.map_err(|_| Unavailable)?;
+        let _waiting = Arc::clone(&self.waiting);
         answered.await.map_err(|_| Unavailable)?
+    }
+
+    /// Has one owner more than there are deliveries without an answer.
+    pub(crate) fn waiting(&self) -> Weak<()> {
+        Arc::downgrade(&self.waiting)
     }
 
     /// Waits until everything that was queued is written, and closes the inbox.

@@ -5,6 +5,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,18 @@ fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kennel-webhook"));
     command.env_remove("CREDENTIALS_DIRECTORY").env_remove("JOURNAL_STREAM");
     command
+}
+
+/// Waits until it listens.
+fn connect(socket: &Path) -> UnixStream {
+    let began = Instant::now();
+    loop {
+        match UnixStream::connect(socket) {
+            Ok(stream) => return stream,
+            Err(error) => assert!(began.elapsed() < Duration::from_secs(20), "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 fn wait(mut child: Child) -> i32 {
@@ -74,12 +87,7 @@ fn it_answers_on_all_its_sockets_and_leaves_when_told_or_idle() {
             .spawn()
             .unwrap();
         for socket in [&one, &two] {
-            let mut stream = loop {
-                match UnixStream::connect(socket) {
-                    Ok(stream) => break stream,
-                    Err(_) => std::thread::sleep(Duration::from_millis(10)),
-                }
-            };
+            let mut stream = connect(socket);
             stream.write_all(b"GET /webhook/site HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
             let mut answer = String::new();
             stream.read_to_string(&mut answer).unwrap();

@@ -7,12 +7,12 @@ use std::io::{Read, Write};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::PathBuf;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hmac::{Hmac, KeyInit, Mac};
 use kennel_core::{Forge, Layout};
 use kennel_store::{Access, Inbox, InboxEntry};
-use kennel_webhook::{Address, End, Limits, Listeners, Receiver, Secrets, Writer, serve};
+use kennel_webhook::{Address, End, Limits, Listeners, Load, Receiver, Secrets, Writer, serve};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tokio::sync::oneshot;
@@ -25,6 +25,7 @@ pub(crate) struct Host {
     pub(crate) root: tempfile::TempDir,
     pub(crate) layout: Layout,
     pub(crate) bell: UnixDatagram,
+    pub(crate) load: Load,
     stop: Option<oneshot::Sender<()>>,
     server: Option<JoinHandle<End>>,
 }
@@ -56,15 +57,15 @@ impl Host {
                 let secrets = Secrets::from_directory(&of_server.webhook_secrets()).unwrap();
                 let writer = Writer::start(of_server.inbox_db(), of_server.bell()).unwrap();
                 let receiver = Receiver::new(secrets, writer, limits);
-                listening.send(()).unwrap();
+                listening.send(receiver.load()).unwrap();
                 let stop = async {
                     let _dropped = stopped.await;
                 };
                 serve(listeners, receiver, idle_exit, stop).await
             })
         });
-        ready.recv().unwrap();
-        Self { root, layout, bell, stop: Some(stop), server: Some(server) }
+        let load = ready.recv().unwrap();
+        Self { root, layout, bell, load, stop: Some(stop), server: Some(server) }
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
@@ -93,6 +94,22 @@ impl Host {
         std::iter::from_fn(|| self.bell.recv(&mut byte).ok()).count()
     }
 
+    /// Sends the head of a delivery, and returns once the server waits for its body.
+    pub(crate) fn begin(&self, delivery: &Delivery) -> UnixStream {
+        let mut stream = self.connect();
+        let framing = format!("Content-Length: {}\r\nExpect: 100-continue", delivery.body.len());
+        stream.write_all(delivery.head(&framing).as_bytes()).unwrap();
+        let mut go_on = [0; 25];
+        stream.read_exact(&mut go_on).unwrap();
+        assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+        stream
+    }
+
+    /// Waits until the server, told to stop, listens no more.
+    pub(crate) fn until_closed(&self) {
+        until(|| UnixStream::connect(self.socket()).is_err());
+    }
+
     /// Tells the server to stop, without waiting for it.
     pub(crate) fn tell_to_stop(&mut self) {
         self.stop.take();
@@ -112,6 +129,15 @@ impl Drop for Host {
                 ended.unwrap();
             }
         }
+    }
+}
+
+/// Looks until it is so.
+pub(crate) fn until(so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !so() {
+        assert!(began.elapsed() < Duration::from_secs(20), "it does not come about");
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
