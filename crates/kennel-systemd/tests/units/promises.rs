@@ -1,0 +1,117 @@
+//! What single units say beyond their walls.
+
+use crate::unit::Unit;
+
+/// What else a unit must say: what it can never reach, and what its duties depend on.
+const PROMISES: [(&str, &[&str]); 21] = [
+    (
+        "kennel-webhook.service",
+        &[
+            "IPAddressDeny=any",
+            "InaccessiblePaths=-/nix/var/nix/daemon-socket -/run/dbus -/run/systemd/private",
+            "MemoryMax=512M",
+            "PrivateNetwork=yes",
+            "Restart=on-failure",
+            "RestartSec=1",
+            "Type=notify",
+            "UMask=0007",
+        ],
+    ),
+    (
+        "kennel-dispatch.service",
+        &["IPAddressDeny=any", "MemoryMax=512M", "PrivateNetwork=yes", "Type=notify", "UMask=0007"],
+    ),
+    (
+        "kennel-build@.service",
+        &[
+            "ExecStopPost=/usr/lib/kennel/kennel-build settle %i",
+            "InaccessiblePaths=-/run/systemd/private -/var/lib/kennel/inbox -/var/lib/kennel/state",
+            "KillMode=control-group",
+            "RuntimeMaxSec=4h",
+            "TimeoutStopSec=5",
+            "Type=notify",
+            "UMask=0007",
+        ],
+    ),
+    (
+        "kennel-deploy@.service",
+        &[
+            "ExecStopPost=/usr/lib/kennel/kennel-deploy settle %i",
+            "IPAddressDeny=any",
+            "RuntimeMaxSec=15min",
+            "Type=notify",
+            "UMask=0007",
+        ],
+    ),
+    // RuntimeMaxSec= has no effect on Type=oneshot.
+    (
+        "kennel-teardown@.service",
+        &["IPAddressDeny=any", "TimeoutStartSec=5min", "Type=oneshot", "UMask=0007"],
+    ),
+    (
+        "kennel-restore.service",
+        &[
+            "Before=kennel-dispatch.service kennel-router.service",
+            "IPAddressDeny=any",
+            "TimeoutStartSec=5min",
+            "Type=oneshot",
+            "UMask=0007",
+        ],
+    ),
+    (
+        "kennel-router.service",
+        &[
+            "InaccessiblePaths=-/nix/var/nix/daemon-socket -/run/dbus -/run/kennel/secrets -/run/systemd/private",
+            "Restart=on-failure",
+            "Sockets=kennel-router-status.socket kennel-router.socket",
+            "Type=notify-reload",
+        ],
+    ),
+    (
+        "kennel-webhook.socket",
+        &[
+            "FileDescriptorName=webhook",
+            "SocketGroup=kennel-router",
+            "SocketMode=0660",
+            "TriggerLimitIntervalSec=0",
+        ],
+    ),
+    (
+        "kennel-dispatch.socket",
+        &[
+            "FileDescriptorName=bell",
+            "SocketGroup=kennel-bell",
+            "SocketMode=0660",
+            "TriggerLimitIntervalSec=0",
+        ],
+    ),
+    (
+        "kennel-router.socket",
+        &["FileDescriptorName=http", "ListenStream=80", "TriggerLimitIntervalSec=0"],
+    ),
+    (
+        "kennel-router-status.socket",
+        &["FileDescriptorName=status", "SocketGroup=kennel-state", "SocketMode=0660"],
+    ),
+    ("kennel-config.path", &["PathChanged=/etc/kennel/config.toml", "Unit=kennel-restore.service"]),
+    ("kennel-webhook-secrets.path", &["PathChanged=/etc/kennel/webhook-secrets"]),
+    ("kennel-dispatch.timer", &["OnActiveSec=0", "OnUnitActiveSec=1min"]),
+    ("nix-daemon.service.d/kennel.conf", &["OOMPolicy=continue"]),
+    // They are started again and again, by design.
+    ("kennel-webhook.service", &["StartLimitIntervalSec=0"]),
+    ("kennel-dispatch.service", &["StartLimitIntervalSec=0"]),
+    ("kennel-router.service", &["StartLimitIntervalSec=0"]),
+    ("kennel-webhook-secrets.service", &["StartLimitIntervalSec=0"]),
+    ("kennel-build@.service", &["StartLimitIntervalSec=0"]),
+    ("kennel-deploy@.service", &["StartLimitIntervalSec=0"]),
+];
+
+#[test]
+fn every_promise_is_kept() {
+    for (name, settings) in PROMISES {
+        let unit = Unit::load(name);
+        for setting in settings {
+            assert!(unit.says(setting), "{name} lacks {setting}");
+        }
+    }
+}

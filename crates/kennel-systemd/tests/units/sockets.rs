@@ -1,0 +1,17 @@
+//! Where systemd listens for the programs.
+
+use kennel_core::Layout;
+
+use crate::unit::Unit;
+
+#[test]
+fn sockets_are_where_programs_look() {
+    let layout = Layout::default();
+    for (unit, key, path) in [
+        ("kennel-dispatch.socket", "ListenDatagram", layout.bell()),
+        ("kennel-webhook.socket", "ListenStream", layout.webhook_socket()),
+        ("kennel-router-status.socket", "ListenStream", layout.router_socket()),
+    ] {
+        assert!(Unit::load(unit).says(&format!("{key}={}", path.display())), "{unit}");
+    }
+}
