@@ -70,12 +70,7 @@ pub(crate) fn in_the_middle_of_a_build(kennel: &Kennel) -> Result<()> {
         kennel.wait_for("builder that sleeps", LIMIT, || {
             Ok((!builders(kennel, BUILD_SECONDS)?.is_empty()).then_some(()))
         })?;
-        if power_loss {
-            kennel.host().kill()?;
-            kennel.host().boot()?;
-        } else {
-            kennel.host().reboot()?;
-        }
+        go_down(kennel, power_loss)?;
         // The old one serves while the build runs again, by itself.
         kennel.expect_page(&api, "/version", "midbuild-", LIMIT)?;
         kennel.expect_page(&api, "/version", version, LIMIT)?;
@@ -105,12 +100,7 @@ pub(crate) fn in_the_middle_of_a_deployment(kennel: &Kennel) -> Result<()> {
             ])?;
             Ok((units.lines().count() == 2).then_some(()))
         })?;
-        if power_loss {
-            kennel.host().kill()?;
-            kennel.host().boot()?;
-        } else {
-            kennel.host().reboot()?;
-        }
+        go_down(kennel, power_loss)?;
         kennel.expect_page(&api, "/version", "middeploy-", LIMIT)?;
         kennel.expect_page(&api, "/version", version, LIMIT)?;
     }
@@ -119,6 +109,16 @@ pub(crate) fn in_the_middle_of_a_deployment(kennel: &Kennel) -> Result<()> {
         let units = kennel.host().sh("ls /etc/systemd/system/ | grep -c '^kennel-middeploy-'")?;
         Ok((units.trim() == "1").then_some(()))
     })
+}
+
+/// Down and up again: by losing power, or in good order.
+fn go_down(kennel: &Kennel, power_loss: bool) -> Result<()> {
+    if power_loss {
+        kennel.host().kill()?;
+    } else {
+        kennel.host().poweroff()?;
+    }
+    kennel.host().boot().map(drop)
 }
 
 /// The same repository, whose service takes [`BUILD_SECONDS`] to build.

@@ -6,7 +6,7 @@ use kennel_core::{
 };
 use rusqlite::Row;
 
-use crate::column::{parsed, parsed_or_null};
+use crate::column::{moment, parsed, parsed_or_null};
 
 /// A build that is to be queued.
 #[derive(Debug, Clone)]
@@ -104,9 +104,6 @@ pub struct BuildFilter {
 }
 
 pub(crate) fn build(row: &Row<'_>) -> rusqlite::Result<Build> {
-    let moment = |name| -> rusqlite::Result<Option<Timestamp>> {
-        Ok(row.get::<_, Option<i64>>(name)?.map(Timestamp::from_millis))
-    };
     Ok(Build {
         id: BuildId::from_row(row.get("id")?),
         request: EventId::from_row(row.get("request_id")?),
@@ -116,8 +113,8 @@ pub(crate) fn build(row: &Row<'_>) -> rusqlite::Result<Build> {
         by: row.get("by")?,
         received_at: Timestamp::from_millis(row.get("received_at")?),
         queued_at: Timestamp::from_millis(row.get("queued_at")?),
-        started_at: moment("started_at")?,
-        finished_at: moment("finished_at")?,
+        started_at: moment(row, "started_at")?,
+        finished_at: moment(row, "finished_at")?,
         state: parsed(row, "state")?,
         losses: row.get("losses")?,
         cancel_requested: row.get("cancel_requested")?,
@@ -128,16 +125,13 @@ pub(crate) fn build(row: &Row<'_>) -> rusqlite::Result<Build> {
 }
 
 pub(crate) fn output(row: &Row<'_>) -> rusqlite::Result<BuildOutput> {
-    let moment = |name| -> rusqlite::Result<Option<Timestamp>> {
-        Ok(row.get::<_, Option<i64>>(name)?.map(Timestamp::from_millis))
-    };
     Ok(BuildOutput {
         name: parsed(row, "name")?,
         kind: parsed(row, "kind")?,
         state: parsed(row, "state")?,
         store_path: parsed_or_null(row, "store_path")?,
         reason: row.get("reason")?,
-        started_at: moment("started_at")?,
-        finished_at: moment("finished_at")?,
+        started_at: moment(row, "started_at")?,
+        finished_at: moment(row, "finished_at")?,
     })
 }

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::str::FromStr;
 
+use kennel_core::Timestamp;
 use rusqlite::Row;
 use rusqlite::types::Type;
 
@@ -27,4 +28,9 @@ where
 {
     let text: Option<String> = row.get(name)?;
     if text.is_some() { parsed(row, name).map(Some) } else { Ok(None) }
+}
+
+/// The moment in the column `name`; none for NULL.
+pub(crate) fn moment(row: &Row<'_>, name: &str) -> rusqlite::Result<Option<Timestamp>> {
+    Ok(row.get::<_, Option<i64>>(name)?.map(Timestamp::from_millis))
 }

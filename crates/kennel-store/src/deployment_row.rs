@@ -7,7 +7,7 @@ use kennel_core::{
 use rusqlite::Row;
 
 use crate::StoreError;
-use crate::column::parsed;
+use crate::column::{moment, parsed};
 use crate::names::Names;
 
 /// The columns of a deployment, with its port.
@@ -89,9 +89,6 @@ impl Deployment {
 }
 
 pub(crate) fn deployment(row: &Row<'_>) -> rusqlite::Result<Deployment> {
-    let moment = |name| -> rusqlite::Result<Option<Timestamp>> {
-        Ok(row.get::<_, Option<i64>>(name)?.map(Timestamp::from_millis))
-    };
     let settings: String = row.get("settings")?;
     let settings = serde_json::from_str(&settings).map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
@@ -121,8 +118,8 @@ pub(crate) fn deployment(row: &Row<'_>) -> rusqlite::Result<Deployment> {
         losses: row.get("losses")?,
         port: port.and_then(|port| Port::try_from(port).ok()),
         created_at: Timestamp::from_millis(row.get("created_at")?),
-        active_at: moment("active_at")?,
-        drain_until: moment("drain_until")?,
-        ended_at: moment("ended_at")?,
+        active_at: moment(row, "active_at")?,
+        drain_until: moment(row, "drain_until")?,
+        ended_at: moment(row, "ended_at")?,
     })
 }
