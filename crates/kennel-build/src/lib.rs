@@ -30,6 +30,5 @@ pub use directories::Directories;
 pub use leash::Leash;
 pub use mirror::{FetchError, Found, Mirror, Wanted};
 pub use run::{RunError, Runner};
-pub use say::with_causes;
 pub use settle::{SettleError, settle};
 pub use verdict::{Ending, Marks, Verdict};

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use kennel_build::{ConfineError, Fence, Leash, Runner, confine, settle, with_causes};
-use kennel_core::{BuildId, BuildState, Layout};
+use kennel_build::{ConfineError, Fence, Leash, Runner, confine, settle};
+use kennel_core::{BuildId, BuildState, Layout, error_chain};
 use tracing::error;
 
 /// Builds what a commit's kennel.toml names. Started by systemd as kennel-build@<id>.service.
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         let error = confine(&Fence { read, write }, &program);
         #[expect(clippy::print_stderr, reason = "this process stands in for git or Nix")]
         {
-            eprintln!("error: {}", with_causes(&error));
+            eprintln!("error: {}", error_chain(&error));
         }
         return ExitCode::from(ConfineError::EXIT_STATUS);
     }
@@ -65,9 +65,9 @@ fn main() -> ExitCode {
             .run()
             // A build that failed is a job that failed, in `systemctl status` and the journal.
             .map(|state| ExitCode::from(u8::from(state == Some(BuildState::Failed))))
-            .map_err(|error| with_causes(&error)),
+            .map_err(|error| error_chain(&error)),
         Command::Settle { id } => {
-            settle(&layout, id).map(|_state| ExitCode::SUCCESS).map_err(|error| with_causes(&error))
+            settle(&layout, id).map(|_state| ExitCode::SUCCESS).map_err(|error| error_chain(&error))
         }
         Command::Confined { .. } => Ok(ExitCode::SUCCESS),
     };

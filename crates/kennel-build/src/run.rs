@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime};
 use kennel_core::config::{FlakeOutput, Manifest, Problem};
 use kennel_core::{
     BuildEvent, BuildId, BuildState, Layout, OutputKind, OutputState, ServiceName, Timestamp,
+    error_chain,
 };
 use kennel_store::{Access, Build, Builds, ConfigError, StoreError, load_host, load_project};
 use tracing::{error, info, warn};
@@ -108,7 +109,7 @@ impl<'a> Runner<'a> {
         let directories = Directories::new(self.layout, &build.project, build.id);
         let state = self.end(&mut builds, &build, &directories).map_err(failed)?;
         if let Err(error) = kennel_systemd::ring(&self.layout.bell()) {
-            warn!("{}", say::with_causes(&error));
+            warn!("{}", error_chain(&error));
         }
         // Nobody waits any more.
         self.tidy(&build, &directories);
@@ -136,7 +137,7 @@ impl<'a> Runner<'a> {
             }
             Err(Failure::Store(error)) => return Err(error),
             Err(failure) => {
-                let reason = say::with_causes(&failure);
+                let reason = error_chain(&failure);
                 match &mut log {
                     Some(log) => log.tell_failure(&reason),
                     None => error!("{reason}"),
@@ -165,7 +166,7 @@ impl<'a> Runner<'a> {
         let tidied = Mirror::new(&self.leash, directories, &config.repo_url)
             .and_then(|mirror| mirror.tidy());
         if let Err(error) = tidied {
-            let error = say::with_causes(&error);
+            let error = error_chain(&error);
             warn!("tidying the mirror: {error}, ignoring: the next build tries again");
         }
     }

@@ -1,6 +1,5 @@
 //! Every sentence that a build says to people: in the journal, in its log, as a reason.
 
-use std::error::Error;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -10,18 +9,6 @@ use kennel_core::{BuildId, BuildState, CommitSha, GitRef, ProjectName, ServiceNa
 
 use crate::mirror::Found;
 use crate::verdict::Ending;
-
-/// An error and its causes on one line.
-#[must_use]
-pub fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
-}
 
 /// `STATUS=` before the row is known.
 pub(crate) fn claiming(id: BuildId) -> String {

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use kennel_core::{BuildEvent, BuildId, BuildState, Layout, OutputState, Timestamp};
+use kennel_core::{BuildEvent, BuildId, BuildState, Layout, OutputState, Timestamp, error_chain};
 use kennel_store::{Access, Build, Builds, StoreError};
 use kennel_systemd::{Manager, ManagerError};
 use tracing::{info, warn};
@@ -45,7 +45,7 @@ pub fn settle(layout: &Layout, id: BuildId) -> Result<BuildState, SettleError> {
     let settled = settle_as(layout, id, &ending, going_down)
         .map_err(|source| SettleError::Store { id, source });
     if let Err(error) = kennel_systemd::ring(&layout.bell()) {
-        warn!("{}", say::with_causes(&error));
+        warn!("{}", error_chain(&error));
     }
     settled
 }
@@ -157,7 +157,7 @@ fn going_down() -> bool {
         .build()
         .map_err(|error| error.to_string())
         .and_then(|runtime| {
-            runtime.block_on(ask).map_err(|error: ManagerError| say::with_causes(&error))
+            runtime.block_on(ask).map_err(|error: ManagerError| error_chain(&error))
         });
     answer.unwrap_or_else(|error| {
         warn!("asking whether the system stops: {error}, ignoring: the build runs again");

@@ -33,4 +33,3 @@ mod worker;
 pub use life::{Command, RouterError, Settings, cores, run, run_embedded};
 pub use limits::Limits;
 pub use listen::{SocketError, Sockets};
-pub use say::with_causes;

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use kennel_core::error_chain;
 use kennel_systemd::{ready, reloading, stopping};
 use tokio::net::UnixListener;
 use tokio::runtime::{Builder, LocalOptions};
@@ -231,7 +232,7 @@ impl Control {
             }
             // Before the first publication there is none.
             Ok(Err(TableError::Missing { .. })) if old.generation.is_none() => None,
-            Ok(Err(error)) => Some(say::with_causes(&error)),
+            Ok(Err(error)) => Some(error_chain(&error)),
             Err(panicked) => Some(panicked.to_string()),
         };
         if let Some(reason) = &refusal {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use kennel_core::{Layout, StorePath};
-use kennel_router::{Limits, RouterError, Settings, Sockets, cores, with_causes};
+use kennel_core::{Layout, StorePath, error_chain};
+use kennel_router::{Limits, RouterError, Settings, Sockets, cores};
 use tracing::{error, info};
 
 /// Kennel's reverse proxy and static server. Under systemd it takes its sockets from
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            error!("{}", with_causes(&error));
+            error!("{}", error_chain(&error));
             ExitCode::from(if error.is_of_set_up() { 64 } else { 1 })
         }
     }

@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::header::{CONNECTION, EXPECT, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+use kennel_core::error_chain;
 use tokio::time::sleep;
 use tracing::warn;
 
@@ -194,9 +195,7 @@ impl Passing<'_> {
         connected.map_err(|error| match error {
             ConnectError::Refused(_) => Failure::Absent,
             ConnectError::Late => Failure::Late,
-            ConnectError::Io(_) | ConnectError::Begin(_) => {
-                Failure::Broken(say::with_causes(&error))
-            }
+            ConnectError::Io(_) | ConnectError::Begin(_) => Failure::Broken(error_chain(&error)),
         })
     }
 
@@ -222,7 +221,7 @@ impl Passing<'_> {
                     return Err(Lost::Unsent(Box::new(unsent)));
                 }
                 let error = error.into_error();
-                let why = say::with_causes(&error);
+                let why = error_chain(&error);
                 Err(if error.is_parse() { Lost::Invalid(why) } else { Lost::Unanswered(why) })
             }
         }

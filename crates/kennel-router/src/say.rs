@@ -2,21 +2,8 @@
 //!
 //! What visitors read is in `pages`.
 
-use std::error::Error;
 use std::fmt::{Display, Write};
 use std::path::Path;
-
-/// An error and its causes, in one line.
-pub fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // Writing to a string does not fail.
-        let _infallible = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
-}
 
 /// `STATUS=`: what is in force, and what was refused.
 pub(crate) fn status(generation: Option<u64>, hosts: usize, refused: Option<&str>) -> String {

@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use kennel_core::{
     HostName, RouteTable, StorePath, Target as RawTarget, Timestamp, UnknownTableVersion,
+    error_chain,
 };
 use tracing::warn;
 
-use crate::say;
 use crate::site::{Shelf, Site};
 use crate::upstream::{Address, Backend, BackendKey};
 
@@ -174,7 +174,7 @@ impl Table {
                 Some(site)
             }
             Err(error) => {
-                warn!("{}", say::with_causes(&error));
+                warn!("{}", error_chain(&error));
                 None
             }
         }

@@ -1,13 +1,12 @@
 //! `kennel-webhook`: takes deliveries from forges into the inbox.
 
-use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use kennel_core::Layout;
+use kennel_core::{Layout, error_chain};
 use kennel_webhook::{
     Address, Limits, ListenError, Listeners, Receiver, Secrets, SecretsError, Writer, serve,
 };
@@ -71,13 +70,7 @@ fn main() -> ExitCode {
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let mut causes = String::new();
-            let mut next = error.source();
-            while let Some(cause) = next {
-                causes.push_str(&format!(": {cause}"));
-                next = cause.source();
-            }
-            error!("{error}{causes}");
+            error!("{}", error_chain(&error));
             error.exit_code()
         }
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 
-use kennel_core::Delivery;
+use kennel_core::{Delivery, error_chain};
 use kennel_store::{Access, Appended, Inbox, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
@@ -95,14 +95,14 @@ fn settle(batch: Vec<Job>, inbox: &mut LazyInbox, bell: &Path) {
     let results: Vec<_> = match inbox.append(&deliveries) {
         Ok(appended) => {
             if let Err(error) = kennel_systemd::ring(bell) {
-                warn!("{}, ignoring", causes(&error));
+                warn!("{}, ignoring", error_chain(&error));
             }
             appended.into_iter().map(Ok).collect()
         }
         Err(error) => {
             error!(
                 path = %inbox.path.display(),
-                "{}; {} deliveries were refused with 503", causes(&error), deliveries.len()
+                "{}; {} deliveries were refused with 503", error_chain(&error), deliveries.len()
             );
             deliveries.iter().map(|_| Err(Unavailable)).collect()
         }
@@ -147,16 +147,4 @@ impl LazyInbox {
 fn file_id(path: &Path) -> io::Result<FileId> {
     let metadata = path.metadata()?;
     Ok((metadata.dev(), metadata.ino()))
-}
-
-/// An error and what it comes from, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    line
 }

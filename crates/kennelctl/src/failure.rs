@@ -109,13 +109,6 @@ impl Failure {
 
     /// The failure and its causes in one line.
     pub(crate) fn chain(&self) -> String {
-        let mut line = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            line.push_str(": ");
-            line.push_str(&error.to_string());
-            cause = error.source();
-        }
-        line
+        kennel_core::error_chain(self)
     }
 }

@@ -97,7 +97,7 @@ fn what_cannot_be_started_says_so() {
         String::from_utf8(output.stderr).unwrap()
     };
     insta::assert_snapshot!(started(&["--", "kennel-has-no-such-program"]), @"error: cannot start kennel-has-no-such-program; is it installed, and in the PATH of kennel-build@.service?: No such file or directory (os error 2)");
-    insta::assert_snapshot!(started(&["--write", "/nonexistent", "--", "true"]), @r#"error: cannot open /nonexistent to confine a program to it: failed to open "/nonexistent": No such file or directory (os error 2): No such file or directory (os error 2)"#);
+    insta::assert_snapshot!(started(&["--write", "/nonexistent", "--", "true"]), @r#"error: cannot open /nonexistent to confine a program to it: failed to open "/nonexistent": No such file or directory (os error 2)"#);
 }
 
 /// The child dies with whoever started it, however that ends: systemd need not wait for it.
