@@ -83,6 +83,18 @@ pub enum Event {
         /// Only this service or site.
         service: Option<ServiceName>,
     },
+    /// A person wants what was built last deployed again, from the store.
+    Redeploy {
+        /// Whose builds.
+        git_ref: GitRef,
+        /// Only this service or site.
+        service: Option<ServiceName>,
+    },
+    /// A person wants the commit that was asked for last built again, and deployed.
+    Rebuild {
+        /// Whose commit.
+        git_ref: GitRef,
+    },
 }
 
 /// Facts about a pull request's origin; whether it may be built is the dispatcher's decision.
@@ -116,6 +128,8 @@ impl Event {
             Self::PullRequestClosed { .. } => "pull_request_closed",
             Self::Cancel { .. } => "cancel",
             Self::TearDown { .. } => "tear_down",
+            Self::Redeploy { .. } => "redeploy",
+            Self::Rebuild { .. } => "rebuild",
         }
     }
 
@@ -129,7 +143,9 @@ impl Event {
             Self::PullRequest { number, .. } | Self::PullRequestClosed { number } => {
                 Some(GitRef::PullRequest(*number))
             }
-            Self::TearDown { git_ref, .. } => Some(git_ref.clone()),
+            Self::TearDown { git_ref, .. }
+            | Self::Redeploy { git_ref, .. }
+            | Self::Rebuild { git_ref } => Some(git_ref.clone()),
             Self::Cancel { .. } => None,
         }
     }

@@ -1,29 +1,47 @@
 //! GC roots: what keeps a store path alive while something of Kennel's needs it.
 
 use std::fs;
+use std::path::PathBuf;
 
 use kennel_store::Deployment;
 
 use crate::file;
 use crate::{DeployError, Host};
 
+/// As many as the operator may keep (`keep_deployments`).
+const MOST_EARLIER: u32 = 1000;
+
 /// Takes over from the build: the deployment's own root, then the build's is removed.
 ///
 /// The build's root is the proof that the store path is what this build made; a row alone is not
-/// believed. A run that was killed in between finds its own root and goes on.
+/// believed. A run that was killed in between finds its own root and goes on. Where the build is
+/// deployed again, its root is taken over already: then the root of an earlier deployment of it is
+/// the proof, which no builder can write.
 pub(crate) fn take_over(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
     let own = host.layout.deployment_root(deployment.id);
     let builds = host.layout.build_roots(deployment.build).join(deployment.key.service.as_str());
     let target = deployment.store_path.as_path();
-    let held = |root| fs::read_link(root).is_ok_and(|held| held == target);
+    let held = |root: &PathBuf| fs::read_link(root).is_ok_and(|held| held == target);
     if !held(&own) {
-        if !held(&builds) {
+        if !held(&builds) && !earlier_roots(host, deployment)?.any(|root| held(&root)) {
             let path = deployment.store_path.clone();
             return Err(DeployError::NotRooted { path, root: builds });
         }
         file::replace_link(&own, target)?;
     }
     release_build(host, deployment)
+}
+
+/// The roots of other deployments of the same build's same output.
+fn earlier_roots(
+    host: &Host,
+    deployment: &Deployment,
+) -> Result<impl Iterator<Item = PathBuf>, DeployError> {
+    let earlier = host.state.history(&deployment.key, MOST_EARLIER)?;
+    let (id, build) = (deployment.id, deployment.build);
+    let layout = host.layout.clone();
+    let same = earlier.into_iter().filter(move |it| it.id != id && it.build == build);
+    Ok(same.map(move |it| layout.deployment_root(it.id)))
 }
 
 /// Removes every root of the deployment.

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use kennel_core::DeploymentState;
 use kennel_store::Deployment;
 use rustix::fs::FlockOperation;
 
@@ -34,15 +35,24 @@ fn open_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes the site's link if it points to what this deployment has, and the folders that are
-/// empty then.
+/// Removes the site's link if it points to what this deployment has and nobody serves, and the
+/// folders that are empty then.
 pub(crate) fn unlink(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
     let key = &deployment.key;
     let link = host.layout.site(&key.project, &deployment.names.slug, &key.service);
-    if fs::read_link(&link).is_ok_and(|target| target == deployment.store_path.as_path()) {
+    let own = fs::read_link(&link).is_ok_and(|target| target == deployment.store_path.as_path());
+    // An unchanged site has the same path in several deployments.
+    if own && !is_served_by_another(host, deployment)? {
         file::remove(&link)?;
     }
     let branch = host.layout.sites(&key.project, &deployment.names.slug);
     file::remove_empty_dir(&branch)?;
     branch.parent().map_or(Ok(()), file::remove_empty_dir)
+}
+
+fn is_served_by_another(host: &Host, deployment: &Deployment) -> Result<bool, DeployError> {
+    let active = host.state.in_states(&[DeploymentState::Active])?;
+    Ok(active.iter().any(|it| {
+        it.id != deployment.id && it.key == deployment.key && it.store_path == deployment.store_path
+    }))
 }

@@ -40,10 +40,11 @@ impl Dispatcher {
                     Err(error) => return Ok(say::no_project(&error.to_string())),
                 };
                 warn_of_other_forge(&project, delivery);
-                if !project.branches.matches(branch) && *branch != project.default_branch {
-                    return Ok(say::branch_not_deployed(&project.name, branch));
+                let git_ref = GitRef::Branch(branch.clone());
+                if let Some(refusal) = refuse_ref(&project, &git_ref) {
+                    return Ok(refusal);
                 }
-                self.enqueue(entry.id, delivery, GitRef::Branch(branch.clone()), sha, now)
+                self.enqueue(entry.id, delivery, git_ref, sha, now)
             }
             Event::PullRequest { number, sha, head } => {
                 let project = match load_project(&self.layout, &delivery.project) {
@@ -82,6 +83,10 @@ impl Dispatcher {
                 let marked = self.state.begin_teardown(&scope, &reason, now)?;
                 Ok(say::torn_down(marked.len(), 0, &reason))
             }
+            Event::Redeploy { git_ref, service } => {
+                self.redeploy(entry.id, delivery, git_ref, service.as_ref(), now)
+            }
+            Event::Rebuild { git_ref } => self.rebuild(entry.id, delivery, git_ref, now),
         }
     }
 
@@ -151,6 +156,20 @@ fn warn_of_other_forge(project: &ProjectConfig, delivery: &Delivery) {
         && told != sent
     {
         warn!("{}.toml says forge = \"{told}\", but {sent} sends its webhooks", project.name);
+    }
+}
+
+/// What the operator does not want built, whoever pushed it.
+pub(crate) fn refuse_ref(project: &ProjectConfig, git_ref: &GitRef) -> Option<String> {
+    match git_ref {
+        GitRef::Branch(branch) => {
+            let wanted = project.branches.matches(branch) || *branch == project.default_branch;
+            (!wanted).then(|| say::branch_not_deployed(&project.name, branch))
+        }
+        GitRef::PullRequest(_) => match project.pull_requests {
+            PullRequestPolicy::None => Some(say::pull_requests_off(&project.name)),
+            PullRequestPolicy::Trusted | PullRequestPolicy::All => None,
+        },
     }
 }
 

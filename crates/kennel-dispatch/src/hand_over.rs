@@ -79,7 +79,8 @@ fn wants(manifest: &Manifest, service: &ServiceName) -> bool {
     manifest.services.contains_key(service) || manifest.static_sites.contains_key(service)
 }
 
-fn new_deployment(
+/// The deployment of an output as its own build's row asks for it; none if it was not built.
+pub(crate) fn new_deployment(
     build: &Build,
     output: &BuildOutput,
     manifest: &Manifest,

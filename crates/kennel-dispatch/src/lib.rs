@@ -8,6 +8,7 @@ mod decide;
 mod dispatcher;
 mod hand_over;
 mod queue;
+mod redeploy;
 mod say;
 mod units;
 

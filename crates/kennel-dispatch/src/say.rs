@@ -1,6 +1,6 @@
 //! Every sentence that the dispatcher writes beside a row, in one place.
 
-use kennel_core::{Branch, BuildId, BuildState, ProjectName};
+use kennel_core::{Branch, BuildId, BuildState, DeploymentId, OutputKey, ProjectName, ServiceName};
 
 pub(crate) fn queued(id: BuildId) -> String {
     format!("build {id}")
@@ -58,6 +58,53 @@ pub(crate) fn cancelled(id: BuildId, state: Option<BuildState>) -> String {
     }
 }
 
+pub(crate) fn redeployed(made: &[DeploymentId], by: Option<&str>) -> String {
+    let ids: Vec<_> = made.iter().map(ToString::to_string).collect();
+    let what = if made.len() == 1 { "deployment" } else { "deployments" };
+    format!("{}: {what} {}", asked_by("redeployed", by), ids.join(", "))
+}
+
+pub(crate) fn never_built(place: &str) -> String {
+    format!("nothing was ever built of {place}; push to it")
+}
+
+pub(crate) fn never_succeeded(place: &str) -> String {
+    format!(
+        "no build of {place} has succeeded yet; when the cause has gone, use `kennelctl redeploy \
+         {place} --rebuild`"
+    )
+}
+
+pub(crate) fn deploys_anyway(id: BuildId, state: BuildState) -> String {
+    format!(
+        "build {id} is {state} and is deployed when it is done; see `kennelctl build {id} --follow`"
+    )
+}
+
+pub(crate) fn under_way(id: DeploymentId) -> String {
+    format!("deployment {id} is under way already; see `kennelctl status`")
+}
+
+pub(crate) fn ended(place: &str, why: &str) -> String {
+    format!("{place} has ended: {why}; the next push deploys it anew")
+}
+
+pub(crate) fn not_kept(key: &OutputKey, build: BuildId, place: &str) -> String {
+    format!(
+        "what build {build} built of {key} is not kept in the Nix store; use `kennelctl redeploy \
+         {place} --rebuild`"
+    )
+}
+
+pub(crate) fn nothing_built(place: &str, service: Option<&ServiceName>) -> String {
+    match service {
+        Some(service) => {
+            format!("the newest commit of {place} that was built has no service or site {service}")
+        }
+        None => format!("nothing of {place} is deployed; push to it"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +113,11 @@ mod tests {
     fn sentences() {
         let id = BuildId::from_row(7);
         let project = "site".parse().unwrap();
+        let key = OutputKey {
+            project: "site".parse().unwrap(),
+            git_ref: "refs/heads/main".parse().unwrap(),
+            service: "api".parse().unwrap(),
+        };
         let all = [
             queued(id),
             already_building(id),
@@ -81,6 +133,16 @@ mod tests {
             cancelled(id, Some(BuildState::Cancelled)),
             cancelled(id, Some(BuildState::Building)),
             cancelled(id, Some(BuildState::Partial)),
+            redeployed(&[DeploymentId::from_row(12)], Some("ada")),
+            redeployed(&[DeploymentId::from_row(12), DeploymentId::from_row(13)], None),
+            never_built("site/main"),
+            never_succeeded("site/main"),
+            deploys_anyway(id, BuildState::Queued),
+            under_way(DeploymentId::from_row(12)),
+            ended("site/main", BRANCH_GONE),
+            not_kept(&key, id, "site/main"),
+            nothing_built("site/main", Some(&key.service)),
+            nothing_built("site/main", None),
         ];
         insta::assert_snapshot!(all.join("\n"));
     }

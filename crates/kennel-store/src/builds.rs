@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kennel_core::{BuildEvent, BuildId, BuildState, GitRef, ProjectName, Timestamp};
+use kennel_core::{BuildEvent, BuildId, BuildState, EventId, GitRef, ProjectName, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::StoreError;
@@ -124,6 +124,26 @@ impl Builds {
     pub fn get(&self, id: BuildId) -> Result<Option<Build>, StoreError> {
         let mut statement = self.connection.prepare_cached("SELECT * FROM builds WHERE id = ?1")?;
         Ok(statement.query_row([id.get()], build).optional()?)
+    }
+
+    /// The build that an inbox row asked for, if it made one.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn of_request(&self, request: EventId) -> Result<Option<Build>, StoreError> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT * FROM builds WHERE request_id = ?1")?;
+        Ok(statement.query_row([request.get()], build).optional()?)
+    }
+
+    /// Whether the dispatcher has made deployments of what the build built.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn is_handed_over(&self, id: BuildId) -> Result<bool, StoreError> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT handed_over FROM builds WHERE id = ?1")?;
+        Ok(statement.query_row([id.get()], |row| row.get(0)).optional()?.unwrap_or(false))
     }
 
     /// The newest builds that the filter lets through, newest first, at most `limit`.

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use kennel_core::{
-    DeploymentEvent, DeploymentId, DeploymentState, HostName, OutputKey, ProjectName, Timestamp,
+    DeploymentEvent, DeploymentId, DeploymentState, EventId, HostName, OutputKey, ProjectName,
+    Timestamp,
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
@@ -198,6 +199,17 @@ impl State {
             params![key.project.as_str(), key.git_ref.to_string(), key.service.as_str(), limit],
             deployment,
         )?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The deployments that one inbox row asked for, by name.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn of_request(&self, request: EventId) -> Result<Vec<Deployment>, StoreError> {
+        let sql = format!("{SELECT} WHERE request_id = ?1 ORDER BY service");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map([request.get()], deployment)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 

@@ -5,14 +5,17 @@
 
 use std::path::Path;
 
-use kennel_core::{BuildId, Delivery, Event, EventId, GitRef, PullRequestHead, Timestamp};
+use kennel_core::{
+    BuildId, Delivery, Event, EventId, GitRef, ProjectName, PullRequestHead, ServiceName, Timestamp,
+};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::StoreError;
 use crate::column::{parsed, parsed_or_null};
 use crate::database::{Access, Schema, immediate, open};
 
-const SCHEMA: Schema = &["
+const SCHEMA: Schema = &[
+    "
     CREATE TABLE events (
         id              INTEGER PRIMARY KEY AUTOINCREMENT,
         received_at     INTEGER NOT NULL,
@@ -34,7 +37,13 @@ const SCHEMA: Schema = &["
     CREATE UNIQUE INDEX events_delivery ON events (project, delivery_id)
         WHERE delivery_id IS NOT NULL;
     CREATE INDEX events_waiting ON events (project, git_ref) WHERE consumed_at IS NULL;
-"];
+",
+    "
+    -- Whether a ref ended after a build was asked for.
+    CREATE INDEX events_ending ON events (project, git_ref, id)
+        WHERE kind IN ('branch_deleted', 'pull_request_closed', 'tear_down');
+",
+];
 
 /// The inbox, open.
 #[derive(Debug)]
@@ -127,6 +136,29 @@ impl Inbox {
             .optional()?;
         Ok(outcome.flatten())
     }
+
+    /// The newest row after `after` that ended this ref, or this service of it: its branch was
+    /// deleted, its pull request closed, or somebody tore it down.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn end_since(
+        &self,
+        project: &ProjectName,
+        git_ref: &GitRef,
+        service: Option<&ServiceName>,
+        after: EventId,
+    ) -> Result<Option<InboxEntry>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT * FROM events
+             WHERE kind IN ('branch_deleted', 'pull_request_closed', 'tear_down')
+             AND project = ?1 AND git_ref = ?2 AND id > ?3 AND (service IS NULL OR service = ?4)
+             ORDER BY id DESC LIMIT 1",
+        )?;
+        let service = service.map(ServiceName::as_str);
+        let row = params![project.as_str(), git_ref.to_string(), after.get(), service];
+        Ok(statement.query_row(row, entry).optional()?)
+    }
 }
 
 fn append(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Appended, StoreError> {
@@ -138,9 +170,13 @@ fn append(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Appended
     let (sha, head, service, build) = match event {
         Event::Push { sha, .. } => (Some(sha), None, None, None),
         Event::PullRequest { sha, head, .. } => (Some(sha), Some(head), None, None),
-        Event::TearDown { service, .. } => (None, None, service.as_ref(), None),
+        Event::TearDown { service, .. } | Event::Redeploy { service, .. } => {
+            (None, None, service.as_ref(), None)
+        }
         Event::Cancel { build } => (None, None, None, Some(build.get())),
-        Event::BranchDeleted { .. } | Event::PullRequestClosed { .. } => (None, None, None, None),
+        Event::BranchDeleted { .. } | Event::PullRequestClosed { .. } | Event::Rebuild { .. } => {
+            (None, None, None, None)
+        }
     };
     let sha = sha.map(ToString::to_string);
     if let Some(same) = same_as_newest_waiting(transaction, delivery, &git_ref, &sha)? {
@@ -164,7 +200,7 @@ fn append(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Appended
             head.and_then(|head| head.repository.as_deref()),
             head.map(|head| head.base_repository.as_str()),
             head.and_then(|head| head.association.as_deref()),
-            service.map(kennel_core::ServiceName::as_str),
+            service.map(ServiceName::as_str),
             build,
         ])?;
     Ok(Appended::New(EventId::from_row(transaction.last_insert_rowid())))
@@ -243,6 +279,10 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
         ("tear_down", Some(git_ref)) => {
             Event::TearDown { git_ref, service: parsed_or_null(row, "service")? }
         }
+        ("redeploy", Some(git_ref)) => {
+            Event::Redeploy { git_ref, service: parsed_or_null(row, "service")? }
+        }
+        ("rebuild", Some(git_ref)) => Event::Rebuild { git_ref },
         // Written by nothing that this program knows: the query fails, and says which column.
         _ => return Err(rusqlite::Error::InvalidColumnName(format!("kind {kind}"))),
     })
@@ -295,6 +335,12 @@ mod tests {
                 git_ref: "refs/pull/5/head".parse().unwrap(),
                 service: Some("api".parse().unwrap()),
             },
+            Event::Redeploy {
+                git_ref: "refs/heads/main".parse().unwrap(),
+                service: Some("api".parse().unwrap()),
+            },
+            Event::Redeploy { git_ref: "refs/heads/next".parse().unwrap(), service: None },
+            Event::Rebuild { git_ref: "refs/heads/main".parse().unwrap() },
         ] {
             deliveries.push(Delivery { event, delivery_id: None, ..push('a', None) });
         }
@@ -323,6 +369,37 @@ mod tests {
             appended[..],
             [Appended::New(_), Appended::Duplicate(_), Appended::New(_), Appended::New(_)]
         ));
+    }
+
+    #[test]
+    fn ends_of_a_ref_and_of_its_services_are_found() {
+        let (_dir, mut inbox) = inbox();
+        let main: GitRef = "refs/heads/main".parse().unwrap();
+        let tear_down = |service: Option<&str>| Event::TearDown {
+            git_ref: main.clone(),
+            service: service.map(|name| name.parse().unwrap()),
+        };
+        let mut deliveries = vec![push('a', None)];
+        for event in [tear_down(Some("api")), tear_down(None)] {
+            deliveries.push(Delivery { forge: None, event, ..push('a', None) });
+        }
+        inbox.append(&deliveries).unwrap();
+        let ends = |git_ref: &str, service: Option<&str>, after: i64| {
+            let (project, git_ref) = ("site".parse().unwrap(), git_ref.parse().unwrap());
+            let service = service.map(|name| name.parse().unwrap());
+            let after = EventId::from_row(after);
+            let end = inbox.end_since(&project, &git_ref, service.as_ref(), after).unwrap();
+            end.map(|end| end.id.get())
+        };
+        assert_eq!(ends("refs/heads/main", None, 0), Some(3));
+        assert_eq!(ends("refs/heads/main", Some("web"), 2), Some(3));
+        assert_eq!(ends("refs/heads/main", Some("api"), 3), None);
+        assert_eq!(ends("refs/heads/other", None, 0), None);
+        inbox.connection.execute("DELETE FROM events WHERE id = 3", []).unwrap();
+        assert_eq!(ends("refs/heads/main", None, 0), None);
+        assert_eq!(ends("refs/heads/main", Some("web"), 0), None);
+        assert_eq!(ends("refs/heads/main", Some("api"), 1), Some(2));
+        assert_eq!(ends("refs/heads/main", Some("api"), 2), None);
     }
 
     #[test]
