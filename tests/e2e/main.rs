@@ -84,8 +84,8 @@ fn main() -> ExitCode {
             "configuration::a_broken_host_waits_for_its_repair",
             configuration::a_broken_host_waits_for_its_repair,
         )
-        .test_alone("cancel::by_stopping_its_unit", cancel::by_stopping_its_unit)
-        .test_alone("cancel::by_kennelctl", cancel::by_kennelctl)
+        .test_timed("cancel::by_stopping_its_unit", cancel::by_stopping_its_unit)
+        .test_timed("cancel::by_kennelctl", cancel::by_kennelctl)
         .test_alone("cancel::before_its_turn", cancel::before_its_turn)
         .test_alone("reboot::at_rest", reboot::at_rest)
         .test_alone("reboot::in_the_middle_of_a_build", reboot::in_the_middle_of_a_build)

@@ -1,4 +1,4 @@
-//! The harness of the end-to-end suite: one booted host, shared by all tests.
+//! The harness of the end-to-end suite: a booted host that many tests share, and two for one at a time.
 //!
 //! What a test does to the host is in `xtask` (the demo does the same): [`Kennel`], [`Project`],
 //! [`Sources`], [`Load`]. Here is only what makes tests of it.
@@ -6,11 +6,11 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod gone;
+mod hosts;
 mod inbox;
 mod leftovers;
 mod outcome;
 mod rows;
-mod shared;
 mod suite;
 mod waiting;
 

@@ -2,85 +2,93 @@
 
 use std::fs;
 use std::process::ExitCode;
-use std::sync::PoisonError;
 
 use anyhow::Result;
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
 use xtask::checkout::Checkout;
 use xtask::host;
 use xtask::interrupt;
 use xtask::kennel::Kennel;
 
-use crate::shared::{STAYS_UP, booted, kennel};
-
-/// Tests wait far more than they compute, so more of them run at once than there are processors.
-const AT_ONCE: usize = 4;
+use crate::hosts::{self, Place};
 
 /// Tests in the order in which they start.
 #[derive(Default)]
 pub struct Suite {
-    side_by_side: Vec<Trial>,
-    alone: Vec<Trial>,
+    at_once: Vec<Trial>,
+    timed: Vec<Trial>,
 }
 
 impl Suite {
     /// Adds a test that shares the host with others: it uses names of its own and stops nothing.
     #[must_use]
     pub fn test(mut self, name: &str, test: fn(&Kennel) -> Result<()>) -> Self {
-        self.side_by_side.push(Trial::test(name, move || {
-            let _up = STAYS_UP.read().unwrap_or_else(PoisonError::into_inner);
-            run(test)
-        }));
+        self.at_once.push(Trial::test(name, move || run(test, &hosts::shared())));
         self
     }
 
-    /// Adds a test that has the host to itself, after all others: it reboots, or fills the machine.
+    /// Adds a test that has a host to itself: it reboots, stops, or looks at all of it.
     #[must_use]
     pub fn test_alone(mut self, name: &str, test: fn(&Kennel) -> Result<()>) -> Self {
-        self.alone.push(Trial::test(name, move || {
-            let _alone = STAYS_UP.write().unwrap_or_else(PoisonError::into_inner);
-            run(test)
-        }));
+        self.at_once.push(Trial::test(name, move || run(test, &hosts::exclusive())));
         self
     }
 
-    /// Runs what the command line asks for, ends the host, and says how it went.
+    /// Adds a test that takes the time of something: nothing else runs meanwhile.
+    #[must_use]
+    pub fn test_timed(mut self, name: &str, test: fn(&Kennel) -> Result<()>) -> Self {
+        self.timed.push(Trial::test(name, move || run(test, &hosts::exclusive())));
+        self
+    }
+
+    /// Runs what the command line asks for, ends the hosts, and says how it went.
     #[must_use]
     pub fn main(self) -> ExitCode {
-        let mut arguments = Arguments::from_args();
-        arguments.test_threads.get_or_insert(AT_ONCE);
-        let trials = self.side_by_side.into_iter().chain(self.alone).collect();
-        let conclusion = libtest_mimic::run(&arguments, trials);
-        if conclusion.has_failed() {
-            keep_journal();
+        let arguments = Arguments::from_args();
+        // Each waits for its place on a host; none waits for another's.
+        let threads = arguments.test_threads.unwrap_or(self.at_once.len());
+        let at_once = Arguments { test_threads: Some(threads), ..arguments.clone() };
+        let one_by_one = Arguments { test_threads: Some(1), ..arguments };
+        let conclusions = [
+            libtest_mimic::run(&at_once, self.at_once),
+            libtest_mimic::run(&one_by_one, self.timed),
+        ];
+        let has_failed = conclusions.iter().any(Conclusion::has_failed);
+        if has_failed {
+            keep_journals();
         }
         host::end_own();
         interrupt::let_it_finish();
-        conclusion.exit_code()
+        if has_failed { ExitCode::from(101) } else { ExitCode::SUCCESS }
     }
 }
 
 impl std::fmt::Debug for Suite {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Suite of {} tests", self.side_by_side.len() + self.alone.len())
+        write!(f, "Suite of {} tests", self.at_once.len() + self.timed.len())
     }
 }
 
-fn run(test: fn(&Kennel) -> Result<()>) -> Result<(), Failed> {
-    kennel().and_then(test).map_err(|err| Failed::from(format!("{err:#}")))
+fn run(test: fn(&Kennel) -> Result<()>, place: &Place) -> Result<(), Failed> {
+    place.kennel().and_then(test).map_err(|err| {
+        let host = place.name();
+        Failed::from(format!("on the {host} host: {err:#}"))
+    })
 }
 
-/// The host goes, its journal stays for whoever looks into the failure.
-fn keep_journal() {
-    let Some(kennel) = booted() else { return };
-    let keep = || -> Result<()> {
-        let path = Checkout::find()?.target().join("e2e-journal.txt");
-        let journal = kennel.host().run(&["journalctl", "--no-pager", "-o", "short-precise"])?;
-        fs::write(&path, journal)?;
-        eprintln!("the host's journal: {}", path.display());
-        Ok(())
-    };
-    if let Err(err) = keep() {
-        eprintln!("the host's journal is lost: {err:#}");
+/// The hosts go, their journals stay for whoever looks into the failure.
+fn keep_journals() {
+    for (name, kennel) in hosts::booted() {
+        if let Err(err) = keep_journal(name, kennel) {
+            eprintln!("the journal of the {name} host is lost: {err:#}");
+        }
     }
+}
+
+fn keep_journal(name: &str, kennel: &Kennel) -> Result<()> {
+    let path = Checkout::find()?.target().join(format!("e2e-journal-{name}.txt"));
+    let journal = kennel.host().run(&["journalctl", "--no-pager", "-o", "short-precise"])?;
+    fs::write(&path, journal)?;
+    eprintln!("the journal of the {name} host: {}", path.display());
+    Ok(())
 }

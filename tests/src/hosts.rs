@@ -1,0 +1,134 @@
+//! The hosts of a test run: each is booted when the first test asks for it.
+//!
+//! Tests wait far more than they compute, so more of them run at once than there are processors:
+//! several on the shared host, and one each on the others.
+
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use anyhow::{Result, anyhow};
+use xtask::checkout::Checkout;
+use xtask::host::{self, Host, Making, Owner};
+use xtask::interrupt;
+use xtask::kennel::Kennel;
+use xtask::product::Profile;
+
+use crate::BASE_DOMAIN;
+
+/// Tests that need a drain of another length say so in their `kennel.toml`.
+const SETTINGS: &str = "drain_secs = 3\n";
+
+/// How many tests share one host at a time.
+const SIDE_BY_SIDE: usize = 5;
+
+static SHARED: TestHost = TestHost::new("shared");
+static EXCLUSIVE: [TestHost; 2] = [TestHost::new("first"), TestHost::new("second")];
+
+static FOR_ONE_OF_MANY: LazyLock<Pool> = LazyLock::new(|| Pool::new(vec![&SHARED; SIDE_BY_SIDE]));
+static FOR_ONE_ALONE: LazyLock<Pool> = LazyLock::new(|| Pool::new(EXCLUSIVE.iter().collect()));
+
+/// One boots at a time: the first one also compiles the product and makes the base tree.
+static BOOTING: Mutex<()> = Mutex::new(());
+
+/// Waits for a place on the host that many tests share.
+pub(crate) fn shared() -> Place {
+    FOR_ONE_OF_MANY.take()
+}
+
+/// Waits for a host that no other test uses.
+pub(crate) fn exclusive() -> Place {
+    FOR_ONE_ALONE.take()
+}
+
+/// The hosts that tests have asked for, each with its name.
+pub(crate) fn booted() -> impl Iterator<Item = (&'static str, &'static Kennel)> {
+    std::iter::once(&SHARED)
+        .chain(&EXCLUSIVE)
+        .filter_map(|host| Some((host.name, host.kennel.get()?.as_ref().ok()?)))
+}
+
+/// A host, and whether it could be booted.
+struct TestHost {
+    name: &'static str,
+    kennel: OnceLock<Result<Kennel, String>>,
+}
+
+impl TestHost {
+    const fn new(name: &'static str) -> Self {
+        Self { name, kennel: OnceLock::new() }
+    }
+
+    fn boot(&self) -> Result<Kennel> {
+        let _alone = lock(&BOOTING);
+        let checkout = Checkout::find()?;
+        interrupt::on_interrupt(|| {
+            eprintln!("interrupted, ending the hosts");
+            host::end_own();
+        })?;
+        for name in host::end_abandoned(&checkout)? {
+            eprintln!("ended host {name}, which an earlier run has left");
+        }
+        let making =
+            Making { owner: Owner::ThisProcess, product: Some(Profile::Quick), keep_tree: false };
+        let name = format!("e2e-{}-{}", std::process::id(), self.name);
+        let host = Host::make(&checkout, &name, making)?;
+        let booted = host.boot()?;
+        eprintln!("host {name} is {} after {:.1?}", booted.state, booted.took);
+        Kennel::start(&checkout, Arc::new(host), BASE_DOMAIN, SETTINGS)
+    }
+}
+
+/// Places on hosts, handed out one at a time.
+struct Pool {
+    free: Mutex<Vec<&'static TestHost>>,
+    returned: Condvar,
+}
+
+impl Pool {
+    fn new(mut places: Vec<&'static TestHost>) -> Self {
+        // Taken from the end: whoever runs a single test boots the first host only.
+        places.reverse();
+        Self { free: Mutex::new(places), returned: Condvar::new() }
+    }
+
+    fn take(&'static self) -> Place {
+        let mut free = lock(&self.free);
+        loop {
+            match free.pop() {
+                Some(host) => return Place { host, pool: self },
+                None => free = self.returned.wait(free).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+}
+
+/// A place on a host, until it is dropped.
+pub(crate) struct Place {
+    host: &'static TestHost,
+    pool: &'static Pool,
+}
+
+impl Place {
+    /// The name of its host, as in the names of the kept journals.
+    pub(crate) fn name(&self) -> &'static str {
+        self.host.name
+    }
+
+    /// The host with Kennel started, booted first if nobody has asked before.
+    pub(crate) fn kennel(&self) -> Result<&'static Kennel> {
+        let booted =
+            self.host.kennel.get_or_init(|| self.host.boot().map_err(|err| format!("{err:#}")));
+        booted.as_ref().map_err(|err| anyhow!("there is no host to test on: {err}"))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        lock(&self.pool.free).push(self.host);
+        self.pool.returned.notify_one();
+    }
+}
+
+/// A test that panicked has left nothing half done here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
