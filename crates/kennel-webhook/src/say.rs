@@ -27,6 +27,10 @@ pub(crate) fn understood(event: &Event) -> String {
         // Wishes of people; no forge reports them.
         Event::Cancel { build } => format!("build {build} is to end"),
         Event::TearDown { git_ref, .. } => format!("{} is to go", shown(&git_ref.short())),
+        Event::Redeploy { git_ref, .. } => {
+            format!("{} is to be deployed again", shown(&git_ref.short()))
+        }
+        Event::Rebuild { git_ref } => format!("{} is to be built again", shown(&git_ref.short())),
     }
 }
 
