@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError
 
 use anyhow::{Result, anyhow};
 use xtask::checkout::Checkout;
-use xtask::host::{self, Host, Making, Owner};
+use xtask::host::{self, Host, Kind, Making, Owner, vm};
 use xtask::interrupt;
 use xtask::kennel::Kennel;
 use xtask::product::Profile;
@@ -20,11 +20,24 @@ const SETTINGS: &str = "drain_secs = 3\n";
 /// How many tests share one host at a time.
 const SIDE_BY_SIDE: usize = 5;
 
-static SHARED: TestHost = TestHost::new("shared");
-static EXCLUSIVE: [TestHost; 2] = [TestHost::new("first"), TestHost::new("second")];
+static SHARED: TestHost = TestHost::new("shared", Kind::Container);
+static EXCLUSIVE: [TestHost; 2] =
+    [TestHost::new("first", Kind::Container), TestHost::new("second", Kind::Container)];
+static MACHINE: TestHost = TestHost::new("vm", Kind::Machine);
 
 static FOR_ONE_OF_MANY: LazyLock<Pool> = LazyLock::new(|| Pool::new(vec![&SHARED; SIDE_BY_SIDE]));
 static FOR_ONE_ALONE: LazyLock<Pool> = LazyLock::new(|| Pool::new(EXCLUSIVE.iter().collect()));
+static WITH_LIMITS: LazyLock<Pool> = LazyLock::new(|| Pool::new(vec![&MACHINE]));
+
+/// Why there is no virtual machine to test on.
+static NO_MACHINE: LazyLock<Option<String>> =
+    LazyLock::new(|| match std::env::var_os(WITHOUT_MACHINE) {
+        Some(_) => Some("left out with --no-vm".to_owned()),
+        None => vm::missing(),
+    });
+
+/// Set by `cargo xtask test --no-vm`.
+const WITHOUT_MACHINE: &str = "KENNEL_TEST_NO_VM";
 
 /// One boots at a time: the first one also compiles the product and makes the base tree.
 static BOOTING: Mutex<()> = Mutex::new(());
@@ -39,22 +52,32 @@ pub(crate) fn exclusive() -> Place {
     FOR_ONE_ALONE.take()
 }
 
+/// Waits for the virtual machine; without one, says why there is none.
+pub(crate) fn with_limits() -> Result<Place, &'static str> {
+    match NO_MACHINE.as_deref() {
+        Some(why) => Err(why),
+        None => Ok(WITH_LIMITS.take()),
+    }
+}
+
 /// The hosts that tests have asked for, each with its name.
 pub(crate) fn booted() -> impl Iterator<Item = (&'static str, &'static Kennel)> {
     std::iter::once(&SHARED)
         .chain(&EXCLUSIVE)
+        .chain(std::iter::once(&MACHINE))
         .filter_map(|host| Some((host.name, host.kennel.get()?.as_ref().ok()?)))
 }
 
 /// A host, and whether it could be booted.
 struct TestHost {
     name: &'static str,
+    kind: Kind,
     kennel: OnceLock<Result<Kennel, String>>,
 }
 
 impl TestHost {
-    const fn new(name: &'static str) -> Self {
-        Self { name, kennel: OnceLock::new() }
+    const fn new(name: &'static str, kind: Kind) -> Self {
+        Self { name, kind, kennel: OnceLock::new() }
     }
 
     fn boot(&self) -> Result<Kennel> {
@@ -67,8 +90,12 @@ impl TestHost {
         for name in host::end_abandoned(&checkout)? {
             eprintln!("ended host {name}, which an earlier run has left");
         }
-        let making =
-            Making { owner: Owner::ThisProcess, product: Some(Profile::Quick), keep_tree: false };
+        let making = Making {
+            owner: Owner::ThisProcess,
+            product: Some(Profile::Quick),
+            kind: self.kind,
+            keep_tree: false,
+        };
         let name = format!("e2e-{}-{}", std::process::id(), self.name);
         let host = Host::make(&checkout, &name, making)?;
         let booted = host.boot()?;

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
+use libtest_mimic::{Arguments, Completion, Conclusion, Failed, Trial};
 use xtask::checkout::Checkout;
 use xtask::host;
 use xtask::interrupt;
@@ -38,6 +38,17 @@ impl Suite {
     #[must_use]
     pub fn test_timed(mut self, name: &str, test: fn(&Kennel) -> Result<()>) -> Self {
         self.timed.push(Trial::test(name, move || run(test, &hosts::exclusive())));
+        self
+    }
+
+    /// Adds a test of what only a virtual machine can show: limits. Nothing else runs meanwhile.
+    /// Where there is no such machine it is skipped, and says why.
+    #[must_use]
+    pub fn test_on_vm(mut self, name: &str, test: fn(&Kennel) -> Result<()>) -> Self {
+        self.timed.push(Trial::ignorable_test(name, move || match hosts::with_limits() {
+            Ok(place) => run(test, &place).map(|()| Completion::Completed),
+            Err(why) => Ok(Completion::ignored_with(format!("skipped: {why}"))),
+        }));
         self
     }
 

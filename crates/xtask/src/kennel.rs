@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
 
-use crate::base;
 use crate::checkout::Checkout;
 use crate::forge::Forge;
 use crate::host::Host;
@@ -21,7 +20,7 @@ use crate::sources::{Samples, Sources};
 pub const DEMO_DOMAIN: &str = "kennel.localhost";
 
 /// How long an answer may take before it counts as none; the samples' slow ones take one second.
-const ANSWER_LIMIT: Duration = Duration::from_secs(15);
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 /// Between two looks at a condition.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -34,16 +33,13 @@ pub struct Kennel {
     samples: Samples,
 }
 
-/// Writes the operator's configuration into a host's tree, booted or not. `settings` are more
-/// lines for it.
+/// Writes the operator's configuration into a host, booted or not; a virtual machine must be.
+/// `settings` are more lines for it.
 ///
 /// # Errors
-/// When the tree cannot be written.
+/// When it cannot be written.
 pub fn configure(host: &Host, base_domain: &str, settings: &str) -> Result<()> {
-    base::write(
-        &host.root().join("etc/kennel/config.toml"),
-        format!("base_domain = \"{base_domain}\"\n{settings}"),
-    )
+    host.write("etc/kennel/config.toml", format!("base_domain = \"{base_domain}\"\n{settings}"))
 }
 
 impl Kennel {
@@ -57,7 +53,7 @@ impl Kennel {
         base_domain: &str,
         settings: &str,
     ) -> Result<Self> {
-        let samples = Samples::prepare(checkout, &host.root())?;
+        let samples = Samples::prepare(checkout, &host)?;
         configure(&host, base_domain, settings)?;
         let kennel = Self { host, base_domain: base_domain.to_owned(), samples };
         kennel
@@ -110,7 +106,7 @@ impl Kennel {
     /// Asks the router on port 80, over a new connection.
     ///
     /// # Errors
-    /// When no whole answer comes within 15 s.
+    /// When no whole answer comes within 30 s.
     pub fn ask(&self, ask: &Ask) -> Result<Answer> {
         let stream = self.host.netns()?.connect(80).context("nobody listens on port 80")?;
         http::send(stream, ask, ANSWER_LIMIT)

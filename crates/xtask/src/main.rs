@@ -29,7 +29,7 @@ enum Command {
         #[arg(long, value_enum, default_value = "release")]
         profile: Profile,
     },
-    /// Test hosts: Debian with the product in it, booted by systemd-nspawn
+    /// Test hosts: Debian with the product in it, booted by systemd-nspawn or qemu
     #[command(subcommand)]
     Host(commands::host::Host),
     /// Run all tests, as root on Debian also the end-to-end suite
@@ -40,6 +40,9 @@ enum Command {
         /// Leave out the end-to-end suite, which boots a host
         #[arg(long)]
         no_host: bool,
+        /// Leave out the tests of limits, which boot a virtual machine
+        #[arg(long)]
+        no_vm: bool,
     },
     /// Go from here to a live URL, and push a second version under load
     Demo(commands::demo::Demo),
@@ -49,7 +52,9 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Install { root, profile } => commands::install(&root, profile),
         Command::Host(host) => host.run(),
-        Command::Test { filter, no_host } => commands::test::run(filter.as_deref(), no_host),
+        Command::Test { filter, no_host, no_vm } => {
+            commands::test::run(filter.as_deref(), no_host, no_vm)
+        }
         Command::Demo(demo) => demo.run(),
     };
     interrupt::let_it_finish();

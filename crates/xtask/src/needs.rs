@@ -17,14 +17,20 @@ const NEEDS: &[(&str, &str)] = &[
     ("/usr/include/stdlib.h", "libc6-dev"),
 ];
 
+/// What virtual machines need besides.
+const VM_NEEDS: &[(&str, &str)] = &[
+    ("/usr/bin/qemu-system-x86_64", "qemu-system-x86"),
+    ("/usr/bin/ssh", "openssh-client"),
+    ("/usr/bin/unshare", "util-linux"),
+    ("/usr/sbin/ip", "iproute2"),
+    ("/usr/sbin/mke2fs", "e2fsprogs"),
+    ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
+];
+
 /// The packages that are missing.
 #[must_use]
 pub fn missing() -> Vec<&'static str> {
-    NEEDS
-        .iter()
-        .filter(|(file, _)| !Path::new(file).exists())
-        .map(|(_, package)| *package)
-        .collect()
+    of(NEEDS)
 }
 
 /// Installs what is missing; returns what that was.
@@ -32,7 +38,23 @@ pub fn missing() -> Vec<&'static str> {
 /// # Errors
 /// When this is not root, or apt fails. Both say what to install.
 pub fn install() -> Result<Vec<&'static str>> {
-    let missing = missing();
+    install_packages(missing())
+}
+
+/// As [`install`], for hosts that qemu boots.
+///
+/// # Errors
+/// As [`install`].
+pub fn install_for_vm() -> Result<Vec<&'static str>> {
+    install_packages(of(VM_NEEDS))
+}
+
+fn of(needs: &[(&str, &'static str)]) -> Vec<&'static str> {
+    let missing = needs.iter().filter(|(file, _)| !Path::new(file).exists());
+    missing.map(|(_, package)| *package).collect()
+}
+
+fn install_packages(missing: Vec<&'static str>) -> Result<Vec<&'static str>> {
     if missing.is_empty() {
         return Ok(missing);
     }

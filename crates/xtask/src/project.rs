@@ -5,7 +5,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
-use crate::base;
 use crate::forge::{Event, Forge, NO_COMMIT, PullRequest, PullRequestAction};
 use crate::http::{Answer, Ask};
 use crate::kennel::Kennel;
@@ -18,7 +17,7 @@ const READER: &str = "kennel-build";
 const ENDS: &[&str] = &["succeeded", "partial", "failed", "cancelled", "superseded"];
 
 /// systemd sees a new secret within milliseconds; a busy machine takes longer to act on it.
-const KNOWN_LIMIT: Duration = Duration::from_secs(20);
+const KNOWN_LIMIT: Duration = Duration::from_secs(60);
 
 /// One configured project with a repository of its own in the host.
 #[derive(Clone, Debug)]
@@ -56,11 +55,11 @@ impl Project {
             "mkdir -p /srv/git && git init --quiet --bare -b main {repository} && \
              chown -R {READER}: {repository}"
         ))?;
-        let etc = kennel.host().root().join("etc/kennel");
         // Before the project, so that it is never there without its secret.
-        base::write(&etc.join("webhook-secrets").join(name), &project.secret)?;
-        base::write(
-            &etc.join("projects.d").join(format!("{name}.toml")),
+        let host = kennel.host();
+        host.write(&format!("etc/kennel/webhook-secrets/{name}"), &project.secret)?;
+        host.write(
+            &format!("etc/kennel/projects.d/{name}.toml"),
             format!(
                 "repo_url = \"file://{repository}\"\nforge = \"{}\"\n{settings}\n",
                 forge.name()

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 
 use crate::checkout::Checkout;
+use crate::host::Host;
 
 /// The samples, ready to be put together: the service is compiled, the builder is at hand.
 #[derive(Clone, Debug)]
@@ -21,15 +22,15 @@ pub struct Samples {
 }
 
 impl Samples {
-    /// Compiles the service and reads the rest. `tree` is a host's root, whose busybox builds.
+    /// Compiles the service and reads the rest. It is the host's busybox that builds.
     ///
     /// # Errors
     /// When `rustc` fails or a file is missing.
-    pub fn prepare(checkout: &Checkout, tree: &Path) -> Result<Self> {
+    pub fn prepare(checkout: &Checkout, host: &Host) -> Result<Self> {
         let samples = checkout.root().join("tests/samples");
         Ok(Self {
             flake: read(&samples.join("flake.nix"))?.into(),
-            busybox: read(&tree.join("usr/bin/busybox"))?.into(),
+            busybox: host.read("usr/bin/busybox")?.into(),
             service: compile(checkout, &samples.join("service/main.rs"))?.into(),
             site: read_folder(&samples.join("site"), "")?.into(),
             spa: read_folder(&samples.join("spa"), "")?.into(),

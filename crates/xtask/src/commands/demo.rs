@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::Value;
 use xtask::checkout::Checkout;
-use xtask::host::{self, Host, Making, Owner};
+use xtask::host::{self, Host, Kind, Making, Owner};
 use xtask::http::{self, Ask};
 use xtask::kennel::{DEMO_DOMAIN, Kennel};
 use xtask::netns::Forwarder;
@@ -146,8 +146,12 @@ fn start(checkout: &Checkout, name: &str, steps: &Steps) -> Result<Kennel> {
             format!("installed {}", installed.join(", "))
         }
     })?;
-    let making =
-        Making { owner: Owner::ThisProcess, product: Some(Profile::Quick), keep_tree: false };
+    let making = Making {
+        owner: Owner::ThisProcess,
+        product: Some(Profile::Quick),
+        kind: Kind::Container,
+        keep_tree: false,
+    };
     let host = steps.step(
         "building Kennel and a Debian tree",
         || Host::make(checkout, name, making),

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use xtask::checkout::Checkout;
-use xtask::host::{self, Booted, Making, Owner, exit_code};
+use xtask::host::{self, Booted, Kind, Making, Owner, exit_code};
 use xtask::kennel;
 use xtask::needs;
 use xtask::netns::Forwarder;
@@ -22,6 +22,9 @@ pub(crate) enum Host {
         /// Boot the tree that an earlier host of this name left, with the product installed anew
         #[arg(long)]
         keep: bool,
+        /// Boot it with qemu and a kernel of its own, where limits act (slow without KVM)
+        #[arg(long, conflicts_with = "keep")]
+        vm: bool,
         /// Boot a Debian without the product
         #[arg(long)]
         bare: bool,
@@ -89,15 +92,27 @@ impl Host {
         let checkout = Checkout::find()?;
         let open = |name: &Name| host::Host::open(&checkout, &name.name);
         match self {
-            Self::Up { name, keep, bare, profile } => {
+            Self::Up { name, keep, vm, bare, profile } => {
                 needs::install()?;
+                if let Some(why) = host::vm::missing().filter(|_| vm) {
+                    bail!("no virtual machine: {why}");
+                }
                 let product = (!bare).then_some(profile);
-                let making = Making { owner: Owner::Person, product, keep_tree: keep };
+                let kind = if vm { Kind::Machine } else { Kind::Container };
+                let making = Making { owner: Owner::Person, product, kind, keep_tree: keep };
                 let host = host::Host::make(&checkout, &name.name, making)?;
-                if product.is_some() {
-                    kennel::configure(&host, kennel::DEMO_DOMAIN, "")?;
+                let configure = || match product {
+                    Some(_) => kennel::configure(&host, kennel::DEMO_DOMAIN, ""),
+                    None => Ok(()),
+                };
+                // A container's tree can be written before it boots, a virtual machine after.
+                if kind == Kind::Container {
+                    configure()?;
                 }
                 report(&host, &host.boot()?);
+                if kind == Kind::Machine {
+                    configure()?;
+                }
             }
             Self::Exec { name, argv } => return run(&open(&name)?, &argv),
             Self::Shell { name } => return run(&open(&name)?, &["bash".into(), "-l".into()]),
@@ -134,7 +149,7 @@ impl Host {
 }
 
 fn run(host: &host::Host, argv: &[String]) -> Result<ExitCode> {
-    let status = host.command(argv)?.status().context("cannot run nsenter")?;
+    let status = host.command(argv)?.status().context("cannot run nsenter or ssh")?;
     Ok(ExitCode::from(u8::try_from(exit_code(status)).unwrap_or(u8::MAX)))
 }
 
@@ -156,7 +171,11 @@ fn list(checkout: &Checkout) -> Result<()> {
             (false, true) => "running",
             (false, false) => "stopped",
         };
-        println!("{:<20} {state:<40} {}", listed.host.name(), listed.host.root().display());
+        let place = match listed.host.kind() {
+            Kind::Container => listed.host.root().display().to_string(),
+            Kind::Machine => "(virtual machine)".to_owned(),
+        };
+        println!("{:<20} {state:<40} {place}", listed.host.name());
     }
     Ok(())
 }

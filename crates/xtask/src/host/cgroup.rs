@@ -38,6 +38,11 @@ impl Cgroup {
         Some(dir)
     }
 
+    /// Where the host's own first process is.
+    pub(super) fn of_the_first(&self) -> Option<PathBuf> {
+        self.dirs.first().cloned()
+    }
+
     /// Ends every process in it, and those that they start meanwhile.
     pub(super) fn kill(&self) {
         for dir in &self.dirs {

@@ -7,7 +7,7 @@ use std::thread;
 
 use anyhow::{Context, Result};
 
-use super::Host;
+use super::{Host, Kind, vm};
 
 /// What a login on Debian gives root.
 pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -53,6 +53,9 @@ impl Host {
     /// When the host does not run.
     pub fn command<S: AsRef<str>>(&self, argv: &[S]) -> Result<Command> {
         let leader = self.leader()?;
+        if self.kind == Kind::Machine {
+            return Ok(vm::enter(&self.dir, argv));
+        }
         let cgroup = self.cgroup().and_then(|cgroup| cgroup.for_visitors());
         let mut command = Command::new("/bin/sh");
         // Into the host's cgroup first: its files are the machine's. `-a` leaves out what is shared.
@@ -120,7 +123,7 @@ impl Host {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .context("cannot run nsenter")?;
+            .context("cannot run nsenter or ssh")?;
         let stdin = child.stdin.take();
         // Beside the reading of what it says: either pipe may fill up first.
         let output = thread::scope(|scope| {

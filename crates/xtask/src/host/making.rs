@@ -6,7 +6,7 @@ use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::{Host, registry};
+use super::{Host, registry, vm};
 use crate::base;
 use crate::checkout::Checkout;
 use crate::process::ProcessId;
@@ -21,6 +21,17 @@ pub enum Owner {
     Person,
 }
 
+/// What boots a host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// systemd-nspawn, on this machine's kernel: up in seconds, but without cgroup controllers
+    /// where the machine itself is a container.
+    #[default]
+    Container,
+    /// qemu, with Debian's kernel: where limits act.
+    Machine,
+}
+
 /// How a host is made.
 #[derive(Clone, Copy, Debug)]
 pub struct Making {
@@ -28,6 +39,8 @@ pub struct Making {
     pub owner: Owner,
     /// The build of the product that is installed; `None` for a bare Debian.
     pub product: Option<Profile>,
+    /// What boots it.
+    pub kind: Kind,
     /// Takes the tree that an earlier host of this name left, if there is one.
     pub keep_tree: bool,
 }
@@ -41,8 +54,11 @@ impl Host {
         if rustix::process::geteuid().as_raw() != 0 {
             bail!("a host is made and booted by root; run this again with sudo");
         }
-        let host = Self::at(checkout, name)?;
-        if host.nspawn().is_some() {
+        let mut host = Self::at(checkout, name)?;
+        if making.keep_tree && (making.kind, host.kind) != (Kind::Container, Kind::Container) {
+            bail!("the disk of a virtual machine is always made anew; leave out --keep");
+        }
+        if host.process().is_some() {
             bail!("host {name} is already running; `cargo xtask host down --name {name}` ends it");
         }
         if let Some(owner) = ProcessId::read(&host.owner_file()).filter(|owner| owner.is_alive()) {
@@ -50,6 +66,7 @@ impl Host {
         }
         if !making.keep_tree {
             host.remove()?;
+            host.kind = making.kind;
         }
         // First of all whose it is: whatever ends this process, the rest is found and removed.
         fs::create_dir_all(&host.dir)
@@ -61,6 +78,10 @@ impl Host {
             }
             Owner::Person => drop(fs::remove_file(host.owner_file())),
         }
+        let layer = match host.kind {
+            Kind::Container => None,
+            Kind::Machine => Some(vm::ensure_layer(checkout)?),
+        };
         let (base, product) = base_and_product(checkout, making.product)?;
         if !host.root().is_dir() {
             host.copy_tree(&base)?;
@@ -68,6 +89,9 @@ impl Host {
         if let Some(product) = product {
             product.install(&host.root())?;
             product::make_users(&host.root())?;
+        }
+        if let Some(layer) = layer {
+            vm::make_disk(&layer, &host.dir, &host.root())?;
         }
         Ok(host)
     }

@@ -1,12 +1,12 @@
-//! A test host: a Debian tree with the product in it, booted by systemd-nspawn.
+//! A test host: a Debian tree with the product in it, booted by systemd-nspawn or by qemu.
 //!
 //! Everything that makes one recognisable lies in its folder `target/host/<name>/`, so that
 //! another run of `xtask`, or the next one after a crash, can enter it or end it:
 //!
 //! | file | holds |
 //! |---|---|
-//! | `root/` | the tree |
-//! | `nspawn` | the systemd-nspawn that runs it |
+//! | `root/` | the tree; a virtual machine has `disk.img` instead |
+//! | `process` | the systemd-nspawn or qemu that runs it |
 //! | `owner` | the process without which it should not run; absent when a person started it |
 //! | `console.log` | what it said while booting |
 
@@ -15,6 +15,7 @@ mod exec;
 mod leader;
 mod making;
 mod registry;
+pub mod vm;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -27,7 +28,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
 pub use exec::{Failed, Output, exit_code};
-pub use making::{Making, Owner};
+pub use making::{Kind, Making, Owner};
 pub use registry::{Listed, disown, end_abandoned, end_own, list};
 
 use crate::base;
@@ -47,7 +48,8 @@ const BOOT_LIMIT: Duration = Duration::from_secs(120);
 pub struct Host {
     name: String,
     dir: PathBuf,
-    /// The systemd-nspawn that this very process started, which it must also reap.
+    kind: Kind,
+    /// The systemd-nspawn or qemu that this very process started, which it must also reap.
     child: Mutex<Option<Child>>,
 }
 
@@ -76,7 +78,8 @@ impl Host {
             bail!("{name:?} is no name for a host: use a-z, 0-9 and `-`, at most 40");
         }
         let dir = checkout.hosts().join(name);
-        Ok(Self { name: name.to_owned(), dir, child: Mutex::new(None) })
+        let kind = if vm::disk(&dir).is_file() { Kind::Machine } else { Kind::Container };
+        Ok(Self { name: name.to_owned(), dir, kind, child: Mutex::new(None) })
     }
 
     /// Its name.
@@ -85,7 +88,8 @@ impl Host {
         &self.name
     }
 
-    /// Its tree, which can be read and written from outside while it runs.
+    /// Its tree, which can be read and written from outside while it runs. A virtual machine has
+    /// none: see [`Host::read`] and [`Host::write`].
     #[must_use]
     pub fn root(&self) -> PathBuf {
         self.dir.join("root")
@@ -100,19 +104,26 @@ impl Host {
         let console = self.dir.join("console.log");
         let output = File::create(&console)
             .with_context(|| format!("cannot write {}", console.display()))?;
-        let nspawn = registry::unless_ended(|| {
-            let child = cgroup::spawn_in(&self.cgroup_name(), &self.nspawn_command())?
+        let command = match self.kind {
+            Kind::Container => self.nspawn_command(),
+            Kind::Machine => {
+                vm::disconnect(&self.dir)?;
+                vm::command(&vm::ensure_layer(&Checkout::find()?)?, &self.dir)?
+            }
+        };
+        let process = registry::unless_ended(|| {
+            let child = cgroup::spawn_in(&self.cgroup_name(), &command)?
                 .stdin(Stdio::null())
                 .stdout(output.try_clone()?)
                 .stderr(output)
                 .spawn()
-                .context("cannot run systemd-nspawn; `apt-get install systemd-container`")?;
-            let nspawn = ProcessId::of(i32::try_from(child.id())?)?;
+                .with_context(|| format!("cannot run {:?}", command.first()))?;
+            let process = ProcessId::of(i32::try_from(child.id())?)?;
             *self.child() = Some(child);
-            nspawn.write(&self.dir.join("nspawn"))?;
-            Ok(nspawn)
+            process.write(&self.dir.join("process"))?;
+            Ok(process)
         })?;
-        let booted = self.wait_until_booted(nspawn, started).and_then(|state| {
+        let booted = self.wait_until_booted(process, started).and_then(|state| {
             Ok(Booted { failed_units: self.failed_units()?, state, took: started.elapsed() })
         });
         booted.with_context(|| {
@@ -125,10 +136,20 @@ impl Host {
     /// # Errors
     /// When processes of it stay.
     pub fn poweroff(&self) -> Result<()> {
-        if let Some(nspawn) = self.nspawn() {
-            // systemd-nspawn passes it on as a request to halt.
-            nspawn.signal(Signal::TERM);
-            if !self.has_ended(nspawn, POWEROFF_LIMIT) {
+        if let Some(process) = self.process() {
+            let limit = match self.kind {
+                Kind::Container => {
+                    // systemd-nspawn passes it on as a request to halt.
+                    process.signal(Signal::TERM);
+                    POWEROFF_LIMIT
+                }
+                Kind::Machine => {
+                    // The connection may end before the answer comes.
+                    let _ = self.try_run(&["systemctl", "poweroff"]);
+                    vm::POWEROFF_LIMIT
+                }
+            };
+            if !self.has_ended(process, limit) {
                 println!("host {} does not shut down, cutting it off", self.name);
             }
         }
@@ -145,10 +166,10 @@ impl Host {
         if let Some(cgroup) = &cgroup {
             cgroup.kill();
         }
-        if let Some(nspawn) = self.nspawn() {
-            nspawn.signal(Signal::KILL);
-            if !self.has_ended(nspawn, POWEROFF_LIMIT) {
-                bail!("host {} cannot be ended: systemd-nspawn {} stays", self.name, nspawn.pid());
+        if let Some(process) = self.process() {
+            process.signal(Signal::KILL);
+            if !self.has_ended(process, POWEROFF_LIMIT) {
+                bail!("host {} cannot be ended: process {} stays", self.name, process.pid());
             }
         }
         if let Some(cgroup) = &cgroup {
@@ -158,7 +179,7 @@ impl Host {
             let _ = child.wait();
         }
         self.forget_mounts();
-        let _ = fs::remove_file(self.dir.join("nspawn"));
+        let _ = fs::remove_file(self.dir.join("process"));
         Ok(())
     }
 
@@ -189,13 +210,55 @@ impl Host {
         self.remove()
     }
 
-    /// Whether its systemd-nspawn runs.
+    /// Whether its systemd-nspawn or qemu runs.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.nspawn().is_some()
+        self.process().is_some()
     }
 
-    /// Its network, for connections from outside.
+    /// Whether it is a container or a virtual machine.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Reads a file of it, running or not; a virtual machine only while it runs.
+    ///
+    /// # Errors
+    /// When there is no such file, or the virtual machine does not run.
+    pub fn read(&self, path: &str) -> Result<Vec<u8>> {
+        match self.kind {
+            Kind::Container => {
+                let path = self.root().join(path);
+                fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+            }
+            Kind::Machine => {
+                let mut cat = self.command(&["cat", &format!("/{path}")])?;
+                let output = cat.stdin(Stdio::null()).output().context("cannot run ssh")?;
+                if !output.status.success() {
+                    bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+                }
+                Ok(output.stdout)
+            }
+        }
+    }
+
+    /// Writes a file of it, readable by all, with the folders above it; a virtual machine only
+    /// while it runs.
+    ///
+    /// # Errors
+    /// When it cannot be written, or the virtual machine does not run.
+    pub fn write(&self, path: &str, text: impl AsRef<[u8]>) -> Result<()> {
+        match self.kind {
+            Kind::Container => base::write(&self.root().join(path), text),
+            Kind::Machine => {
+                let install = ["install", "-D", "-m", "644", "/dev/stdin", &format!("/{path}")];
+                self.run_with_input(&install, text.as_ref()).map(drop)
+            }
+        }
+    }
+
+    /// Its network, for connections from outside. Of a virtual machine only port 80 is in it.
     ///
     /// # Errors
     /// When it does not run.
@@ -281,32 +344,41 @@ impl Host {
         Cgroup::find(&self.cgroup_name())
     }
 
-    fn nspawn(&self) -> Option<ProcessId> {
-        ProcessId::read(&self.dir.join("nspawn")).filter(|nspawn| nspawn.is_alive())
+    fn process(&self) -> Option<ProcessId> {
+        ProcessId::read(&self.dir.join("process")).filter(|process| process.is_alive())
     }
 
+    /// A process in its namespaces; of a virtual machine it is the one that holds its network.
     fn leader(&self) -> Result<i32> {
-        self.nspawn().and_then(leader::of).with_context(|| {
+        let of = |process| match self.kind {
+            Kind::Container => leader::of(process),
+            Kind::Machine => Some(process.pid()),
+        };
+        self.process().and_then(of).with_context(|| {
             format!("host {} is not running; `cargo xtask host up` boots it", self.name)
         })
     }
 
-    fn has_ended(&self, nspawn: ProcessId, limit: Duration) -> bool {
-        let ended = nspawn.wait(limit);
+    fn has_ended(&self, process: ProcessId, limit: Duration) -> bool {
+        let ended = process.wait(limit);
         if ended && let Some(mut child) = self.child().take() {
             let _ = child.wait();
         }
         ended
     }
 
-    fn wait_until_booted(&self, nspawn: ProcessId, started: Instant) -> Result<String> {
+    fn wait_until_booted(&self, process: ProcessId, started: Instant) -> Result<String> {
+        let limit = match self.kind {
+            Kind::Container => BOOT_LIMIT,
+            Kind::Machine => vm::BOOT_LIMIT,
+        };
         let mut state = String::from("no PID 1 yet");
-        while started.elapsed() < BOOT_LIMIT {
-            if !nspawn.is_alive() {
-                bail!("systemd-nspawn has ended");
+        while started.elapsed() < limit {
+            if !process.is_alive() {
+                bail!("what runs it has ended");
             }
             // Fails while PID 1 does not listen yet, and waits for the end of the boot once it does.
-            if leader::of(nspawn).is_some()
+            if self.can_be_entered(process)
                 && let Ok(output) = self.try_run(&["systemctl", "is-system-running", "--wait"])
             {
                 state = output.stdout.trim().to_owned();
@@ -316,7 +388,19 @@ impl Host {
             }
             thread::sleep(Duration::from_millis(20));
         }
-        bail!("it is {state:?} after {} s", BOOT_LIMIT.as_secs());
+        bail!("it is {state:?} after {} s", limit.as_secs());
+    }
+
+    fn can_be_entered(&self, process: ProcessId) -> bool {
+        match self.kind {
+            Kind::Container => leader::of(process).is_some(),
+            Kind::Machine if vm::is_connected(&self.dir) => true,
+            Kind::Machine => self.cgroup().and_then(|it| it.of_the_first()).is_some_and(|cgroup| {
+                let mut ssh = vm::connect(&self.dir, process.pid(), &cgroup);
+                registry::unless_ended(|| Ok(ssh.spawn()?))
+                    .is_ok_and(|mut ssh| ssh.wait().is_ok_and(|status| status.success()))
+            }),
+        }
     }
 
     fn child(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
@@ -331,7 +415,7 @@ pub struct Booted {
     pub state: String,
     /// The units that failed.
     pub failed_units: Vec<String>,
-    /// From starting systemd-nspawn until every job of the boot was done.
+    /// From starting systemd-nspawn or qemu until every job of the boot was done.
     pub took: Duration,
 }
 

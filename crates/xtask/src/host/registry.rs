@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use super::Host;
+use super::{Host, Kind};
 use crate::checkout::Checkout;
 use crate::process::ProcessId;
 
@@ -19,7 +19,7 @@ const REMOVE_LIMIT: Duration = Duration::from_secs(10);
 static OWN: Mutex<Own> = Mutex::new(Own { hosts: Vec::new(), ended: false });
 
 struct Own {
-    hosts: Vec<(String, PathBuf)>,
+    hosts: Vec<(String, PathBuf, Kind)>,
     /// Nothing is started any more.
     ended: bool,
 }
@@ -27,7 +27,7 @@ struct Own {
 pub(super) fn remember(host: &Host) -> Result<()> {
     let mut own = own();
     ensure!(!own.ended, "interrupted");
-    own.hosts.push((host.name.clone(), host.dir.clone()));
+    own.hosts.push((host.name.clone(), host.dir.clone(), host.kind));
     Ok(())
 }
 
@@ -44,8 +44,8 @@ pub(super) fn unless_ended<T>(start: impl FnOnce() -> Result<T>) -> Result<T> {
 pub fn end_own() {
     let mut own = own();
     own.ended = true;
-    for (name, dir) in std::mem::take(&mut own.hosts) {
-        let host = Host { name, dir, child: Mutex::new(None) };
+    for (name, dir, kind) in std::mem::take(&mut own.hosts) {
+        let host = Host { name, dir, kind, child: Mutex::new(None) };
         if let Err(err) = destroy(&host) {
             eprintln!("host {} stays: {err:#}; `cargo xtask host down` tries again", host.name);
         }
@@ -71,7 +71,7 @@ fn own() -> MutexGuard<'static, Own> {
 /// # Errors
 /// When a host's folder cannot be written.
 pub fn disown() -> Result<()> {
-    for (_, dir) in std::mem::take(&mut own().hosts) {
+    for (_, dir, _) in std::mem::take(&mut own().hosts) {
         fs::remove_file(dir.join("owner"))?;
     }
     Ok(())
