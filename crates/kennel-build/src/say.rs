@@ -92,8 +92,11 @@ pub(crate) fn log_continues() -> &'static str {
     "[kennel] again: an earlier run was interrupted"
 }
 
-pub(crate) fn log_is_cut() -> String {
-    "[kennel] the log is cut here: it has 64 MiB\n".into()
+/// Stands between the beginning and the end of a long log. As long for every number: it is written
+/// again in its place.
+pub(crate) fn log_leaves_out(lines: u64, bytes: u64) -> String {
+    let said = format!("[kennel] {lines} lines ({} MiB) are left out here", bytes >> 20);
+    format!("{said:<79}\n")
 }
 
 /// The reason of a build in which something failed; the outputs' own reasons stand beside it.
@@ -260,7 +263,7 @@ mod tests {
             in_log_of_output(&failed_after(&api, took)),
             output_failed(&api, "error: it is wrong"),
             log_continues().into(),
-            log_is_cut().trim_end().into(),
+            log_leaves_out(12_345_678, 345 << 20).trim_end().into(),
             failed(&[&api], 1),
             failed(&[&api], 3),
             failed(&[&api, &web], 3),
