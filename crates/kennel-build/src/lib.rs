@@ -31,4 +31,4 @@ pub use leash::Leash;
 pub use mirror::{FetchError, Found, Mirror, Wanted};
 pub use run::{RunError, Runner};
 pub use settle::{SettleError, settle};
-pub use verdict::{Ending, Marks, Verdict};
+pub use verdict::{EXIT_WAITS, Ending, Marks, Verdict};

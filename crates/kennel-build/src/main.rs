@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use kennel_build::{ConfineError, Fence, Leash, Runner, confine, settle};
+use kennel_build::{ConfineError, EXIT_WAITS, Fence, Leash, Runner, confine, settle};
 use kennel_core::{BuildId, BuildState, Layout, error_chain};
 use tracing::error;
 
@@ -63,8 +63,19 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run { id } => Runner::new(&layout, Leash::itself(), id)
             .run()
-            // A build that failed is a job that failed, in `systemctl status` and the journal.
-            .map(|state| ExitCode::from(u8::from(state == Some(BuildState::Failed))))
+            .map(|state| match state {
+                // A build that failed is a job that failed, in `systemctl status` and the journal.
+                Some(BuildState::Failed) => ExitCode::FAILURE,
+                Some(BuildState::Queued) => ExitCode::from(EXIT_WAITS),
+                Some(
+                    BuildState::Building
+                    | BuildState::Succeeded
+                    | BuildState::Partial
+                    | BuildState::Cancelled
+                    | BuildState::Superseded,
+                )
+                | None => ExitCode::SUCCESS,
+            })
             .map_err(|error| error_chain(&error)),
         Command::Settle { id } => {
             settle(&layout, id).map(|_state| ExitCode::SUCCESS).map_err(|error| error_chain(&error))

@@ -44,6 +44,9 @@ pub struct Runner<'a> {
 enum Failure {
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The operator's, and no fault of this build.
+    #[error("waits until the host's configuration is repaired")]
+    Host(#[source] ConfigError),
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
@@ -136,6 +139,13 @@ impl<'a> Runner<'a> {
                 (event, say::outputs_failed(&failed, of))
             }
             Err(Failure::Store(error)) => return Err(error),
+            Err(failure @ Failure::Host(_)) => {
+                let reason = error_chain(&failure);
+                if let Some(log) = &mut log {
+                    log.tell_failure(&reason);
+                }
+                (BuildEvent::Interrupted, Some(reason))
+            }
             Err(failure) => {
                 let reason = error_chain(&failure);
                 match &mut log {
@@ -152,7 +162,9 @@ impl<'a> Runner<'a> {
         let state = builds.step(build.id, event, reason.as_deref(), now())?;
         if let Some(log) = &mut log {
             let took = log.elapsed();
-            log.tell(&say::ended(state, took));
+            if state.is_final() {
+                log.tell(&say::ended(state, took));
+            }
         }
         Ok(state)
     }
@@ -201,7 +213,7 @@ impl Job<'_> {
             return Ok(end);
         }
         check_supported()?;
-        let host = load_host(self.layout)?;
+        let host = load_host(self.layout).map_err(Failure::Host)?;
         let config = load_project(self.layout, project)?;
         disk::check(self.layout)?;
 

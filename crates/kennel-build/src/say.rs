@@ -197,6 +197,7 @@ pub(crate) fn ending(ending: &Ending, last_lines: &[String]) -> String {
         Ending::Watchdog => "the program no longer answered (WatchdogSec=)".into(),
         Ending::CoreDump(signal) => format!("the program crashed with SIG{signal}"),
         Ending::Killed(signal) => format!("the program was killed by SIG{signal}"),
+        Ending::Waits => "waits until the host's configuration is repaired".into(),
         Ending::Exit(status) => {
             format!("the program ended with status {status}; see its journal")
         }
@@ -294,6 +295,7 @@ mod tests {
             Ending::Watchdog,
             Ending::CoreDump("SEGV".into()),
             Ending::Killed("KILL".into()),
+            Ending::Waits,
             Ending::Exit("101".into()),
             Ending::NotStarted("resources".into()),
         ] {

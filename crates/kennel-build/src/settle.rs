@@ -241,6 +241,13 @@ mod tests {
     }
 
     #[test]
+    fn a_build_that_waits_for_the_operator_stays_queued() {
+        let host = host();
+        assert_eq!(host.settle(&Ending::Waits, false), BuildState::Queued);
+        assert!(host.directories.roots.exists());
+    }
+
+    #[test]
     fn a_stop_by_hand_and_a_cancellation_say_who_it_was() {
         let mut host = host();
         host.builds.claim(host.id, NOW(2)).unwrap();

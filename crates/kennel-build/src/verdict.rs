@@ -2,6 +2,10 @@
 
 use std::env;
 
+/// What the program exits with when its build is back in the queue, since the host's configuration
+/// cannot be used: all of Kennel's programs leave so because of it.
+pub const EXIT_WAITS: u8 = 64;
+
 /// How systemd says that the program ended (systemd.exec(5), `$SERVICE_RESULT`, `$EXIT_CODE`,
 /// `$EXIT_STATUS`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +24,8 @@ pub enum Ending {
     CoreDump(String),
     /// It was killed with this signal.
     Killed(String),
+    /// It said that its build waits for the operator.
+    Waits,
     /// It exited with this status.
     Exit(String),
     /// It never ran: systemd's word for why.
@@ -67,6 +73,7 @@ impl Ending {
             ("watchdog", _) => Self::Watchdog,
             ("core-dump", _) => Self::CoreDump(status.into()),
             ("signal", _) => Self::Killed(status.into()),
+            ("exit-code", _) if status == EXIT_WAITS.to_string() => Self::Waits,
             ("exit-code", _) => Self::Exit(status.into()),
             // protocol, resources, exec-condition, start-limit-hit, and what is not invented yet.
             (other, _) => Self::NotStarted(other.into()),
@@ -82,6 +89,7 @@ impl Verdict {
             Ending::Stopped => Self::Cancelled,
             // A stop that took too long looks the same, and so do the last kills of a shutdown.
             Ending::Timeout | Ending::Killed(_) => Self::Failed,
+            Ending::Waits => Self::Interrupted,
             Ending::Silent
             | Ending::OutOfMemory
             | Ending::Watchdog
@@ -116,6 +124,7 @@ mod tests {
             ("watchdog", "dumped", "ABRT"),
             ("core-dump", "dumped", "SEGV"),
             ("signal", "killed", "KILL"),
+            ("exit-code", "exited", "64"),
             ("exit-code", "exited", "101"),
             ("protocol", "", ""),
             ("resources", "", ""),

@@ -27,6 +27,7 @@ mod settle;
 mod site;
 mod slices;
 mod teardown;
+mod waits;
 
 pub use deploy::deploy;
 pub use error::DeployError;
@@ -34,3 +35,4 @@ pub use host::Host;
 pub use restore::restore;
 pub use settle::settle;
 pub use teardown::teardown;
+pub use waits::waits;

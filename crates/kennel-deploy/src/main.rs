@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use kennel_core::{DeploymentId, DeploymentState, Layout};
-use kennel_deploy::{DeployError, Host, deploy, restore, settle, teardown};
+use kennel_deploy::{DeployError, Host, deploy, restore, settle, teardown, waits};
 use kennel_systemd::{log_to_journal, ready};
 use tracing::error;
 
@@ -66,7 +66,18 @@ fn main() -> ExitCode {
 }
 
 async fn run(job: Job) -> Result<ExitCode, DeployError> {
-    let mut host = Host::open(Layout::default()).await?;
+    let layout = Layout::default();
+    let mut host = match Host::open(layout.clone()).await {
+        Err(error @ DeployError::Config(_)) => {
+            if let Job::Run { id } = job {
+                // systemd calls a program that ends without it a broken one.
+                ready(&format!("deployment {id} waits"));
+                waits(&layout, id, &error)?;
+            }
+            return Err(error);
+        }
+        opened => opened?,
+    };
     match job {
         Job::Run { id } => {
             ready(&format!("deployment {id}"));

@@ -8,7 +8,7 @@ use kennel_core::config::HostConfig;
 use kennel_core::{Job, Layout, ProjectName, Timestamp};
 use kennel_store::{Access, Builds, ConfigError, Inbox, State, StoreError, load_host};
 use kennel_systemd::{Manager, ManagerError, status};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_stream::StreamExt;
 use tracing::warn;
 
@@ -17,6 +17,14 @@ use crate::Bell;
 /// How long the dispatcher stays after the last thing that it had to do: a push brings several
 /// rings within seconds, and each start costs more than waiting.
 const LINGER: Duration = Duration::from_secs(4);
+
+/// How long the dispatcher stays for a ring that brought no work, and the longest that it lets such
+/// rings wait for the next look: whoever may ring can do so without end, and each start of this
+/// program costs the host more than staying does.
+const IDLE_RING: Duration = Duration::from_secs(1);
+
+/// The first such wait; each further one is twice as long.
+const FIRST_IDLE_RING: Duration = Duration::from_millis(50);
 
 /// How long a job that was started and is not at work rests before it is started again, times the
 /// starts so far: one that fails before it can claim its row would otherwise be started for ever.
@@ -80,26 +88,40 @@ impl Dispatcher {
     }
 
     /// Looks at everything, again at each ring and each end of a job, and returns when nothing has
-    /// come for a few seconds, or at once if there was nothing to do.
+    /// come for a few seconds, or at once if there was nothing to do. `rung` is whether a ring
+    /// started it.
     ///
     /// # Errors
     /// Any [`DispatchError`].
-    pub async fn run(&mut self, bell: Option<&Bell>) -> Result<(), DispatchError> {
+    pub async fn run(&mut self, bell: Option<&Bell>, rung: bool) -> Result<(), DispatchError> {
         let bell = bell.map(Bell::watched).transpose().map_err(DispatchError::Bell)?;
         let mut ended = self.manager.ended_jobs().await?;
         let mut leave_at = Instant::now();
+        let mut rings = IdleRings::default();
+        let mut by_bell = rung;
         loop {
             if self.pass().await? {
                 leave_at = Instant::now() + LINGER;
+                rings = IdleRings::default();
+            } else if by_bell {
+                leave_at = leave_at.max(Instant::now() + IDLE_RING);
+                // A job's end is looked at all the same.
+                tokio::select! {
+                    () = sleep(rings.next_wait()) => {}
+                    () = job_ended(&mut ended) => {}
+                }
             }
+            by_bell = false;
             tokio::select! {
+                // In this order: who leaves with a ring unheard is started again at once.
+                biased;
+                () = job_ended(&mut ended) => {}
+                () = ring(bell.as_ref()) => by_bell = true,
                 () = sleep_until(self.rested.unwrap_or(leave_at)) => {
                     if self.rested.is_none() {
                         return Ok(());
                     }
                 }
-                () = rung(bell.as_ref()) => {}
-                () = job_ended(&mut ended) => {}
             }
         }
     }
@@ -107,6 +129,9 @@ impl Dispatcher {
     /// One look at everything. Says whether anything was to be done or is at work.
     async fn pass(&mut self) -> Result<bool, DispatchError> {
         let now = Timestamp::from(SystemTime::now());
+        // A job that finds it broken goes back to its row, and must not be started again before
+        // it is repaired.
+        self.config = load_host(&self.layout)?;
         self.rested = None;
         let mut busy = false;
         while self.take_inbox(now)? {
@@ -156,7 +181,20 @@ impl Dispatcher {
     }
 }
 
-async fn rung(bell: Option<&tokio::net::UnixDatagram>) {
+/// Rings one after the other that brought no work.
+#[derive(Debug, Default)]
+struct IdleRings(u32);
+
+impl IdleRings {
+    /// How long the next ring has to wait.
+    fn next_wait(&mut self) -> Duration {
+        let wait = FIRST_IDLE_RING.saturating_mul(1_u32.checked_shl(self.0).unwrap_or(u32::MAX));
+        self.0 = self.0.saturating_add(1);
+        wait.min(IDLE_RING)
+    }
+}
+
+async fn ring(bell: Option<&tokio::net::UnixDatagram>) {
     let Some(bell) = bell else { return std::future::pending().await };
     let mut byte = [0; 1];
     // Any error ends the wait, and the pass after it finds out more.
@@ -172,5 +210,19 @@ async fn job_ended(ended: &mut (impl tokio_stream::Stream<Item = String> + Unpin
             // The bus is gone; the next call to it says so.
             None => return std::future::pending().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rings_without_work_wait_longer_and_longer() {
+        let mut rings = IdleRings::default();
+        let waits: Vec<u128> = (0..7).map(|_| rings.next_wait().as_millis()).collect();
+        assert_eq!(waits, [50, 100, 200, 400, 800, 1000, 1000]);
+        rings.0 = u32::MAX;
+        assert_eq!(rings.next_wait(), IDLE_RING);
     }
 }

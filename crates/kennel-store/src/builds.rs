@@ -336,11 +336,14 @@ fn step(
     let now = now.millis();
     let started = (next == BuildState::Building).then_some(now);
     let finished = next.is_final().then_some(now);
+    // Why it had to wait is over when it begins.
+    let begins = event == BuildEvent::Claimed;
     transaction.execute(
-        "UPDATE builds SET state = ?2, reason = coalesce(?3, reason),
+        "UPDATE builds SET state = ?2,
+             reason = CASE WHEN ?6 THEN ?3 ELSE coalesce(?3, reason) END,
              started_at = coalesce(started_at, ?4), finished_at = ?5
          WHERE id = ?1",
-        params![id.get(), next.as_str(), reason, started, finished],
+        params![id.get(), next.as_str(), reason, started, finished, begins],
     )?;
     Ok(next)
 }

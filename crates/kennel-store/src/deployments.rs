@@ -290,6 +290,18 @@ impl State {
         Ok(())
     }
 
+    /// Says why a pending deployment has not begun; it stands there until it does.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn waits(&mut self, id: DeploymentId, reason: &str) -> Result<(), StoreError> {
+        self.connection.execute(
+            "UPDATE deployments SET reason = ?2 WHERE id = ?1 AND state = 'pending'",
+            params![id.get(), reason],
+        )?;
+        Ok(())
+    }
+
     /// Whether the route table shall have it.
     ///
     /// # Errors
@@ -391,8 +403,11 @@ pub(crate) fn step(
     let next = state_of(tx, id)?.step(event)?;
     let now = now.millis();
     let serves = matches!(next, DeploymentState::Starting | DeploymentState::Active);
+    // Why it had to wait, or was interrupted, is over when it begins.
+    let begins = event == DeploymentEvent::Claimed;
     tx.execute(
-        "UPDATE deployments SET state = ?2, reason = coalesce(?3, reason),
+        "UPDATE deployments SET state = ?2,
+             reason = CASE WHEN ?8 THEN ?3 ELSE coalesce(?3, reason) END,
              routed = CASE WHEN ?4 THEN routed ELSE 0 END,
              started_at = coalesce(started_at, ?5), active_at = coalesce(active_at, ?6),
              ended_at = coalesce(ended_at, ?7)
@@ -405,6 +420,7 @@ pub(crate) fn step(
             (next == DeploymentState::Starting).then_some(now),
             (next == DeploymentState::Active).then_some(now),
             (!next.is_live()).then_some(now),
+            begins,
         ],
     )?;
     Ok(next)
