@@ -1,13 +1,15 @@
 //! Reading a body within limits of size, time and memory.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::limits::Limits;
+use crate::room::Seat;
 
 /// Memory is counted in units of 1 KiB.
 const UNIT: usize = 1024;
@@ -45,6 +47,23 @@ impl Budget {
         Self { units, free: Arc::new(Semaphore::new(units)) }
     }
 
+    /// Waits for so many units, and has other senders leave while there are too few.
+    async fn acquire(
+        &self,
+        units: u32,
+        limits: &Limits,
+        seat: &Seat,
+    ) -> Result<OwnedSemaphorePermit, AcquireError> {
+        let mut acquired = pin!(self.free.clone().acquire_many_owned(units));
+        loop {
+            // Who leaves gives its memory back a moment later.
+            match timeout(limits.memory_time / 20, &mut acquired).await {
+                Ok(acquired) => return acquired,
+                Err(_elapsed) => seat.take_memory(limits.patience),
+            };
+        }
+    }
+
     /// Bytes that bodies hold of it.
     pub(crate) fn held(&self) -> usize {
         (self.units - self.free.available_permits()) * UNIT
@@ -52,11 +71,13 @@ impl Budget {
 }
 
 /// Reads to the end. The size that the sender announces is checked first, and memory is taken as
-/// the body grows: who announces much and sends little keeps nobody else out.
+/// the body grows: who announces much and sends little keeps nobody else out. Where there is none,
+/// one of those that have been sending for longer loses its own.
 pub(crate) async fn read<B>(
     body: &mut B,
     budget: &Budget,
     limits: &Limits,
+    seat: &Seat,
 ) -> Result<Body, BodyError>
 where
     B: hyper::body::Body<Data = Bytes> + Unpin,
@@ -65,12 +86,17 @@ where
         // Before the first read, so that `Expect: 100-continue` is not answered with "go on".
         return Err(BodyError::TooLarge);
     }
-    timeout(limits.body_time, collect(body, budget, limits))
+    timeout(limits.body_time, collect(body, budget, limits, seat))
         .await
         .unwrap_or(Err(BodyError::TooSlow))
 }
 
-async fn collect<B>(body: &mut B, budget: &Budget, limits: &Limits) -> Result<Body, BodyError>
+async fn collect<B>(
+    body: &mut B,
+    budget: &Budget,
+    limits: &Limits,
+    seat: &Seat,
+) -> Result<Body, BodyError>
 where
     B: hyper::body::Body<Data = Bytes> + Unpin,
 {
@@ -83,7 +109,7 @@ where
         if len > limits.body {
             return Err(BodyError::TooLarge);
         }
-        collected.hold(len.saturating_sub(limits.small_body), budget, limits).await?;
+        collected.hold(len.saturating_sub(limits.small_body), budget, limits, seat).await?;
         collected.bytes.extend_from_slice(&data);
     }
     Ok(collected)
@@ -96,6 +122,7 @@ impl Body {
         bytes: usize,
         budget: &Budget,
         limits: &Limits,
+        seat: &Seat,
     ) -> Result<(), BodyError> {
         let held = self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let more = bytes.div_ceil(UNIT).saturating_sub(held);
@@ -103,7 +130,8 @@ impl Body {
             return Ok(());
         }
         let more = u32::try_from(more).map_err(|_| BodyError::NoMemory)?;
-        let permit = timeout(limits.memory_time, budget.free.clone().acquire_many_owned(more))
+        seat.is_large();
+        let permit = timeout(limits.memory_time, budget.acquire(more, limits, seat))
             .await
             .map_err(|_| BodyError::NoMemory)?
             // The semaphore is never closed.
@@ -123,6 +151,7 @@ mod tests {
     use http_body_util::Full;
 
     use super::*;
+    use crate::room::Room;
 
     fn limits() -> Limits {
         Limits {
@@ -136,7 +165,7 @@ mod tests {
 
     async fn read_len(len: usize, budget: &Budget) -> Result<Body, BodyError> {
         let mut body = Full::new(Bytes::from(vec![b'x'; len]));
-        read(&mut body, budget, &limits()).await
+        read(&mut body, budget, &limits(), &Room::default().enter()).await
     }
 
     #[tokio::test]

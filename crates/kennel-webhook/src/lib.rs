@@ -14,6 +14,7 @@ mod log_quota;
 mod outcome;
 mod payload;
 mod receiver;
+mod room;
 mod say;
 mod secrets;
 mod serve;

@@ -11,12 +11,17 @@ pub struct Limits {
     /// smaller, so that large bodies never keep an ordinary one out. 64 KiB.
     pub small_body: usize,
     /// Bytes that all bodies beyond their first [`Limits::small_body`] may hold together: 64 MiB.
-    /// Together with 256 small ones that is 80 MiB; `MemoryMax=` of the unit leaves room for it.
+    /// Together with 512 small ones that is 96 MiB; `MemoryMax=` of the unit leaves room for it.
     pub memory: usize,
     /// How long a body may wait for memory before it is refused: one second.
     pub memory_time: Duration,
-    /// Connections at once; more wait in the socket's queue. 256.
+    /// Connections at once: 512, half of the descriptors that systemd gives a service. For one
+    /// more, the one that has been sending for the longest is closed.
     pub connections: usize,
+    /// How long every connection may send before it may have to make room: 250 milliseconds. What
+    /// comes meanwhile waits in the socket's queue, so that two thousand connections a second
+    /// cannot keep a delivery out.
+    pub patience: Duration,
     /// How long the headers may take: 10 seconds.
     pub header_time: Duration,
     /// How long the body may take: 30 seconds.
@@ -35,7 +40,8 @@ impl Default for Limits {
             small_body: 64 << 10,
             memory: 64 << 20,
             memory_time: Duration::from_secs(1),
-            connections: 256,
+            connections: 512,
+            patience: Duration::from_millis(250),
             header_time: Duration::from_secs(10),
             body_time: Duration::from_secs(30),
             inbox_time: Duration::from_secs(4),

@@ -24,6 +24,7 @@ use crate::limits::Limits;
 use crate::load::Load;
 use crate::log_quota::LogQuota;
 use crate::outcome::{Accepted, Outcome, Refused};
+use crate::room::Seat;
 use crate::say;
 use crate::secrets::Secrets;
 use crate::signature::{HmacSha256, Signatures};
@@ -37,6 +38,7 @@ pub struct Receiver {
     limits: Limits,
     budget: Budget,
     strangers: LogQuota,
+    crowd: LogQuota,
 }
 
 /// What is known of a delivery so far, for its line in the journal.
@@ -53,7 +55,7 @@ impl Receiver {
     #[must_use]
     pub fn new(secrets: Secrets, writer: Writer, limits: Limits) -> Self {
         let budget = Budget::new(&limits);
-        Self { secrets, writer, limits, budget, strangers: LogQuota::new() }
+        Self { secrets, writer, limits, budget, strangers: LogQuota::new(), crowd: LogQuota::new() }
     }
 
     /// What it carries, from now on until it is gone.
@@ -74,11 +76,15 @@ impl Receiver {
         self.writer.finish();
     }
 
-    pub(crate) async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    pub(crate) async fn respond(
+        &self,
+        request: Request<Incoming>,
+        seat: &Seat,
+    ) -> Response<Full<Bytes>> {
         let awaits_go_on = request.headers().contains_key(EXPECT);
         let (head, mut body) = request.into_parts();
         let mut about = About::default();
-        let outcome = self.receive(&head, &mut body, &mut about).await;
+        let outcome = self.receive(&head, &mut body, &mut about, seat).await;
         self.log(&about, &outcome);
         match outcome {
             Ok(accepted) => accepted.response(),
@@ -98,6 +104,7 @@ impl Receiver {
         head: &hyper::http::request::Parts,
         body: &mut Incoming,
         about: &mut About,
+        seat: &Seat,
     ) -> Outcome {
         let project = project_of(head.uri.path()).ok_or(Refused::NotFound)?;
         if head.method != Method::POST {
@@ -114,7 +121,8 @@ impl Receiver {
             delivery_id: delivery_id.clone(),
         };
 
-        let mut body = body::read(body, &self.budget, &self.limits).await?;
+        let mut body = body::read(body, &self.budget, &self.limits, seat).await?;
+        seat.has_sent_all();
         let project = match (encoding, forge) {
             (Encoding::Json, _) => self.verify(project, &signatures, &body.bytes).await?,
             (Encoding::Form, Forge::Forgejo | Forge::Gitea) => {
@@ -161,6 +169,13 @@ impl Receiver {
         match project {
             Some(project) if known_project & right => Ok(project),
             _ => Err(Refused::Unauthorized { known_project }),
+        }
+    }
+
+    /// Strangers can have connections closed without end, so what is said of it is counted.
+    pub(crate) fn log_crowded(&self) {
+        if self.crowd.take(Instant::now()).is_some() {
+            warn!("{}", say::journal_crowded(self.limits.connections));
         }
     }
 

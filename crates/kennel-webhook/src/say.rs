@@ -165,6 +165,13 @@ pub(crate) fn journal_wrong_signature() -> String {
     "the signature is wrong; does the hook have the project's secret?".into()
 }
 
+pub(crate) fn journal_crowded(connections: usize) -> String {
+    format!(
+        "more than {connections} senders at once: those that take longest are closed to make room; \
+         a firewall before port 80 can limit them"
+    )
+}
+
 pub(crate) fn journal_unlisted(count: u64) -> String {
     format!("{count} more refused requests were not written down")
 }
@@ -240,6 +247,7 @@ mod tests {
             unavailable(),
             journal_unknown_project(),
             journal_wrong_signature(),
+            journal_crowded(512),
             journal_unlisted(37),
             journal_delivery(
                 "site".parse().ok().as_ref(),

@@ -17,6 +17,7 @@ use tracing::warn;
 
 use crate::listeners::{Connection, Listeners};
 use crate::receiver::Receiver;
+use crate::room::{Room, Seat};
 
 /// Bytes of headers per connection at most. Forges send 1 to 2 KiB.
 const MAX_HEADERS: usize = 32 << 10;
@@ -48,26 +49,34 @@ pub async fn serve(
     let limits = *receiver.limits();
     let receiver = Arc::new(receiver);
     let mut connections = JoinSet::new();
+    let room = Room::default();
     let mut quiet_since = Instant::now();
     let mut stop = pin!(stop);
     let end = loop {
+        if room.keep_within(&limits) {
+            receiver.log_crowded();
+        }
+        let opens_at = room.opens_at(&limits);
+        let is_open = opens_at.is_some_and(|opens_at| opens_at <= Instant::now());
         let leave_at = idle_exit.filter(|_| connections.is_empty()).map(|idle| quiet_since + idle);
         tokio::select! {
             // In this order: whoever knocks in the last moment is let in, not left to the next start.
             biased;
             () = &mut stop => break End::Stopped,
-            accepted = listeners.accept(), if connections.len() < limits.connections => {
+            accepted = listeners.accept(), if is_open => {
+                let (receiver, seat) = (Arc::clone(&receiver), room.enter());
                 match accepted {
                     Ok(Connection::Unix(stream)) => {
-                        connections.spawn(converse(stream, Arc::clone(&receiver)));
+                        connections.spawn(converse(stream, receiver, seat));
                     }
                     Ok(Connection::Tcp(stream)) => {
-                        connections.spawn(converse(stream, Arc::clone(&receiver)));
+                        connections.spawn(converse(stream, receiver, seat));
                     }
                     Err(error) => accept_failed(&error).await,
                 }
             }
             Some(_ended) = connections.join_next() => quiet_since = Instant::now(),
+            () = until(opens_at), if !is_open => {}
             () = until(leave_at) => break End::Idle,
         }
     };
@@ -99,14 +108,14 @@ async fn accept_failed(error: &io::Error) {
     }
 }
 
-async fn converse<S>(stream: S, receiver: Arc<Receiver>)
+async fn converse<S>(stream: S, receiver: Arc<Receiver>, seat: Seat)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let limits = receiver.limits();
     let whole = limits.header_time + limits.body_time + limits.inbox_time + limits.linger;
     let service =
-        service_fn(|request| async { Ok::<_, Infallible>(receiver.respond(request).await) });
+        service_fn(|request| async { Ok::<_, Infallible>(receiver.respond(request, &seat).await) });
     let connection = http1::Builder::new()
         // One request each. A connection kept for later could be closed by an idle exit just as
         // its next request is sent, and nobody repeats a POST.
@@ -119,5 +128,8 @@ where
         .serve_connection(TokioIo::new(stream), service);
     // A sender that hangs up or never reads its answer is its own trouble, and writing that down
     // would let strangers fill the journal.
-    let _ended = timeout(whole, connection).await;
+    tokio::select! {
+        _ended = timeout(whole, connection) => {}
+        () = seat.asked_to_leave() => {}
+    }
 }

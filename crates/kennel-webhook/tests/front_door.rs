@@ -295,6 +295,43 @@ fn who_stalls_is_sent_away_and_holds_up_nobody() {
 }
 
 #[test]
+fn who_stalls_makes_room_for_who_does_not() {
+    let limits = Limits { connections: 4, patience: Duration::ZERO, ..Limits::default() };
+    let host = Host::with(limits, None);
+    let delivery = Delivery::push("main", A, "id");
+    // One more than there is room for: the first has to go for it.
+    let mut stalled: Vec<_> = (0..5).map(|_| host.begin(&delivery)).collect();
+    assert_eq!(stalled[0].read(&mut [0; 100]).unwrap(), 0);
+    let mut in_head = host.connect();
+    in_head.write_all(&delivery.bytes()[..20]).unwrap();
+    for number in 0..20 {
+        let delivery = Delivery::push(&format!("b{number}"), A, &format!("{number}"));
+        assert_eq!(host.send(&delivery).status, 202);
+    }
+    // Where there is room again, time is nobody's trouble.
+    let mut last = host.begin(&delivery);
+    last.write_all(&delivery.body).unwrap();
+    assert_eq!(Answer::read(last).status, 202);
+    assert_eq!(host.rows().len(), 21);
+}
+
+#[test]
+fn who_stalls_with_a_large_body_gives_its_memory_to_who_does_not() {
+    let limits = Limits { memory: 1 << 20, patience: Duration::ZERO, ..Limits::default() };
+    let host = Host::with(limits, None);
+    let mut body = push("main", A).to_string().into_bytes();
+    body.resize(1 << 20, b' ');
+    let large = Delivery::of_bytes(Forge::Github, "push", "id-1", body);
+    let bytes = large.bytes();
+    let mut holding = host.connect();
+    holding.write_all(&bytes[..bytes.len() - 1]).unwrap();
+    let held = (1 << 20) - limits.small_body;
+    until(|| host.load.memory() == held);
+    assert_eq!(host.send(&large).status, 202);
+    assert_eq!(holding.read(&mut [0; 100]).unwrap(), 0);
+}
+
+#[test]
 fn a_body_that_ends_early_leaves_no_row() {
     let host = Host::boot();
     let bytes = Delivery::push("main", A, "id").bytes();
@@ -309,8 +346,10 @@ fn a_body_that_ends_early_leaves_no_row() {
 
 #[test]
 fn large_bodies_share_memory_and_ordinary_deliveries_do_not_wait_for_it() {
-    let limits =
-        Limits { memory: 1 << 20, memory_time: Duration::from_millis(100), ..Limits::default() };
+    // Long enough for nobody to lose its memory to another.
+    let patience = Duration::from_secs(3600);
+    let memory_time = Duration::from_millis(100);
+    let limits = Limits { memory: 1 << 20, memory_time, patience, ..Limits::default() };
     let host = Host::with(limits, None);
     let mut body = push("main", A).to_string().into_bytes();
     body.resize(1 << 20, b' ');
