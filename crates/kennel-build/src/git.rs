@@ -1,12 +1,18 @@
 //! Git, as Kennel runs it: confined, without the host's or anybody's configuration, and never
 //! asking.
 
+use std::convert::Infallible;
 use std::fs;
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use kennel_core::config::RepoUrl;
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::confine::Fence;
 use crate::directories::Directories;
@@ -18,6 +24,8 @@ pub(crate) struct Said {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: String,
+    /// Whether it was ended for taking longer than it may.
+    pub(crate) late: bool,
 }
 
 impl Said {
@@ -33,7 +41,14 @@ pub(crate) struct Git<'a> {
     leash: &'a Leash,
     directories: &'a Directories,
     url: &'a RepoUrl,
+    patience: Duration,
 }
+
+/// How long one git command may take. Git itself leaves an HTTP server that sends less than 1,000
+/// bytes a second for a minute, and ssh a host that no longer answers; nothing leaves a server that
+/// is there and silent, and it would hold a place among the builds until its unit's end. Half an
+/// hour is for the first copy of a large repository. docs/operations.md says so too.
+const PATIENCE: Duration = Duration::from_secs(30 * 60);
 
 impl<'a> Git<'a> {
     /// Writes git's configuration, which every command then reads.
@@ -46,7 +61,17 @@ impl<'a> Git<'a> {
         url: &'a RepoUrl,
     ) -> io::Result<Self> {
         fs::write(config_file(directories), configuration(&directories.mirror, url.local_path()))?;
-        Ok(Self { leash, directories, url })
+        Ok(Self { leash, directories, url, patience: PATIENCE })
+    }
+
+    /// Lets each command take so long, for tests.
+    pub(crate) fn waiting(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// How long a command may take.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// Runs one command to its end.
@@ -54,8 +79,28 @@ impl<'a> Git<'a> {
     /// # Errors
     /// Git cannot be started. A git that fails is no error here.
     pub(crate) fn run(&self, arguments: &[&str]) -> io::Result<Said> {
-        let output = self.command(arguments).output()?;
+        let mut command = self.command(arguments);
+        // A group of its own: git's helpers hold its pipes open when it alone is killed.
+        command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn()?;
+        let group = Pid::from_child(&child);
+        let (ended, end) = mpsc::channel::<Infallible>();
+        let patience = self.patience;
+        let watch = thread::spawn(move || {
+            let late = end.recv_timeout(patience) == Err(RecvTimeoutError::Timeout);
+            if late {
+                // One that has ended just now needs nothing.
+                let _gone = kill_process_group(group, Signal::KILL);
+            }
+            late
+        });
+        // On this thread: the child dies with the thread that starts it.
+        let output = child.wait_with_output();
+        drop(ended);
+        let late = watch.join().unwrap_or(false);
+        let output = output?;
         Ok(Said {
+            late: late && !output.status.success(),
             status: output.status,
             stdout: output.stdout,
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
@@ -158,7 +203,8 @@ mod tests {
         let leash = bare();
         let command = |url: &str| {
             let url = url.parse().unwrap();
-            let git = Git { leash: &leash, directories: &directories, url: &url };
+            let git =
+                Git { leash: &leash, directories: &directories, url: &url, patience: PATIENCE };
             shown(&git.command(&["rev-parse", "HEAD"]))
         };
         insta::assert_snapshot!("git_https", command("https://git.example.com/team/demo.git"));

@@ -72,6 +72,14 @@ pub enum FetchError {
         /// Git's words.
         said: String,
     },
+    /// The forge is there, and does not come to an end.
+    #[error("{url} took longer than {} minutes; is the forge overloaded?", .patience.as_secs() / 60)]
+    Late {
+        /// Where.
+        url: RepoUrl,
+        /// How long it was given.
+        patience: Duration,
+    },
     /// The forge does not let Kennel read the repository.
     #[error("{url} cannot be read; does it exist, and may this host read it? {said}")]
     Refused {
@@ -132,6 +140,13 @@ impl<'a> Mirror<'a> {
     #[must_use]
     pub fn pausing(mut self, pauses: &'a [Duration]) -> Self {
         self.pauses = pauses;
+        self
+    }
+
+    /// Lets each git command take so long, for tests.
+    #[must_use]
+    pub fn waiting(mut self, patience: Duration) -> Self {
+        self.git = self.git.waiting(patience);
         self
     }
 
@@ -267,6 +282,11 @@ impl<'a> Mirror<'a> {
                 return Ok(Fetched::Yes);
             }
             let (url, words) = (self.url.clone(), essence(&said.stderr));
+            if said.late {
+                // Not again: it has cost enough.
+                let patience = self.git.patience();
+                return Err(Attempt::Final(FetchError::Late { url, patience }));
+            }
             match (Trouble::of(&said.stderr), pauses.next()) {
                 (Trouble::NoSuchRef, _) => return Ok(Fetched::NoSuchRef),
                 (Trouble::Refused, _) => {

@@ -283,6 +283,27 @@ fn a_forge_that_is_down_is_asked_three_times() {
     ");
 }
 
+/// A forge that accepts and says nothing; git's own limits do not see it.
+#[test]
+fn a_forge_that_is_silent_is_left() {
+    let Some(forge) = Forge::new("a_forge_that_is_silent", &[]) else { return };
+    let sha = forge.commit("one");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let url = format!("git://127.0.0.1:{port}/demo.git").parse().unwrap();
+    let directories = forge.directories(1);
+    let mirror = Mirror::new(&forge.leash, &directories, &url).unwrap();
+    // The first commands make the mirror, and need less.
+    let mirror = mirror.waiting(Duration::from_secs(3));
+    let (build, git_ref) = (BuildId::from_row(1), "refs/heads/main".parse().unwrap());
+    let error = mirror.fetch(&Wanted { build, git_ref: &git_ref, sha: &sha }).unwrap_err();
+    assert!(matches!(error, FetchError::Late { .. }), "{error:?}");
+    // The other end is gone too: git's helpers go with it.
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
+}
+
 /// Git refuses to serve a repository of another owner, unless its configuration file says so.
 #[test]
 fn a_source_of_another_owner_can_be_fetched() {
