@@ -193,6 +193,25 @@ impl Client {
         }
     }
 
+    /// Since when nothing comes that has to come from the client; none while it has said all that
+    /// it must, or is to be closed already.
+    pub(crate) fn owes_since(&self) -> Option<Instant> {
+        if self.verdict.get().is_some() {
+            return None;
+        }
+        match self.stage.get() {
+            Stage::Head | Stage::Idle => Some(self.since.get()),
+            Stage::Answering => self.body_awaited.get(),
+            Stage::Tunnel => None,
+        }
+    }
+
+    /// Ends the connection, as a deadline does.
+    pub(crate) fn close(&self) {
+        self.verdict.set(Some(Verdict::Close));
+        self.wake();
+    }
+
     /// The deadline that has passed, if one has.
     pub(crate) fn verdict(&self) -> Option<Verdict> {
         self.verdict.get()

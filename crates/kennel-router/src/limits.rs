@@ -34,7 +34,8 @@ pub struct Limits {
     pub discard: Duration,
     /// How often deadlines are looked at, while there are connections.
     pub tick: Duration,
-    /// The most connections of clients at a time; fewer if the descriptors do not suffice.
+    /// The most connections of clients at a time; fewer if the descriptors do not suffice. For one
+    /// more, the one is closed that has owed a request, or the rest of one, for the longest.
     pub connections: usize,
     /// The most idle connections per service and worker.
     pub upstream_idle_each: usize,

@@ -216,6 +216,9 @@ impl Worker {
     async fn accept(self: Rc<Self>, listener: TcpListener) {
         let port = listener.local_addr().map(|address| address.port()).unwrap_or_default();
         loop {
+            if self.room.available_permits() == 0 {
+                self.make_room();
+            }
             // Never closed, so it always gives one.
             let room = Arc::clone(&self.room).acquire_owned().await;
             match listener.accept().await {
@@ -231,6 +234,16 @@ impl Worker {
                     sleep(BACK_OFF).await;
                 }
             }
+        }
+    }
+
+    /// Has the connection closed that has owed a request, or the rest of one, for the longest:
+    /// whoever opens as many as there may be, and says nothing, would keep everybody else out.
+    fn make_room(&self) {
+        let clients = self.clients.borrow();
+        let owing = clients.values().filter_map(|client| Some((client.owes_since()?, client)));
+        if let Some((_, client)) = owing.min_by_key(|(since, _)| *since) {
+            client.close();
         }
     }
 

@@ -222,3 +222,23 @@ fn a_body_that_stalls_is_given_up() {
     client.send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\nhe");
     assert!(client.is_at_end());
 }
+
+/// Whoever holds all connections and says nothing keeps nobody out.
+#[test]
+fn who_says_nothing_makes_room_for_who_does() {
+    let mut limits = short();
+    limits.connections = 16;
+    // Nothing but the others' need ends them.
+    (limits.head, limits.idle) = (Duration::from_secs(3600), Duration::from_secs(3600));
+    let mut router = Router::boot_with(limits, |_| ());
+    let hello = Service::saying("hello");
+    router.publish(&[("a.example", &service(7, hello.address))]);
+    let mut silent: Vec<_> = (0..64).map(|_| router.client()).collect();
+    for client in silent.iter_mut().step_by(2) {
+        client.send("POST / HTTP/1.1\r\nHost: a.example\r\n");
+    }
+    for _ in 0..20 {
+        assert_eq!(router.client().get("/").text(), "hello");
+    }
+    assert!(silent[0].is_at_end());
+}
