@@ -80,6 +80,9 @@ StateDirectoryMode=0700
 WorkingDirectory=/var/lib/{state}
 SyslogIdentifier=kennel-{project}-{slug}-{service}
 LogExtraFields=KENNEL_PROJECT={project} KENNEL_BRANCH={slug} KENNEL_SERVICE={service} KENNEL_DEPLOYMENT={id}
+# The journal is everybody's: one service must not push the others' lines out of it.
+LogRateLimitBurst=3000
+LogRateLimitIntervalSec=30s
 Restart=always
 RestartSec=1
 RestartSteps=5
