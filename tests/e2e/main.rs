@@ -17,6 +17,7 @@ mod polkit;
 mod pull_requests;
 mod push;
 mod reboot;
+mod redeploy;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,11 @@ fn main() -> ExitCode {
         .test("cutover::once_with_a_drain_of_30_s", cutover::once_with_a_drain_of_30_s)
         .test("cutover::twenty_with_a_drain_of_3_s", cutover::twenty_with_a_drain_of_3_s)
         .test("cutover::site_under_visitors", cutover::site_under_visitors)
+        .test("redeploy::of_what_serves", redeploy::of_what_serves)
+        .test(
+            "redeploy::of_a_build_whose_cause_has_gone",
+            redeploy::of_a_build_whose_cause_has_gone,
+        )
         .test("failures::never_healthy", failures::never_healthy)
         .test("failures::exits_at_once", failures::exits_at_once)
         .test("failures::without_a_program", failures::without_a_program)

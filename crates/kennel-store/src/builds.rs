@@ -169,6 +169,18 @@ impl Builds {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// The branches and pull requests of which a project has builds.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn refs(&self, project: &ProjectName) -> Result<Vec<GitRef>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT DISTINCT git_ref FROM builds WHERE project = ?1 ORDER BY git_ref",
+        )?;
+        let rows = statement.query_map([project.as_str()], |row| parsed(row, "git_ref"))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// Builds that are not final, oldest first.
     ///
     /// # Errors

@@ -36,13 +36,14 @@ pub(crate) struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such thing, \
-                          4 not permitted, 64 bad configuration.";
+                          4 not permitted, 64 bad configuration, 130 interrupted.";
 
 const TOP_EXAMPLES: &str = "\
 Examples:
   kennelctl status                       what serves what, and what is being built
   kennelctl build 42 --follow            watch build 42 until it ends
   kennelctl logs site/main/api -f        follow a service, whichever deployment runs
+  kennelctl redeploy site/main           deploy what was built last again
   kennelctl teardown site/feature/x      remove a branch's deployments
   kennelctl check                        look over everything in /etc/kennel
 
@@ -53,6 +54,7 @@ Exit codes:
    3  there is no such project, branch, deployment, build or file
    4  not permitted
   64  a configuration file is wrong
+ 130  interrupted while waiting; what was asked for goes on
 
 Colours are used on terminals only, and not if NO_COLOR is set. With --json, times are RFC 3339 in
 UTC, absent values are null, and keys are only ever added.";
@@ -63,6 +65,7 @@ pub(crate) enum Command {
     Builds(BuildsArgs),
     Build(BuildArgs),
     Cancel(CancelArgs),
+    Redeploy(RedeployArgs),
     Teardown(TeardownArgs),
     Logs(LogsArgs),
     Check(CheckArgs),
@@ -168,6 +171,38 @@ pub(crate) struct CancelArgs {
     pub(crate) id: BuildId,
 
     /// Only leave the wish; do not wait until the build has ended
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+/// Deploy what was built last again, without a new build
+///
+/// Makes new deployments of the newest successful build of the branch, each beside the one that
+/// serves and with the operator's settings as they are now; nothing is built, and no request is
+/// lost. A push that comes meanwhile wins. Waits until everything serves or has failed; Ctrl-C ends
+/// the wait and nothing else.
+///
+/// With --rebuild, the newest commit that was asked for is built once more: when its build failed
+/// for a reason that has gone, or what it built is no longer in the Nix store.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kennelctl redeploy site/main           all services and sites of a branch
+  kennelctl redeploy site/main/api       one of them
+  kennelctl redeploy site/main --rebuild
+                                         its last commit, built once more
+
+Exits with 0 only if everything serves, and with 1 if anything failed or was refused.")]
+pub(crate) struct RedeployArgs {
+    /// What to deploy again
+    #[arg(value_name = "PROJECT/BRANCH[/NAME]")]
+    pub(crate) target: Asked,
+
+    /// Build the branch's last commit again
+    #[arg(long)]
+    pub(crate) rebuild: bool,
+
+    /// Only leave the wish; do not wait until everything serves
     #[arg(long)]
     pub(crate) no_wait: bool,
 }

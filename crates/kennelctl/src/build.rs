@@ -20,7 +20,12 @@ use crate::terminal::{Colour, Terminal, printable};
 pub(crate) fn run(host: &Host, args: &BuildArgs) -> Result<Exit, Failure> {
     let builds = host.builds()?.ok_or(Failure::NoBuild(args.id))?;
     if args.follow {
-        follow(host, &builds, args.id, !args.json)?;
+        // Nothing is to be said if it is interrupted: whoever follows has asked for nothing else.
+        let mut pause = |length| {
+            std::thread::sleep(length);
+            Ok(())
+        };
+        follow(host, &builds, args.id, !args.json, &mut pause)?;
     }
     let build = look(host, &builds, args.id)?;
     if args.json {

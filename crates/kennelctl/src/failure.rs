@@ -18,6 +18,7 @@ pub(crate) enum Exit {
     NotFound,
     NotPermitted,
     BadConfiguration,
+    Interrupted,
 }
 
 impl From<Exit> for ExitCode {
@@ -31,6 +32,8 @@ impl From<Exit> for ExitCode {
             Exit::NotPermitted => 4,
             // EX_USAGE of sysexits(3), as Kennel's services use it.
             Exit::BadConfiguration => 64,
+            // As shells say it of a program that SIGINT ended.
+            Exit::Interrupted => 130,
         })
     }
 }
@@ -56,6 +59,19 @@ pub(crate) enum Failure {
     Ambiguous { asked: String, options: Vec<String> },
     #[error("{}", say::nothing_to_tear_down(.0))]
     WholeProject(String),
+    #[error("{}", say::never_built(.asked, .known))]
+    NeverBuilt { asked: String, known: Vec<String> },
+    #[error("{}", say::rebuild_of_one(.asked, .branch))]
+    RebuildOfOne { asked: String, branch: String },
+    /// The dispatcher's own words.
+    #[error("{0}")]
+    Refused(String),
+    #[error("{}", say::undecided())]
+    Undecided,
+    #[error("{}", say::rebuild_ended(*.0, *.1, .2))]
+    BuildEnded(BuildId, BuildState, String),
+    #[error("{}", say::goes_on(.0))]
+    Interrupted(String),
     #[error("{}", say::no_service_log(.0))]
     NoServiceLog(String),
     #[error("{}", say::no_file(.0))]
@@ -88,21 +104,27 @@ impl Failure {
             | Self::NoBuild(_)
             | Self::NoProject(..)
             | Self::NoTarget { .. }
+            | Self::NeverBuilt { .. }
             | Self::NoServiceLog(_)
             | Self::NoFile(_) => Exit::NotFound,
             Self::NotPermitted(_) => Exit::NotPermitted,
             Self::Ambiguous { .. }
             | Self::WholeProject(_)
+            | Self::RebuildOfOne { .. }
             | Self::UnknownKind(_)
             | Self::NobodyToAsk => Exit::Usage,
             Self::ProjectFileName { .. } => Exit::BadConfiguration,
             Self::Read { .. }
             | Self::Store(_)
             | Self::AlreadyEnded(..)
+            | Self::Refused(_)
+            | Self::Undecided
+            | Self::BuildEnded(..)
             | Self::Runtime(_)
             | Self::Journalctl(_)
             | Self::Print(_)
             | Self::Json(_) => Exit::Failed,
+            Self::Interrupted(_) => Exit::Interrupted,
             Self::NobodyReads => Exit::Done,
         }
     }

@@ -23,12 +23,14 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// A line longer than this is printed in pieces.
 const LONGEST_LINE: usize = 64 * 1024;
 
-/// Waits until the build has ended; prints its logs on the way if `aloud`.
+/// Waits until the build has ended; prints its logs on the way if `aloud`. `pause` waits that long,
+/// and its failure ends the wait.
 pub(crate) fn follow(
     host: &Host,
     builds: &Builds,
     id: BuildId,
     aloud: bool,
+    pause: &mut dyn FnMut(Duration) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut tail = Tail::new(host.layout.logs(id));
     let mut last = None;
@@ -48,7 +50,7 @@ pub(crate) fn follow(
             return Ok(());
         }
         last = Some(state);
-        std::thread::sleep(PAUSE);
+        pause(PAUSE)?;
     }
 }
 

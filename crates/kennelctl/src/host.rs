@@ -3,8 +3,8 @@
 use std::io;
 use std::path::Path;
 
-use kennel_core::{Delivery, Event, Layout, ProjectName};
-use kennel_store::{Access, Builds, Inbox, State};
+use kennel_core::{Delivery, Event, EventId, Layout, ProjectName};
+use kennel_store::{Access, Appended, Builds, Inbox, State};
 
 use crate::failure::Failure;
 use crate::terminal::Terminal;
@@ -17,6 +17,20 @@ pub(crate) struct Host {
     /// Whether it is the host that this program runs on, rather than a tree of files.
     pub(crate) is_live: bool,
     pub(crate) terminal: Terminal,
+}
+
+/// A wish that was left, and the inbox that says what became of it.
+#[derive(Debug)]
+pub(crate) struct Wish {
+    inbox: Inbox,
+    pub(crate) id: EventId,
+}
+
+impl Wish {
+    /// What the dispatcher decided; none while it has not.
+    pub(crate) fn outcome(&self) -> Result<Option<String>, Failure> {
+        Ok(self.inbox.outcome(self.id)?)
+    }
 }
 
 impl Host {
@@ -33,8 +47,8 @@ impl Host {
     }
 
     /// Puts a person's wish into the inbox and rings the bell. The wish is kept even if nobody
-    /// hears the bell.
-    pub(crate) fn wish(&self, project: &ProjectName, event: Event) -> Result<(), Failure> {
+    /// hears the bell. Returns where to read what became of it.
+    pub(crate) fn wish(&self, project: &ProjectName, event: Event) -> Result<Wish, Failure> {
         let path = self.layout.inbox_db();
         // Opening makes a missing database, and it would then belong to whoever typed this.
         if !has_rows(&path)? {
@@ -50,11 +64,17 @@ impl Host {
             by: Some(login()),
             event,
         };
-        Inbox::open(&path, Access::Patient)?.append(&[wish])?;
+        let mut inbox = Inbox::open(&path, Access::Patient)?;
+        let appended = inbox.append(&[wish])?;
+        // People's wishes are never folded together, so that there is exactly one.
+        let id = appended.into_iter().map(|it| match it {
+            Appended::New(id) | Appended::Duplicate(id) => id,
+        });
+        let id = id.last().ok_or_else(|| Failure::NoKennel(path))?;
         if let Err(error) = kennel_systemd::ring(&self.layout.bell()) {
             self.terminal.aside(&say::bell_not_heard(&error));
         }
-        Ok(())
+        Ok(Wish { inbox, id })
     }
 
     /// The names of projects that have a file in projects.d, as far as that can be read.

@@ -16,7 +16,9 @@ mod follow;
 mod host;
 mod http;
 mod logs;
+mod redeploy;
 mod say;
+mod signals;
 mod status;
 mod table;
 mod target;
@@ -54,6 +56,7 @@ fn run(cli: &Cli, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Builds(args) => builds::run(&host, args),
         Command::Build(args) => build::run(&host, args),
         Command::Cancel(args) => cancel::run(&host, args),
+        Command::Redeploy(args) => redeploy::run(&host, args),
         Command::Teardown(args) => teardown::run(&host, args),
         Command::Logs(args) => logs::run(&host, args),
         Command::Check(args) => check::run(&host, args),

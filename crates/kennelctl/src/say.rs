@@ -5,7 +5,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use kennel_core::{BuildId, BuildState, OutputState, ProjectName};
+use kennel_core::{
+    BuildId, BuildState, CommitSha, DeploymentId, DeploymentState, OutputKey, OutputState,
+    ProjectName,
+};
 
 use crate::clock::took;
 
@@ -146,6 +149,88 @@ pub(crate) fn teardown_late(units: &[String]) -> String {
         "not all is gone yet; the wish is kept, see `systemctl status kennel-dispatch {}`",
         units.join(" ")
     )
+}
+
+pub(crate) fn never_built(asked: &str, known: &[String]) -> String {
+    if known.is_empty() {
+        return format!("nothing was ever built of {asked}; push to it");
+    }
+    format!("nothing was ever built of {asked}; known: {}", some(known))
+}
+
+pub(crate) fn rebuild_of_one(asked: &str, branch: &str) -> String {
+    format!(
+        "a build is of a whole commit, not of {asked} alone; use `kennelctl redeploy {branch} \
+         --rebuild`"
+    )
+}
+
+pub(crate) fn redeploy_wished(asked: &str) -> String {
+    format!("{asked} is asked to be deployed again; see `kennelctl status`")
+}
+
+pub(crate) fn undecided() -> &'static str {
+    "the dispatcher has not answered yet; the wish is kept, see `systemctl status kennel-dispatch`"
+}
+
+pub(crate) fn goes_on(asked: &str) -> String {
+    format!("{asked} goes on being deployed without you; see `kennelctl status --watch`")
+}
+
+pub(crate) fn rebuilds(id: BuildId, sha: &CommitSha) -> String {
+    format!("Build {id} builds commit {} again.", sha.short())
+}
+
+pub(crate) fn rebuild_ended(id: BuildId, state: BuildState, reason: &str) -> String {
+    let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    let how = match state {
+        BuildState::Failed => "failed",
+        BuildState::Cancelled => "was cancelled",
+        BuildState::Superseded => "gave way to a newer commit",
+        BuildState::Queued | BuildState::Building | BuildState::Succeeded | BuildState::Partial => {
+            state.as_str()
+        }
+    };
+    format!("build {id} {how}{why}; what served before still does, see `kennelctl build {id}`")
+}
+
+pub(crate) fn deployment_waits(id: DeploymentId, key: &OutputKey) -> String {
+    format!("Deployment {id} of {key} waits for its turn.")
+}
+
+pub(crate) fn deployment_starts(id: DeploymentId, key: &OutputKey) -> String {
+    format!("Deployment {id} of {key} starts.")
+}
+
+pub(crate) fn deployment_serves(
+    id: DeploymentId,
+    key: &OutputKey,
+    took_so_long: Duration,
+    urls: &[String],
+) -> String {
+    let at = if urls.is_empty() { String::new() } else { format!(" at {}", urls.join(", ")) };
+    format!("{key} serves{at} as deployment {id}, after {}", took(took_so_long))
+}
+
+pub(crate) fn deployment_ended(
+    id: DeploymentId,
+    key: &OutputKey,
+    state: DeploymentState,
+    reason: &str,
+) -> String {
+    let how = match state {
+        DeploymentState::Failed => "failed; what served before still does",
+        DeploymentState::Superseded => "gave way to a newer one",
+        DeploymentState::Cancelled => "was cancelled",
+        DeploymentState::TearingDown | DeploymentState::TornDown => "was torn down",
+        DeploymentState::Pending
+        | DeploymentState::Starting
+        | DeploymentState::Active
+        | DeploymentState::Draining
+        | DeploymentState::Retired => state.as_str(),
+    };
+    let reason = if reason.is_empty() { String::new() } else { format!("\n  {reason}") };
+    format!("{key}: deployment {id} {how}{reason}")
 }
 
 pub(crate) fn nothing_deployed(asked: Option<&str>) -> String {

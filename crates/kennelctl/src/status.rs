@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use kennel_core::{DeploymentState, ProjectName};
 use kennel_store::{Build, BuildFilter, Deployment};
 
-use self::addresses::Addresses;
+pub(crate) use self::addresses::Addresses;
 use self::health::Healths;
 use self::line::Line;
 use self::report::Report;

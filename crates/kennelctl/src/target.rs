@@ -87,6 +87,12 @@ impl From<&Build> for Known {
     }
 }
 
+impl From<GitRef> for Known {
+    fn from(git_ref: GitRef) -> Self {
+        Self { git_ref, slug: None, service: None }
+    }
+}
+
 impl Known {
     /// How its branch may be written, shortest first.
     fn spellings(&self) -> impl Iterator<Item = String> {

@@ -191,6 +191,7 @@ fn help_begins_with_what_can_be_done() {
       builds    List builds, newest first
       build     Show one build, its outputs and where its logs are
       cancel    End a build that waits or runs
+      redeploy  Deploy what was built last again, without a new build
       teardown  Remove a branch's deployments, or one of them, with all that they left
       logs      Show what a service prints
       check     Check configuration, with the line of each mistake
@@ -200,7 +201,8 @@ fn help_begins_with_what_can_be_done() {
       -h, --help        Print help (see more with '--help')
       -V, --version     Print version
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such thing, 4 not permitted, 64 bad configuration.
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such thing, 4 not permitted, 64 bad configuration,
+    130 interrupted.
     exit 0
     ");
     assert_eq!(tree.ctl(&[]).code, 2);

@@ -5,6 +5,8 @@ mod builds;
 #[cfg(test)]
 mod looking;
 #[cfg(test)]
+mod redeploying;
+#[cfg(test)]
 mod status;
 #[cfg(test)]
 mod tree;

@@ -127,11 +127,23 @@ impl Tree {
         seconds: i64,
     ) -> DeploymentId {
         self.requests += 1;
+        let request = EventId::from_row(self.requests);
+        self.deployment_for(request, (project, git_ref, name), commit, seconds)
+    }
+
+    /// The same, asked for by this row of the inbox.
+    pub(crate) fn deployment_for(
+        &self,
+        request: EventId,
+        (project, git_ref, name): (&str, &str, &str),
+        commit: char,
+        seconds: i64,
+    ) -> DeploymentId {
         let settings =
             if name == "web" { Settings::Site(site()) } else { Settings::Service(service()) };
         let new = NewDeployment {
-            request: EventId::from_row(self.requests),
-            build: BuildId::from_row(self.requests),
+            request,
+            build: BuildId::from_row(request.get()),
             key: OutputKey {
                 project: project.parse().unwrap(),
                 git_ref: git_ref.parse::<GitRef>().unwrap(),

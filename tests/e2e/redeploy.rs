@@ -1,0 +1,105 @@
+//! `kennelctl redeploy`: what is built already is deployed again, and what failed is built again.
+
+use std::time::Duration;
+
+use kennel_tests::{
+    Context, Deployment, Kennel, Project, Result, Rows, ensure, expect_no_leftovers,
+};
+
+/// On a busy machine.
+const LIMIT: Duration = Duration::from_secs(60);
+
+const VISITORS: usize = 20;
+
+/// Service and site of a branch under visitors; one of them alone; and not after a teardown.
+pub(crate) fn of_what_serves(kennel: &Kennel) -> Result<()> {
+    let project = kennel.project("again")?;
+    let sources = kennel.sources().service("api", "v1").site("web", "here it is");
+    let pushed = project.push("main", &sources, "v1")?;
+    let (api, web) = (project.address("api", "main"), project.address("web", "main"));
+    kennel.expect_page(&api, "/version", "v1", LIMIT)?;
+    kennel.expect_page(&web, "/", "here it is", LIMIT)?;
+    let [old_api, old_web] = active(kennel, &project)?;
+    let old_pid = pid(kennel, &old_api)?;
+
+    let load = kennel.load(&api, VISITORS)?;
+    kennel.wait_for("visitors", LIMIT, || Ok((load.requests() > 100).then_some(())))?;
+    let said = kennel.host().run(&["kennelctl", "redeploy", "again/main"])?;
+    for name in ["again/main/api serves at ", "again/main/web serves at "] {
+        ensure!(said.contains(name), "it does not say that {name}: {said}");
+    }
+    // No patience here: it said that everything serves.
+    let [new_api, new_web] = active(kennel, &project)?;
+    for (old, new) in [(&old_api, &new_api), (&old_web, &new_web)] {
+        ensure!(new.id > old.id, "{new:?} is not new beside {old:?}");
+        let same =
+            (&old.commit, &old.store_path, old.build) == (&new.commit, &new.store_path, new.build);
+        ensure!(same && new.commit == pushed.after, "{new:?} is not what {old:?} was");
+    }
+    ensure!(pid(kennel, &new_api)? != old_pid, "the process is still {old_pid}");
+    let builds = kennel.ctl(&["builds", "--project", "again"])?;
+    ensure!(builds.as_array().is_some_and(|it| it.len() == 1), "something was built: {builds}");
+    kennel.wait_for("end of the old ones", LIMIT, || {
+        let rows = Rows::read(kennel)?;
+        let retired = rows.of("again").filter(|it| it.state == "retired").count();
+        Ok((retired == 2).then_some(()))
+    })?;
+    load.stop()?.expect_clean()?;
+    kennel.expect_page(&web, "/", "here it is", LIMIT)?;
+
+    kennel.host().run(&["kennelctl", "redeploy", "again/main/web"])?;
+    let [api_now, web_now] = active(kennel, &project)?;
+    ensure!(api_now.id == new_api.id, "the service was deployed again with the site");
+    ensure!(web_now.id > new_web.id, "the site was not deployed again");
+    expect_no_leftovers(kennel, "again")?;
+
+    kennel.host().run(&["kennelctl", "teardown", "again/main", "--yes"])?;
+    let refused = kennel.host().try_run(&["kennelctl", "redeploy", "again/main"])?;
+    ensure!(
+        refused.code == 1 && refused.stderr.contains("has ended: it was torn down by root"),
+        "a branch that was torn down is deployed again: {refused:?}"
+    );
+    Ok(())
+}
+
+/// The repository cannot be reached when the build wants it, and can be later.
+pub(crate) fn of_a_build_whose_cause_has_gone(kennel: &Kennel) -> Result<()> {
+    let project = kennel.project("later")?;
+    let pushed = project.commit("main", &kennel.sources().site("web", "at last"), "v1")?;
+    let repository = project.repository();
+    let away = format!("{repository}.away");
+    kennel.host().run(&["mv", &repository, &away])?;
+    project.tell(&pushed.event())?;
+    project.expect_build(&pushed.after, "failed", LIMIT)?;
+    let refused = kennel.host().try_run(&["kennelctl", "redeploy", "later/main"])?;
+    ensure!(
+        refused.code == 1 && refused.stderr.contains("kennelctl redeploy later/main --rebuild"),
+        "it does not say how to build it again: {refused:?}"
+    );
+    kennel.host().run(&["mv", &away, &repository])?;
+
+    let said = kennel.host().run(&["kennelctl", "redeploy", "later/main", "--rebuild"])?;
+    ensure!(said.contains("later/main/web serves at "), "it does not serve: {said}");
+    kennel.expect_page(&project.address("web", "main"), "/", "at last", LIMIT)?;
+    let builds = kennel.ctl(&["builds", "--project", "later"])?;
+    let commits: Vec<_> =
+        builds.as_array().into_iter().flatten().map(|it| it.get("commit").cloned()).collect();
+    ensure!(commits.len() == 2 && commits.first() == commits.last(), "the builds are {builds}");
+    Ok(())
+}
+
+/// The deployments of `api` and `web` that serve.
+fn active(kennel: &Kennel, project: &Project) -> Result<[Deployment; 2]> {
+    let rows = Rows::read(kennel)?;
+    let find = |name: &str| {
+        let mut all =
+            rows.of(project.name()).filter(|it| it.service == name && it.state == "active");
+        all.next().cloned().with_context(|| format!("no {name} serves: {:?}", rows.deployments))
+    };
+    Ok([find("api")?, find("web")?])
+}
+
+fn pid(kennel: &Kennel, deployment: &Deployment) -> Result<String> {
+    let unit = deployment.unit();
+    kennel.host().run(&["systemctl", "show", "--property=MainPID", "--value", &unit])
+}
