@@ -37,8 +37,9 @@ pub(crate) fn of_what_serves(kennel: &Kennel) -> Result<()> {
         ensure!(same && new.commit == pushed.after, "{new:?} is not what {old:?} was");
     }
     ensure!(pid(kennel, &new_api)? != old_pid, "the process is still {old_pid}");
-    let builds = kennel.ctl(&["builds", "--project", "again"])?;
+    let builds = kennel.ctl(&["builds", "again/main", "--state", "succeeded", "--since", "1h"])?;
     ensure!(builds.as_array().is_some_and(|it| it.len() == 1), "something was built: {builds}");
+    expect_watched(kennel, &new_api)?;
     kennel.wait_for("end of the old ones", LIMIT, || {
         let rows = Rows::read(kennel)?;
         let retired = rows.of("again").filter(|it| it.state == "retired").count();
@@ -97,6 +98,22 @@ fn active(kennel: &Kennel, project: &Project) -> Result<[Deployment; 2]> {
         all.next().cloned().with_context(|| format!("no {name} serves: {:?}", rows.deployments))
     };
     Ok([find("api")?, find("web")?])
+}
+
+/// On a terminal it is drawn in place, and the terminal is given back.
+fn expect_watched(kennel: &Kennel, deployment: &Deployment) -> Result<()> {
+    let watch = "timeout --foreground --signal=INT 1 kennelctl status again --watch";
+    let script = format!("stty rows 24 cols 100; {watch}; echo ended with $?; stty -a");
+    let said = kennel.host().run(&["script", "--quiet", "--command", &script, "/dev/null"])?;
+    let [begin, end] = ["\u{1b}[?1049h", "\u{1b}[?1049l"];
+    let (_, drawn) = said.split_once(begin).with_context(|| format!("{said:?}"))?;
+    let (drawn, after) = drawn.split_once(end).with_context(|| format!("{said:?}"))?;
+    let commit = deployment.commit.get(..12).context("a short commit")?;
+    ensure!(drawn.contains("again/main/api") && drawn.contains(commit), "drawn is {drawn:?}");
+    // timeout says 124 where the program took the signal.
+    ensure!(after.contains("ended with 124"), "it ended so: {after:?}");
+    ensure!(after.contains(" echo "), "the terminal does not echo any more: {after:?}");
+    Ok(())
 }
 
 fn pid(kennel: &Kennel, deployment: &Deployment) -> Result<String> {

@@ -134,7 +134,7 @@ impl Dispatcher {
         let filter = BuildFilter {
             project: Some(delivery.project.clone()),
             git_ref: Some(git_ref.clone()),
-            unfinished: false,
+            ..BuildFilter::default()
         };
         let mut ended = 0;
         for build in self.builds.list(&filter, MOST_OF_REF)? {

@@ -99,8 +99,22 @@ pub struct BuildFilter {
     pub project: Option<ProjectName>,
     /// Only of this branch or pull request.
     pub git_ref: Option<GitRef>,
-    /// Only those that are not final.
-    pub unfinished: bool,
+    /// Only those in one of these states; all if there is none.
+    pub states: Vec<BuildState>,
+    /// Only those asked for at this moment or later.
+    pub since: Option<Timestamp>,
+    /// Only of commits that begin so: hex digits in lower case.
+    pub commit: Option<String>,
+    /// Only those that this person or account caused.
+    pub by: Option<String>,
+}
+
+impl BuildFilter {
+    /// Those that are not final.
+    #[must_use]
+    pub fn unfinished() -> Self {
+        Self { states: vec![BuildState::Queued, BuildState::Building], ..Self::default() }
+    }
 }
 
 pub(crate) fn build(row: &Row<'_>) -> rusqlite::Result<Build> {

@@ -3,14 +3,16 @@
 use std::path::Path;
 
 use kennel_core::{BuildEvent, BuildId, BuildState, EventId, GitRef, ProjectName, Timestamp};
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Transaction, params, params_from_iter};
 
 use crate::StoreError;
 use crate::build_row::{Build, BuildFilter, Enqueued, NewBuild, build};
 use crate::column::parsed;
 use crate::database::{Access, Schema, immediate, open};
 
-const SCHEMA: Schema = &["
+const SCHEMA: Schema = &[
+    "
     CREATE TABLE builds (
         id               INTEGER PRIMARY KEY AUTOINCREMENT,
         -- The inbox row that asked for it: taking that row twice makes one build.
@@ -48,7 +50,12 @@ const SCHEMA: Schema = &["
         finished_at INTEGER,
         PRIMARY KEY (build_id, name)
     ) STRICT;
-"];
+",
+    "
+    CREATE INDEX builds_by_commit ON builds (sha);
+    CREATE INDEX builds_by_moment ON builds (received_at);
+",
+];
 
 /// builds.db, open.
 #[derive(Debug)]
@@ -151,22 +158,23 @@ impl Builds {
     /// # Errors
     /// Any [`StoreError`].
     pub fn list(&self, filter: &BuildFilter, limit: u32) -> Result<Vec<Build>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT * FROM builds
-             WHERE (?1 IS NULL OR project = ?1) AND (?2 IS NULL OR git_ref = ?2)
-             AND (NOT ?3 OR state IN ('queued', 'building'))
-             ORDER BY id DESC LIMIT ?4",
-        )?;
-        let rows = statement.query_map(
-            params![
-                filter.project.as_ref().map(ProjectName::as_str),
-                filter.git_ref.as_ref().map(ToString::to_string),
-                filter.unfinished,
-                limit,
-            ],
-            build,
-        )?;
+        let Conditions { sql, values } = Conditions::of(filter);
+        let sql = format!("SELECT * FROM builds WHERE {sql} ORDER BY id DESC LIMIT {limit}");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map(params_from_iter(values), build)?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// How many builds the filter lets through.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn count(&self, filter: &BuildFilter) -> Result<u64, StoreError> {
+        let Conditions { sql, values } = Conditions::of(filter);
+        let sql = format!("SELECT count(*) FROM builds WHERE {sql}");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let count: i64 = statement.query_row(params_from_iter(values), |row| row.get(0))?;
+        Ok(u64::try_from(count).unwrap_or(0))
     }
 
     /// The branches and pull requests of which a project has builds.
@@ -218,7 +226,7 @@ impl Builds {
         let filter = BuildFilter {
             project: Some(project.clone()),
             git_ref: Some(git_ref.clone()),
-            unfinished: false,
+            ..BuildFilter::default()
         };
         Ok(self.list(&filter, 1)?.into_iter().next())
     }
@@ -315,6 +323,45 @@ impl Builds {
         mark_superseded(&transaction, old, new)?;
         transaction.commit()?;
         Ok(())
+    }
+}
+
+/// A filter in SQL. Only what is asked for, since SQLite chooses an index by the conditions it sees.
+struct Conditions {
+    sql: String,
+    values: Vec<Value>,
+}
+
+impl Conditions {
+    fn of(filter: &BuildFilter) -> Self {
+        let mut it = Self { sql: "1".to_owned(), values: Vec::new() };
+        if let Some(project) = &filter.project {
+            it.and("project = ?", [project.as_str().to_owned().into()]);
+        }
+        if let Some(git_ref) = &filter.git_ref {
+            it.and("git_ref = ?", [git_ref.to_string().into()]);
+        }
+        if !filter.states.is_empty() {
+            let states: Vec<_> = filter.states.iter().map(|state| format!("'{state}'")).collect();
+            it.and(&format!("state IN ({})", states.join(", ")), []);
+        }
+        if let Some(since) = filter.since {
+            it.and("received_at >= ?", [since.millis().into()]);
+        }
+        if let Some(commit) = &filter.commit {
+            // Not LIKE, which no index of plain text serves. After all hex digits comes `g`.
+            it.and("sha >= ? AND sha < ?", [commit.clone().into(), format!("{commit}g").into()]);
+        }
+        if let Some(by) = &filter.by {
+            it.and("by = ?", [by.clone().into()]);
+        }
+        it
+    }
+
+    fn and<const N: usize>(&mut self, condition: &str, values: [Value; N]) {
+        self.sql.push_str(" AND ");
+        self.sql.push_str(condition);
+        self.values.extend(values);
     }
 }
 

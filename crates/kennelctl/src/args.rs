@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use kennel_core::{BuildId, ProjectName};
+use kennel_core::{BuildId, BuildState, ProjectName};
 
+use crate::clock::Since;
 use crate::target::Asked;
 
 /// Shows and steers Kennel, the push-to-deploy platform on this host.
@@ -13,10 +15,10 @@ use crate::target::Asked;
     name = "kennelctl",
     version,
     about = "Shows and steers Kennel on this host",
-    long_about = "Shows what Kennel serves and builds on this host, ends builds and deployments, \
-                  and checks configuration.\n\n\
-                  Reading needs root or the groups kennel-state and kennel-builds; ending something \
-                  needs root or the groups kennel-inbox and kennel-bell as well.",
+    long_about = "Shows what Kennel serves and builds on this host, deploys again, ends builds and \
+                  deployments, and checks configuration.\n\n\
+                  Reading needs root or the groups kennel-state and kennel-builds; what changes \
+                  something needs root or the groups kennel-inbox and kennel-bell as well.",
     after_help = EXIT_CODES,
     after_long_help = TOP_EXAMPLES,
     max_term_width = 100,
@@ -41,6 +43,8 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such
 const TOP_EXAMPLES: &str = "\
 Examples:
   kennelctl status                       what serves what, and what is being built
+  kennelctl status --watch               the same, as it changes
+  kennelctl builds --state failed        what could not be built
   kennelctl build 42 --follow            watch build 42 until it ends
   kennelctl logs site/main/api -f        follow a service, whichever deployment runs
   kennelctl redeploy site/main           deploy what was built last again
@@ -69,6 +73,8 @@ pub(crate) enum Command {
     Teardown(TeardownArgs),
     Logs(LogsArgs),
     Check(CheckArgs),
+    #[command(hide = true)]
+    Generate(GenerateArgs),
 }
 
 /// Show what serves what, and what is being built
@@ -83,6 +89,7 @@ Examples:
   kennelctl status
   kennelctl status site
   kennelctl status site/feature/x
+  kennelctl status --watch
   kennelctl status --json | jq -r '.deployments[] | select(.health != \"healthy\").urls[]'
 
 JSON: an object with `deployments` (id, project, branch, ref, name, kind, state, health,
@@ -94,6 +101,14 @@ pub(crate) struct StatusArgs {
     #[arg(value_name = "PROJECT[/BRANCH[/NAME]]")]
     pub(crate) target: Option<Asked>,
 
+    /// Show it again and again, every SECONDS and when something happens, until Ctrl-C
+    ///
+    /// Drawn in place on a terminal; elsewhere printed anew when it says something else.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
+          default_missing_value = "2", conflicts_with = "json",
+          value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub(crate) watch: Option<u32>,
+
     /// Do not ask services for their health
     #[arg(long)]
     pub(crate) no_probe: bool,
@@ -104,25 +119,57 @@ pub(crate) struct StatusArgs {
 }
 
 /// List builds, newest first
+///
+/// All conditions must hold. A time is a length such as 90s, 30m, 2h or 7d, a day such as
+/// 2026-11-01, or RFC 3339; a day begins at midnight in UTC.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   kennelctl builds
-  kennelctl builds --project site --limit 5
+  kennelctl builds site/main --limit 5
+  kennelctl builds --state failed,partial --since 2d
+  kennelctl builds --commit 2425e510
+  kennelctl builds --watch
   kennelctl builds --json | jq '.[] | select(.state == \"failed\")'
 
 JSON: an array of objects with id, project, branch, ref, commit, state, reason, by, received_at,
 queued_at, started_at, finished_at, cancel_requested and superseded_by. States are queued, building,
 succeeded, partial, failed, cancelled and superseded.")]
 pub(crate) struct BuildsArgs {
+    /// Only of this project, or this branch (or pr-<number>)
+    #[arg(value_name = "PROJECT[/BRANCH]")]
+    pub(crate) target: Option<Asked>,
+
     /// Only builds of this project
-    #[arg(long, short, value_name = "PROJECT")]
+    #[arg(long, short, value_name = "PROJECT", conflicts_with = "target")]
     pub(crate) project: Option<ProjectName>,
 
-    /// At most this many
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 20,
+    /// Only in these states, separated by commas
+    #[arg(long, short, value_name = "STATE", value_delimiter = ',', value_parser = build_state())]
+    pub(crate) state: Vec<BuildState>,
+
+    /// Only those asked for since then
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<Since>,
+
+    /// Only of commits that begin so
+    #[arg(long, value_name = "PREFIX", value_parser = commit_prefix)]
+    pub(crate) commit: Option<String>,
+
+    /// Only those that this person caused
+    #[arg(long, value_name = "NAME")]
+    pub(crate) by: Option<String>,
+
+    /// At most this many [default: what fits on the terminal, or 20]
+    #[arg(long, short = 'n', value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub(crate) limit: u32,
+    pub(crate) limit: Option<u32>,
+
+    /// Show them again and again, every SECONDS and when something happens, until Ctrl-C
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
+          default_missing_value = "2", conflicts_with = "json",
+          value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub(crate) watch: Option<u32>,
 
     /// Print JSON
     #[arg(long)]
@@ -291,6 +338,41 @@ pub(crate) struct CheckArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Write man pages or completions into a directory
+#[derive(Debug, Args)]
+pub(crate) struct GenerateArgs {
+    /// What to write
+    #[arg(value_enum)]
+    pub(crate) what: Generated,
+
+    /// Where to
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+}
+
+/// What packages want of these definitions.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Generated {
+    /// One page per command
+    Man,
+    /// For bash, zsh and fish
+    Completions,
+}
+
+/// Parses a state; its names are known to help and completions.
+fn build_state() -> impl TypedValueParser<Value = BuildState> {
+    PossibleValuesParser::new(BuildState::ALL.map(BuildState::as_str))
+        .try_map(|name| name.parse::<BuildState>())
+}
+
+fn commit_prefix(text: &str) -> Result<String, &'static str> {
+    let text = text.to_ascii_lowercase();
+    if text.is_empty() || text.len() > 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err("a commit is written in hex digits, at most 64");
+    }
+    Ok(text)
 }
 
 #[cfg(test)]

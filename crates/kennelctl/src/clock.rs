@@ -1,12 +1,57 @@
 //! Times as people and programs read them.
 
+use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use kennel_core::Timestamp;
+use kennel_core::config::Period;
 use serde::Serializer;
 
 pub(crate) fn now() -> Timestamp {
     SystemTime::now().into()
+}
+
+/// A moment as people write it: a length of time ago, a day, or RFC 3339.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Since {
+    /// So long before now.
+    Ago(Duration),
+    /// Then.
+    At(Timestamp),
+}
+
+impl FromStr for Since {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(period) = text.parse::<Period>() {
+            return Ok(Self::Ago(period.0));
+        }
+        // The moment first: a day is read out of it as well.
+        let day = |text: &str| {
+            let day: jiff::civil::Date = text.parse().ok()?;
+            Some(day.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
+        };
+        text.parse()
+            .ok()
+            .or_else(|| day(text))
+            .map(|moment: jiff::Timestamp| {
+                Self::At(Timestamp::from_millis(moment.as_millisecond()))
+            })
+            .ok_or("neither a length such as 2h or 7d, nor a day such as 2026-11-01")
+    }
+}
+
+impl Since {
+    pub(crate) fn before(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(moment) => moment,
+            Self::Ago(length) => {
+                let millis = i64::try_from(length.as_millis()).unwrap_or(i64::MAX);
+                Timestamp::from_millis(now.millis().saturating_sub(millis))
+            }
+        }
+    }
 }
 
 /// `just now`, `12 s ago`, `3 min ago`, `5 h ago`, `9 days ago`.
@@ -90,6 +135,18 @@ mod tests {
             .map(|ms| took(Duration::from_millis(ms)))
             .into();
         insta::assert_snapshot!(shown.join(", "), @"0.0 s, 9.9 s, 10 s, 1 min 1 s, 1 h 0 min, 25 h 1 min");
+    }
+
+    #[test]
+    fn moments_as_people_write_them() {
+        let now = Timestamp::from_millis(1_767_225_600_000);
+        let before = |text: &str| text.parse::<Since>().map(|since| rfc3339(since.before(now)));
+        assert_eq!(before("90s").unwrap(), "2025-12-31T23:58:30.000Z");
+        assert_eq!(before("1h30m").unwrap(), "2025-12-31T22:30:00.000Z");
+        assert_eq!(before("2025-11-01").unwrap(), "2025-11-01T00:00:00.000Z");
+        assert_eq!(before("2025-11-01T12:00:00+01:00").unwrap(), "2025-11-01T11:00:00.000Z");
+        assert!(before("yesterday").is_err());
+        assert!(before("").is_err());
     }
 
     #[test]

@@ -61,6 +61,10 @@ pub(crate) enum Failure {
     WholeProject(String),
     #[error("{}", say::never_built(.asked, .known))]
     NeverBuilt { asked: String, known: Vec<String> },
+    #[error("{}", say::build_of_one(.asked, .branch))]
+    BuildOfOne { asked: String, branch: String },
+    #[error("cannot write to {}", .directory.display())]
+    Generate { directory: PathBuf, source: io::Error },
     #[error("{}", say::rebuild_of_one(.asked, .branch))]
     RebuildOfOne { asked: String, branch: String },
     /// The dispatcher's own words.
@@ -111,6 +115,7 @@ impl Failure {
             Self::Ambiguous { .. }
             | Self::WholeProject(_)
             | Self::RebuildOfOne { .. }
+            | Self::BuildOfOne { .. }
             | Self::UnknownKind(_)
             | Self::NobodyToAsk => Exit::Usage,
             Self::ProjectFileName { .. } => Exit::BadConfiguration,
@@ -118,6 +123,7 @@ impl Failure {
             | Self::Store(_)
             | Self::AlreadyEnded(..)
             | Self::Refused(_)
+            | Self::Generate { .. }
             | Self::Undecided
             | Self::BuildEnded(..)
             | Self::Runtime(_)

@@ -65,12 +65,9 @@ impl Host {
             event,
         };
         let mut inbox = Inbox::open(&path, Access::Patient)?;
-        let appended = inbox.append(&[wish])?;
         // People's wishes are never folded together, so that there is exactly one.
-        let id = appended.into_iter().map(|it| match it {
-            Appended::New(id) | Appended::Duplicate(id) => id,
-        });
-        let id = id.last().ok_or_else(|| Failure::NoKennel(path))?;
+        let (Appended::New(id) | Appended::Duplicate(id)) =
+            inbox.append(&[wish])?.into_iter().next().ok_or_else(|| Failure::NoKennel(path))?;
         if let Err(error) = kennel_systemd::ring(&self.layout.bell()) {
             self.terminal.aside(&say::bell_not_heard(&error));
         }

@@ -13,6 +13,7 @@ mod check;
 mod clock;
 mod failure;
 mod follow;
+mod generate;
 mod host;
 mod http;
 mod logs;
@@ -24,6 +25,7 @@ mod table;
 mod target;
 mod teardown;
 mod terminal;
+mod watch;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -59,6 +61,7 @@ fn run(cli: &Cli, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Redeploy(args) => redeploy::run(&host, args),
         Command::Teardown(args) => teardown::run(&host, args),
         Command::Logs(args) => logs::run(&host, args),
+        Command::Generate(args) => generate::run(args),
         Command::Check(args) => check::run(&host, args),
     }
 }

@@ -158,6 +158,14 @@ pub(crate) fn never_built(asked: &str, known: &[String]) -> String {
     format!("nothing was ever built of {asked}; known: {}", some(known))
 }
 
+pub(crate) fn build_of_one(asked: &str, branch: &str) -> String {
+    format!("a build is of a whole commit, not of {asked} alone; use `kennelctl builds {branch}`")
+}
+
+pub(crate) fn more_builds(count: u64) -> String {
+    format!("And {count} more: --limit shows them; --state, --since and others choose.")
+}
+
 pub(crate) fn rebuild_of_one(asked: &str, branch: &str) -> String {
     format!(
         "a build is of a whole commit, not of {asked} alone; use `kennelctl redeploy {branch} \

@@ -3,7 +3,7 @@
 //! With Ctrl-C's default a program dies at once, and cannot say what goes on without it or give the
 //! terminal back.
 
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -59,10 +59,6 @@ impl Signals {
 
     /// Waits that long, or until a signal comes.
     pub(crate) fn wait(&self, length: Duration) -> Option<Signal> {
-        match self.caught.recv_timeout(length) {
-            Ok(signal) => Some(signal),
-            // Without its thread nothing can come any more.
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.caught.recv_timeout(length).ok()
     }
 }

@@ -7,6 +7,7 @@ mod report;
 mod router;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use kennel_core::{DeploymentState, ProjectName};
 use kennel_store::{Build, BuildFilter, Deployment};
@@ -21,6 +22,7 @@ use crate::build_view::BuildView;
 use crate::failure::{Exit, Failure};
 use crate::host::Host;
 use crate::target::{Known, Target};
+use crate::watch::{Frame, watch};
 use crate::{clock, say};
 
 /// Far more than a host can have waiting; a bound all the same.
@@ -28,13 +30,23 @@ const MOST_BUILDS: u32 = 1000;
 
 /// Prints the report.
 pub(crate) fn run(host: &Host, args: &StatusArgs) -> Result<Exit, Failure> {
+    let asked = args.target.as_ref().map(ToString::to_string);
+    if let Some(seconds) = args.watch {
+        let title = ["kennelctl status", asked.as_deref().unwrap_or_default()].join(" ");
+        let title = format!("{}, until Ctrl-C", title.trim_end());
+        let every = Duration::from_secs(seconds.into());
+        return watch(host, &title, every, &mut || {
+            let report = look(host, args)?;
+            let says = serde_json::to_string(&report).map_err(Failure::Json)?;
+            let text = report.render(asked.as_deref(), clock::now(), host.terminal);
+            Ok(Frame { text, says })
+        });
+    }
     let report = look(host, args)?;
     if args.json {
         host.terminal.json(&report)?;
     } else {
-        let asked = args.target.as_ref().map(ToString::to_string);
-        let text = report.render(asked.as_deref(), clock::now(), host.terminal);
-        host.terminal.print(&text)?;
+        host.terminal.print(&report.render(asked.as_deref(), clock::now(), host.terminal))?;
     }
     Ok(Exit::Done)
 }
@@ -81,7 +93,7 @@ fn deployments(host: &Host, project: Option<&ProjectName>) -> Result<Vec<Deploym
 
 fn unfinished_builds(host: &Host, project: Option<&ProjectName>) -> Result<Vec<Build>, Failure> {
     let Some(builds) = host.builds()? else { return Ok(Vec::new()) };
-    let filter = BuildFilter { project: project.cloned(), git_ref: None, unfinished: true };
+    let filter = BuildFilter { project: project.cloned(), ..BuildFilter::unfinished() };
     Ok(builds.list(&filter, MOST_BUILDS)?)
 }
 

@@ -37,6 +37,13 @@ impl Terminal {
         Self { colours: false }
     }
 
+    /// Columns and rows of the terminal that is written to; none if it is none.
+    pub(crate) fn size(self) -> Option<(usize, usize)> {
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+        let size = (usize::from(size.ws_col), usize::from(size.ws_row));
+        (size.0 > 0 && size.1 > 0).then_some(size)
+    }
+
     pub(crate) fn print(self, text: &str) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|source| {

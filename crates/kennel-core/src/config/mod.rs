@@ -35,6 +35,7 @@ pub use health_path::HealthPath;
 pub use host::{Expiry, HostConfig, NixConfig, PortRange, Postgresql, Retention, Valkey};
 pub use manifest::{Manifest, ServiceManifest, SiteManifest};
 pub use memory_size::MemorySize;
+pub use period::Period;
 pub use problem::Problem;
 pub use project::{ProjectConfig, PullRequestPolicy};
 pub use repo_url::RepoUrl;

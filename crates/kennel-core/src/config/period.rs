@@ -11,7 +11,10 @@ use crate::Invalid;
 /// 10 years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub(super) struct Period(pub(super) Duration);
+pub struct Period(
+    /// The length.
+    pub Duration,
+);
 
 /// Seconds per unit, largest first.
 const UNITS: [(char, u64); 5] =

@@ -145,7 +145,7 @@ impl Host {
 }
 
 fn path(name: &ServiceName, build: i64) -> StorePath {
-    format!("/nix/store/{:0>32}-{name}", build).parse().unwrap()
+    format!("/nix/store/{build:0>32}-{name}").parse().unwrap()
 }
 
 #[test]

@@ -22,6 +22,7 @@ fn builds_newest_first() {
     insta::assert_snapshot!(tree.ctl(&["builds", "--project", "shop", "--limit", "1"]), @"
     BUILD  BRANCH          COMMIT        STATE     ASKED FOR  RAN        WHY
     3      shop/feature/x  ffffffffffff  building  3 h ago    3 h 0 min
+    And 2 more: --limit shows them; --state, --since and others choose.
     exit 0
     ");
     let said = tree.ctl(&["builds", "-n", "1", "--json"]);
@@ -46,6 +47,91 @@ fn builds_newest_first() {
     ]
     "#);
     assert_eq!(tree.ctl(&["builds", "--limit", "0"]).code, 2);
+}
+
+#[test]
+fn builds_by_what_they_are() {
+    let tree = busy();
+    let ids = |arguments: &[&str]| {
+        let said = tree.ctl(&[&["builds", "--json"], arguments].concat());
+        assert_eq!(said.code, 0, "{said}");
+        let builds: Vec<serde_json::Value> = serde_json::from_str(&said.out).unwrap();
+        let ids: Vec<_> = builds.iter().map(|build| build["id"].as_i64().unwrap()).collect();
+        ids
+    };
+    assert_eq!(ids(&["shop"]), [3, 2, 1]);
+    assert_eq!(ids(&["shop/main"]), [2, 1]);
+    assert_eq!(ids(&["shop/feature/x"]), [3]);
+    assert_eq!(ids(&["--state", "queued,building"]), [4, 3]);
+    assert_eq!(ids(&["--state", "failed"]), [0; 0]);
+    assert_eq!(ids(&["--since", "3h30m"]), [4, 3]);
+    assert_eq!(ids(&["--since", "2020-01-01", "--limit", "2"]), [4, 3]);
+    assert_eq!(ids(&["--commit", "CCCC"]), [2]);
+    assert_eq!(ids(&["--by", "alice", "shop/main", "--state", "partial"]), [2]);
+    assert_eq!(ids(&["--by", "bob"]), [0; 0]);
+    let refused = [
+        &["shop/main/api"][..],
+        &["shop/mian"],
+        &["wiki"],
+        &["--commit", "xyz"],
+        &["--since", "yesterday"],
+        &["--state", "faild"],
+        &["shop", "--project", "shop"],
+    ];
+    let said: Vec<_> = refused
+        .iter()
+        .map(|arguments| tree.ctl(&[&["builds"], *arguments].concat()).to_string())
+        .collect();
+    insta::assert_snapshot!(said.join("\n"), @"
+    kennelctl: a build is of a whole commit, not of shop/main/api alone; use `kennelctl builds shop/main`
+    exit 2
+    kennelctl: nothing was ever built of shop/mian; known: shop/feature/x, shop/feature/x/api, shop/main, shop/main/api, shop/main/web, shop/pr-5/web
+    exit 3
+    kennelctl: there is no project wiki; known: shop
+    exit 3
+    error: invalid value 'xyz' for '--commit <PREFIX>': a commit is written in hex digits, at most 64
+
+    For more information, try '--help'.
+    exit 2
+    error: invalid value 'yesterday' for '--since <TIME>': neither a length such as 2h or 7d, nor a day such as 2026-11-01
+
+    For more information, try '--help'.
+    exit 2
+    error: invalid value 'faild' for '--state <STATE>'
+      [possible values: queued, building, succeeded, partial, failed, cancelled, superseded]
+
+      tip: a similar value exists: 'failed'
+
+    For more information, try '--help'.
+    exit 2
+    error: the argument '[PROJECT[/BRANCH]]' cannot be used with '--project <PROJECT>'
+
+    Usage: kennelctl builds <PROJECT[/BRANCH]>
+
+    For more information, try '--help'.
+    exit 2
+    ");
+}
+
+#[test]
+fn watching_prints_what_has_changed_and_nothing_twice() {
+    let mut tree = Tree::fresh();
+    tree.build("shop", "refs/heads/main", 'a', 130);
+    let mut command = tree.command(&["builds", "--watch=1"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut next = || out.next().unwrap();
+    assert!(next().starts_with("BUILD"));
+    assert!(next().contains("queued"));
+    // Nothing more comes while nothing happens, though ages grow: the next line is of the change.
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    tree.builds().claim(kennel_core::BuildId::from_row(1), tree.now).unwrap();
+    assert_eq!(next(), "");
+    assert!(next().starts_with("BUILD"));
+    assert!(next().contains("building"));
+    let process = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]

@@ -206,5 +206,40 @@ fn help_begins_with_what_can_be_done() {
     exit 0
     ");
     assert_eq!(tree.ctl(&[]).code, 2);
+    insta::assert_snapshot!(tree.ctl(&["statsu"]), @"
+    error: unrecognized subcommand 'statsu'
+
+      tip: a similar subcommand exists: 'status'
+
+    Usage: kennelctl [OPTIONS] <COMMAND>
+
+    For more information, try '--help'.
+    exit 2
+    ");
+    insta::assert_snapshot!(tree.ctl(&["status", "--whatch"]), @"
+    error: unexpected argument '--whatch' found
+
+      tip: a similar argument exists: '--watch'
+
+    Usage: kennelctl status --watch[=<SECONDS>] [PROJECT[/BRANCH[/NAME]]]
+
+    For more information, try '--help'.
+    exit 2
+    ");
     assert!(tree.ctl(&["teardown", "--help"]).out.contains("kennelctl teardown site/pr-12"));
+}
+
+/// A sentence that changes is read once more by somebody.
+#[test]
+fn every_help_text() {
+    let tree = Tree::fresh();
+    let commands =
+        ["", "status", "builds", "build", "cancel", "redeploy", "teardown", "logs", "check"];
+    let help = commands.map(|command| {
+        let arguments = [command, "--help"];
+        let said = tree.ctl(arguments.get(usize::from(command.is_empty())..).unwrap());
+        assert_eq!(said.code, 0, "{said}");
+        said.out
+    });
+    insta::assert_snapshot!(help.join("\n----\n\n"));
 }
