@@ -15,6 +15,7 @@ pub mod http;
 pub mod interrupt;
 pub mod kennel;
 pub mod load;
+pub mod manual;
 pub mod needs;
 pub mod netns;
 pub mod process;

@@ -29,6 +29,16 @@ enum Command {
         #[arg(long, value_enum, default_value = "release")]
         profile: Profile,
     },
+    /// Write the man pages into a directory, as packages have them
+    Man {
+        /// Where to; pages come into man1, man5 and so on
+        directory: PathBuf,
+    },
+    /// Write completions for bash, zsh and fish into a directory
+    Completions {
+        /// Where to
+        directory: PathBuf,
+    },
     /// Test hosts: Debian with the product in it, booted by systemd-nspawn or qemu
     #[command(subcommand)]
     Host(commands::host::Host),
@@ -51,6 +61,8 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Install { root, profile } => commands::install(&root, profile),
+        Command::Man { directory } => commands::man(&directory),
+        Command::Completions { directory } => commands::completions(&directory),
         Command::Host(host) => host.run(),
         Command::Test { filter, no_host, no_vm } => {
             commands::test::run(filter.as_deref(), no_host, no_vm)

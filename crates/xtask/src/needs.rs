@@ -13,6 +13,8 @@ const NEEDS: &[(&str, &str)] = &[
     ("/usr/bin/git", "git"),
     ("/usr/bin/cc", "gcc"),
     ("/usr/bin/pkg-config", "pkg-config"),
+    // Reads man pages with a linter's eye.
+    ("/usr/bin/mandoc", "mandoc"),
     // Also what a static sample program is linked with.
     ("/usr/include/stdlib.h", "libc6-dev"),
 ];

@@ -1,7 +1,8 @@
 //! The product, built and put into a root tree exactly as a package would.
 //!
 //! The repository is the install tree: what lies in `units/` goes where systemd looks for units,
-//! and so on. Nothing is generated on the way.
+//! and so on. Generated on the way are man pages and completions alone, from what the program's
+//! own help and `docs/configuration.md` say ([`crate::manual`]); what the host runs is not.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -14,6 +15,7 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 use crate::checkout::Checkout;
+use crate::manual;
 
 /// The programs that units start.
 const SERVICES: &[&str] =
@@ -79,7 +81,46 @@ impl Product {
         for (folder, to) in FOLDERS {
             put_folder(&self.checkout.root().join(folder), &root.join(to))?;
         }
+        self.manual(&root.join("usr/share/man"))?;
+        self.completions(root)
+    }
+
+    /// Writes the man pages below `directory`, in `man1` and so on.
+    ///
+    /// # Errors
+    /// When they cannot be made or written.
+    pub fn manual(&self, directory: &Path) -> Result<()> {
+        manual::write(self.checkout.root(), self.kennelctl()?, directory)
+    }
+
+    /// Writes completions for bash, zsh and fish into one directory.
+    ///
+    /// # Errors
+    /// When they cannot be made or written.
+    pub fn completions_into(&self, directory: &Path) -> Result<()> {
+        manual::generate(self.kennelctl()?, "completions", directory)
+    }
+
+    /// Puts completions where each shell of the tree looks.
+    fn completions(&self, root: &Path) -> Result<()> {
+        let made = self.checkout.target().join("completions");
+        self.completions_into(&made)?;
+        // Debian's zsh leaves site-functions to the administrator.
+        let debian = root.join("etc/debian_version").exists();
+        let zsh = if debian { "vendor-completions" } else { "site-functions" };
+        for (file, to) in [
+            ("kennelctl", "usr/share/bash-completion/completions"),
+            ("_kennelctl", &format!("usr/share/zsh/{zsh}")),
+            ("kennelctl.fish", "usr/share/fish/vendor_completions.d"),
+        ] {
+            put(&made.join(file), &root.join(to).join(file), 0o644)?;
+        }
         Ok(())
+    }
+
+    fn kennelctl(&self) -> Result<&Path> {
+        let program = self.programs.iter().find(|program| program.name == "kennelctl");
+        Ok(&program.context("kennelctl was not built")?.path)
     }
 }
 

@@ -12,6 +12,20 @@ use anyhow::Result;
 use xtask::checkout::Checkout;
 use xtask::product::{Product, Profile};
 
+/// `cargo xtask man`
+pub(crate) fn man(directory: &Path) -> Result<ExitCode> {
+    Product::build(&Checkout::find()?, Profile::Quick)?.manual(directory)?;
+    println!("man pages written to {}", directory.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `cargo xtask completions`
+pub(crate) fn completions(directory: &Path) -> Result<ExitCode> {
+    Product::build(&Checkout::find()?, Profile::Quick)?.completions_into(directory)?;
+    println!("completions written to {}", directory.display());
+    Ok(ExitCode::SUCCESS)
+}
+
 /// `cargo xtask install`
 pub(crate) fn install(root: &Path, profile: Profile) -> Result<ExitCode> {
     Product::build(&Checkout::find()?, profile)?.install(root)?;
