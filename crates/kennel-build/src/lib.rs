@@ -15,6 +15,7 @@ mod git_trouble;
 mod job_log;
 mod leash;
 mod manifest_blob;
+mod memory;
 mod mirror;
 mod nix;
 mod nix_error;

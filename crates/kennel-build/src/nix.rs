@@ -15,6 +15,7 @@ use crate::confine::Fence;
 use crate::directories::Directories;
 use crate::git::config_file;
 use crate::leash::Leash;
+use crate::memory::Memory;
 use crate::mirror::Mirror;
 use crate::output_log::OutputLog;
 use crate::{nix_error, say};
@@ -94,9 +95,14 @@ impl<'a> Nix<'a> {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _gone => {}
         }
+        let before = Memory::now();
         let (status, paths) = follow(self.build_command(name, output), log)?;
         if !status.success() {
-            return Ok(Err(self.reason(status, output, log)));
+            let reason = self.reason(status, output, log);
+            return Ok(Err(match Memory::now().short_since(before) {
+                Some(short) => say::out_of_memory(short, &reason),
+                None => reason,
+            }));
         }
         let path = match fs::read_link(&root) {
             Ok(held) => held.to_string_lossy().into_owned(),

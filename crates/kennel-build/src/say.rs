@@ -7,6 +7,7 @@ use std::time::Duration;
 use kennel_core::config::{FlakeOutput, RepoUrl};
 use kennel_core::{BuildId, BuildState, CommitSha, GitRef, ProjectName, ServiceName, StorePath};
 
+use crate::memory::Short;
 use crate::mirror::Found;
 use crate::verdict::Ending;
 
@@ -151,6 +152,19 @@ pub(crate) fn nix_ended_after(status: ExitStatus, last_lines: &[&str]) -> String
     }
 }
 
+const EVALUATION_OUT_OF_MEMORY: &str = "out of memory: git or the evaluation needed more than kennel-build@.service may use (oom-kill); let the flake evaluate less, or `systemctl edit kennel-build@` (MemoryMax=)";
+
+const BUILDERS_OUT_OF_MEMORY: &str = "out of memory: builders needed more than nix-daemon.service may use, and the kernel ended one meanwhile (oom-kill); let the build need less, or `systemctl edit nix-daemon` (MemoryMax=)";
+
+/// In front, since it explains what comes after it.
+pub(crate) fn out_of_memory(short: Short, reason: &str) -> String {
+    let what = match short {
+        Short::Evaluation => EVALUATION_OUT_OF_MEMORY,
+        Short::Builders => BUILDERS_OUT_OF_MEMORY,
+    };
+    format!("{what}\n{reason}")
+}
+
 pub(crate) fn nix_made_nothing(output: &FlakeOutput) -> String {
     format!("{output} built, but Nix names no path for it; it must be a derivation with an output")
 }
@@ -188,9 +202,7 @@ pub(crate) fn ending(ending: &Ending, last_lines: &[String]) -> String {
     let what = match ending {
         Ending::Stopped => "stopped".to_owned(),
         Ending::Silent => "the program ended without writing down a result".into(),
-        Ending::OutOfMemory => {
-            "out of memory: it needed more than kennel-build@.service may use (MemoryMax=)".into()
-        }
+        Ending::OutOfMemory => EVALUATION_OUT_OF_MEMORY.into(),
         Ending::Timeout => {
             "it took longer than kennel-build@.service may run (RuntimeMaxSec=)".into()
         }
@@ -273,6 +285,8 @@ mod tests {
             nix_ended(ExitStatus::from_raw(9)),
             nix_ended_after(exited, &[]),
             nix_ended_after(exited, &["one", "two"]),
+            out_of_memory(Short::Builders, "error: builder for 'x.drv' failed with exit code 137"),
+            out_of_memory(Short::Evaluation, "nix was killed by signal 9"),
             nix_made_nothing(&output),
             not_a_store_path(&output, "/nix/store/x/public"),
             no_root(&path),

@@ -220,10 +220,16 @@ impl Manager {
     pub async fn service(&self, unit: &str) -> Result<ServiceState, ManagerError> {
         let asked = async {
             let proxy = self.service_proxy(unit).await?;
-            let ended = ended(proxy.exec_main_code().await?, proxy.exec_main_status().await?);
+            let result = proxy.result().await?;
+            let ended = ended(
+                &result,
+                proxy.exec_main_code().await?,
+                proxy.exec_main_status().await?,
+                proxy.memory_max().await?,
+            );
             Ok(ServiceState {
                 control_group: proxy.control_group().await?,
-                result: proxy.result().await?,
+                result,
                 ended,
                 restarts: proxy.n_restarts().await?,
             })

@@ -81,4 +81,6 @@ pub(super) trait SystemdService {
     fn exec_main_status(&self) -> zbus::Result<i32>;
     #[zbus(property(emits_changed_signal = "false"))]
     fn n_restarts(&self) -> zbus::Result<u32>;
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn memory_max(&self) -> zbus::Result<u64>;
 }
