@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::checkout::Checkout;
 use crate::forge::Forge;
-use crate::host::Host;
+use crate::host::{Host, Kind};
 use crate::http::{self, Answer, Ask};
 use crate::load::Load;
 use crate::project::Project;
@@ -24,6 +24,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 /// Between two looks at a condition.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// On a virtual machine, which may be emulated: looking must not be all that it does.
+const LOOK_AGAIN_AT_MACHINE: Duration = Duration::from_millis(500);
 
 /// A booted host with Kennel on it. Clones are the same host.
 #[derive(Clone, Debug)]
@@ -164,7 +167,10 @@ impl Kennel {
                 let waited = limit.as_secs_f32();
                 return Err(self.explain(&anyhow!("no {what} after {waited} s; last: {last}")));
             }
-            thread::sleep(LOOK_AGAIN);
+            thread::sleep(match self.host.kind() {
+                Kind::Container => LOOK_AGAIN,
+                Kind::Machine => LOOK_AGAIN_AT_MACHINE,
+            });
         }
     }
 
