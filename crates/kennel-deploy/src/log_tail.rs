@@ -1,9 +1,11 @@
 //! The last lines that a service wrote, for the reason of its failure.
 
 use std::io;
+use std::time::Duration;
 
 use kennel_core::UnitName;
 use tokio::process::Command;
+use tokio::time::timeout;
 use tracing::warn;
 
 /// How many lines a reason carries.
@@ -11,6 +13,10 @@ const LINES: &str = "12";
 
 /// The most characters a reason carries of them.
 const MOST: usize = 2_000;
+
+/// How long the journal may take: one service that writes without end must not hold up the
+/// failures of others, and the old one serves meanwhile.
+const SYNC: Duration = Duration::from_secs(3);
 
 /// `; its last lines:` and the lines that the unit's processes wrote, or nothing.
 pub(crate) async fn tail(unit: &UnitName) -> String {
@@ -32,7 +38,8 @@ pub(crate) async fn tail(unit: &UnitName) -> String {
 /// Waits until the journal has what was said until now: a service that ends at once has ended
 /// before its last words are written.
 async fn written() -> io::Result<()> {
-    let sync = journalctl(&["--sync"]).output().await?;
+    let sync = timeout(SYNC, journalctl(&["--sync"]).kill_on_drop(true).output());
+    let sync = sync.await.map_err(|_elapsed| io::Error::other("it is too busy"))??;
     if sync.status.success() {
         return Ok(());
     }
