@@ -5,6 +5,7 @@
 // Tests speak to a terminal.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod build_row;
 mod gone;
 mod hosts;
 mod inbox;
@@ -15,6 +16,7 @@ mod suite;
 mod waiting;
 
 pub use anyhow::{Context, Result, anyhow, bail, ensure};
+pub use build_row::BuildRow;
 pub use gone::{builds_of, expect_gone};
 pub use inbox::Asked;
 pub use leftovers::{expect_no_leftovers, expect_nothing_left};
@@ -28,7 +30,7 @@ pub use xtask::http::{Answer, Ask};
 pub use xtask::kennel::Kennel;
 pub use xtask::load::{Load, Report};
 pub use xtask::netns::Netns;
-pub use xtask::project::{Project, Pushed};
+pub use xtask::project::{Edit, Project, Pushed};
 pub use xtask::sources::Sources;
 
 /// The domain of the shared host. Nothing resolves it: requests go to the host whatever they name.

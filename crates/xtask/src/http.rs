@@ -1,7 +1,7 @@
 //! One HTTP/1.1 request over one connection, for whoever asks a host from outside.
 
-use std::net::TcpStream;
-use std::time::Duration;
+use std::net::{Ipv4Addr, TcpStream};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -105,6 +105,25 @@ pub fn send(stream: TcpStream, ask: &Ask, limit: Duration) -> Result<Answer> {
             .await
             .with_context(|| format!("no whole answer within {} s", limit.as_secs_f32()))?
     })
+}
+
+/// Asks port 80 of this thread's loopback interface for one thing after the other.
+///
+/// # Errors
+/// As [`send`].
+pub(crate) fn send_each(asks: &[&Ask], limit: Duration) -> Result<Vec<(Answer, Duration)>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let each = asks.iter().map(|ask| {
+        let begun = Instant::now();
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, 80)).context("nobody listens")?;
+        let answer = runtime.block_on(async {
+            tokio::time::timeout(limit, exchange(stream, ask))
+                .await
+                .with_context(|| format!("no whole answer within {} s", limit.as_secs_f32()))?
+        })?;
+        Ok((answer, begun.elapsed()))
+    });
+    each.collect()
 }
 
 async fn exchange(stream: TcpStream, ask: &Ask) -> Result<Answer> {
