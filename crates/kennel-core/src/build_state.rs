@@ -108,6 +108,17 @@ impl BuildState {
 }
 
 impl BuildEvent {
+    /// Every event.
+    pub const ALL: [Self; 7] = [
+        Self::Claimed,
+        Self::Succeeded,
+        Self::PartlyFailed,
+        Self::Failed,
+        Self::Interrupted,
+        Self::Cancelled,
+        Self::Superseded,
+    ];
+
     /// The state that it is meant to lead to, for messages.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -147,18 +158,9 @@ mod tests {
     /// Every pair of state and event, compared whole: an arrow added or lost shows here.
     #[test]
     fn arrows() {
-        let events = [
-            BuildEvent::Claimed,
-            BuildEvent::Succeeded,
-            BuildEvent::PartlyFailed,
-            BuildEvent::Failed,
-            BuildEvent::Interrupted,
-            BuildEvent::Cancelled,
-            BuildEvent::Superseded,
-        ];
         let mut table = String::new();
         for state in BuildState::ALL {
-            for event in events {
+            for event in BuildEvent::ALL {
                 if let Ok(next) = state.step(event) {
                     table.push_str(&format!("{state} --{event:?}--> {next}\n"));
                 }

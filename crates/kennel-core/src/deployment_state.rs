@@ -144,6 +144,20 @@ impl DeploymentState {
 }
 
 impl DeploymentEvent {
+    /// Every event.
+    pub const ALL: [Self; 10] = [
+        Self::Claimed,
+        Self::Activated,
+        Self::Replaced,
+        Self::Retired,
+        Self::Failed,
+        Self::Interrupted,
+        Self::Cancelled,
+        Self::Superseded,
+        Self::TearDown,
+        Self::TornDown,
+    ];
+
     /// The state that it is meant to lead to, for messages.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -186,21 +200,9 @@ mod tests {
     /// Every pair of state and event, compared whole: an arrow added or lost shows here.
     #[test]
     fn arrows() {
-        let events = [
-            DeploymentEvent::Claimed,
-            DeploymentEvent::Activated,
-            DeploymentEvent::Replaced,
-            DeploymentEvent::Retired,
-            DeploymentEvent::Failed,
-            DeploymentEvent::Interrupted,
-            DeploymentEvent::Cancelled,
-            DeploymentEvent::Superseded,
-            DeploymentEvent::TearDown,
-            DeploymentEvent::TornDown,
-        ];
         let mut table = String::new();
         for state in DeploymentState::ALL {
-            for event in events {
+            for event in DeploymentEvent::ALL {
                 if let Ok(next) = state.step(event) {
                     table.push_str(&format!("{state} --{event:?}--> {next}\n"));
                 }

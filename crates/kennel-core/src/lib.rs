@@ -19,6 +19,8 @@ mod forge;
 mod git_ref;
 mod host_name;
 mod id;
+#[cfg(any(test, feature = "kill-points"))]
+mod kill_point;
 mod layout;
 mod name;
 mod output;
@@ -42,6 +44,8 @@ pub use forge::Forge;
 pub use git_ref::GitRef;
 pub use host_name::HostName;
 pub use id::{BuildId, DeploymentId, EventId};
+#[cfg(any(test, feature = "kill-points"))]
+pub use kill_point::{BUILD_ARROWS, DEPLOYMENT_ARROWS, KillPoint};
 pub use layout::Layout;
 pub use name::{ProjectName, ServiceName, UserName};
 pub use newtype::Invalid;

@@ -7,6 +7,8 @@
 mod bell;
 mod env_file;
 mod journal;
+#[cfg(feature = "kill-points")]
+pub mod kill_point;
 #[cfg(feature = "dbus")]
 mod manager;
 mod notify;
@@ -17,5 +19,24 @@ pub use env_file::env_file;
 pub use journal::log_to_journal;
 #[cfg(feature = "dbus")]
 pub use manager::{Manager, ManagerError, ServiceState, UnitState};
-pub use notify::{ready, reloading, status, stopping};
+pub use notify::{extend_timeout, ready, reloading, status, stopping};
 pub use service_unit::{BadProgram, ServiceUnit, deployment_of};
+
+/// Passes a named point: `kill_point!(PortReserved, &project);`. Nothing at all but in test builds.
+#[cfg(feature = "kill-points")]
+#[macro_export]
+macro_rules! kill_point {
+    ($point:ident, $project:expr) => {
+        $crate::kill_point::pass($crate::kill_point::KillPoint::$point, $project)
+    };
+}
+
+/// Passes a named point: `kill_point!(PortReserved, &project);`. Nothing at all but in test builds.
+#[cfg(not(feature = "kill-points"))]
+#[macro_export]
+macro_rules! kill_point {
+    ($point:ident, $project:expr) => {
+        // Evaluated, so that what is only there for a point is used in both builds.
+        let _ = $project;
+    };
+}

@@ -1,5 +1,7 @@
 //! What a program tells systemd about itself (sd_notify(3)). Silent without `$NOTIFY_SOCKET`.
 
+use std::time::Duration;
+
 use sd_notify::NotifyState;
 use tracing::warn;
 
@@ -19,6 +21,12 @@ pub fn reloading() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
         Err(error) => warn!("reading the monotonic clock: {error}, ignoring: the reload times out"),
     }
+}
+
+/// What is under way, be it a start or a stop, may take this long from now, whatever `Timeout…Sec=`
+/// says (`EXTEND_TIMEOUT_USEC=`). From `ExecStopPost=` it needs `NotifyAccess=exec`.
+pub fn extend_timeout(by: Duration) {
+    tell(&[NotifyState::ExtendTimeoutUsec(u32::try_from(by.as_micros()).unwrap_or(u32::MAX))]);
 }
 
 /// The program is on its way out.

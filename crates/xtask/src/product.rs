@@ -24,6 +24,16 @@ const SERVICES: &[&str] =
 /// The programs that people type.
 const COMMANDS: &[&str] = &["kennelctl"];
 
+/// The feature that makes programs stop where a test says.
+const KILL_POINTS: &str = "kennel-systemd/kill-points";
+
+/// What the code of such a program holds: where it looks for what a test says.
+const KILL_POINT_FILES: &str = "/etc/kennel-kill-points";
+
+/// The programs that pass any of the points.
+const WITH_KILL_POINTS: &[&str] =
+    &["kennel-webhook", "kennel-dispatch", "kennel-build", "kennel-deploy"];
+
 /// Folders of the repository, and where the files in them go.
 const FOLDERS: &[(&str, &str)] = &[
     ("units", "usr/lib/systemd/system"),
@@ -37,6 +47,8 @@ const FOLDERS: &[(&str, &str)] = &[
 pub enum Profile {
     /// Optimised, without the minutes that LTO takes: for tests and the demo.
     Quick,
+    /// The same with named points at which a test can hold and kill them: for the end-to-end suite.
+    Test,
     /// What is shipped.
     Release,
 }
@@ -44,7 +56,7 @@ pub enum Profile {
 impl Profile {
     fn name(self) -> &'static str {
         match self {
-            Self::Quick => "quick",
+            Self::Quick | Self::Test => "quick",
             Self::Release => "release",
         }
     }
@@ -65,6 +77,9 @@ impl Product {
     pub fn build(checkout: &Checkout, profile: Profile) -> Result<Self> {
         let packages: Vec<&str> = SERVICES.iter().chain(COMMANDS).copied().collect();
         let programs = cargo(checkout, profile, &packages)?;
+        for program in &programs {
+            check_kill_points(program, profile)?;
+        }
         Ok(Self { checkout: checkout.clone(), programs })
     }
 
@@ -155,6 +170,7 @@ fn cargo(checkout: &Checkout, profile: Profile, packages: &[&str]) -> Result<Vec
         .args(["build", "--profile", profile.name()])
         .args(["--message-format", "json-render-diagnostics"])
         .args(packages.iter().flat_map(|package| ["--package", package]))
+        .args(features(profile))
         .current_dir(checkout.root())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -174,6 +190,31 @@ fn cargo(checkout: &Checkout, profile: Profile, packages: &[&str]) -> Result<Vec
         bail!("cargo built {} programs of {}: {packages:?}", programs.len(), packages.len());
     }
     Ok(programs)
+}
+
+fn features(profile: Profile) -> &'static [&'static str] {
+    match profile {
+        Profile::Test => &["--package", "kennel-systemd", "--features", KILL_POINTS],
+        Profile::Quick | Profile::Release => &[],
+    }
+}
+
+/// Whoever could write the files that hold a program could stop it for ever: none of this may be in
+/// what is shipped, and all of it must be in what is tested.
+fn check_kill_points(program: &Program, profile: Profile) -> Result<()> {
+    let code = fs::read(&program.path)
+        .with_context(|| format!("cannot read {}", program.path.display()))?;
+    let marker = KILL_POINT_FILES.as_bytes();
+    let has = code.windows(marker.len()).any(|bytes| bytes == marker);
+    let wanted = match profile {
+        Profile::Test => WITH_KILL_POINTS.contains(&program.name.as_str()),
+        Profile::Quick | Profile::Release => false,
+    };
+    if has != wanted {
+        let with = if has { "with" } else { "without" };
+        bail!("{} was built {with} the points at which tests kill it", program.path.display());
+    }
+    Ok(())
 }
 
 /// The program that a line of cargo's output says was made. The path is cargo's own word, since
