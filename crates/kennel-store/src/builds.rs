@@ -55,6 +55,11 @@ const SCHEMA: Schema = &[
     CREATE INDEX builds_by_commit ON builds (sha);
     CREATE INDEX builds_by_moment ON builds (received_at);
 ",
+    "
+    -- Whether its run has left nothing but what is to be deployed.
+    ALTER TABLE builds ADD COLUMN swept INTEGER NOT NULL DEFAULT 1;
+    CREATE INDEX builds_unswept ON builds (id) WHERE swept = 0;
+",
 ];
 
 /// builds.db, open.
@@ -250,8 +255,26 @@ impl Builds {
         if state_of(&transaction, id)? != BuildState::Building {
             step(&transaction, id, BuildEvent::Claimed, None, now)?;
         }
+        transaction.execute("UPDATE builds SET swept = 0 WHERE id = ?1", [id.get()])?;
         transaction.commit()?;
         self.get(id)?.ok_or(StoreError::NoRow { thing: "build", id: id.get() })
+    }
+
+    /// Says that the build has left nothing but what is to be deployed.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn swept(&mut self, id: BuildId) -> Result<(), StoreError> {
+        self.connection.execute("UPDATE builds SET swept = 1 WHERE id = ?1", [id.get()])?;
+        Ok(())
+    }
+
+    /// Builds that are over and may have left something that nobody needs, oldest first.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn unswept(&self) -> Result<Vec<Build>, StoreError> {
+        self.select("swept = 0 AND state NOT IN ('queued', 'building')")
     }
 
     /// Moves a build along one arrow.

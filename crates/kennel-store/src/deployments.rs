@@ -14,7 +14,8 @@ use crate::database::{Access, Schema, immediate, open};
 use crate::deployment_row::{Deployment, NewDeployment, SELECT, deployment};
 use crate::names::{self, DomainTaken};
 
-const SCHEMA: Schema = &["
+const SCHEMA: Schema = &[
+    "
     CREATE TABLE deployments (
         id           INTEGER PRIMARY KEY AUTOINCREMENT,
         -- The inbox row that asked for it: handing a build over twice makes one deployment.
@@ -72,7 +73,12 @@ const SCHEMA: Schema = &["
         generation INTEGER NOT NULL
     ) STRICT;
     INSERT INTO publication (only, generation) VALUES (1, 0);
-"];
+",
+    "
+    -- With drain_until: a clock that was set back in between is seen.
+    ALTER TABLE deployments ADD COLUMN draining_since INTEGER;
+",
+];
 
 /// state.db, open.
 #[derive(Debug)]
@@ -362,8 +368,8 @@ impl State {
         for old in &older {
             step(&tx, DeploymentId::from_row(*old), DeploymentEvent::Replaced, None, now)?;
             tx.execute(
-                "UPDATE deployments SET drain_until = ?2 WHERE id = ?1",
-                params![old, drain_until.millis()],
+                "UPDATE deployments SET drain_until = ?2, draining_since = ?3 WHERE id = ?1",
+                params![old, drain_until.millis(), now.millis()],
             )?;
         }
         tx.execute(

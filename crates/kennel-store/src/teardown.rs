@@ -70,14 +70,15 @@ impl State {
     }
 
     /// Deployments whose end has to be brought about: those being torn down, those whose drain is
-    /// over at `now`, and those that never served and have left something.
+    /// over at `now`, and those that never served and have left something. A drain that began later
+    /// than `now` is over too: the clock was set back, and could keep it for as long as that.
     ///
     /// # Errors
     /// Any [`StoreError`].
     pub fn to_end(&self, now: Timestamp) -> Result<Vec<Deployment>, StoreError> {
         let sql = format!(
             "{SELECT} WHERE state = 'tearing_down'
-                OR (state = 'draining' AND drain_until <= ?1)
+                OR (state = 'draining' AND (drain_until <= ?1 OR draining_since > ?1))
                 OR (state IN ('failed', 'superseded', 'cancelled') AND cleaned = 0)
              ORDER BY deployments.id"
         );
@@ -136,7 +137,7 @@ impl State {
         Ok(())
     }
 
-    /// Retired deployments of a service beyond the newest `keep`: their GC roots may go.
+    /// Retired deployments of a service beyond the newest `keep`: nothing of them is kept.
     ///
     /// # Errors
     /// Any [`StoreError`].

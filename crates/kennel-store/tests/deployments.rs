@@ -120,6 +120,22 @@ fn activation_replaces_what_served_and_routes_follow() {
 }
 
 #[test]
+fn a_clock_that_was_set_back_keeps_no_drain() {
+    let mut fixture = Fixture::new();
+    let old = fixture.create("main", "api");
+    fixture.activate(old);
+    let hour = 3_600_000;
+    let new = fixture.create("main", "api");
+    fixture.state.claim(new, NOW(hour)).unwrap();
+    fixture.state.activate(new, NOW(hour + 30_000), NOW(hour)).unwrap();
+    let ends = |fixture: &Fixture, now| fixture.state.to_end(NOW(now)).unwrap().len();
+    assert_eq!(ends(&fixture, hour), 0);
+    assert_eq!(ends(&fixture, hour + 29_999), 0);
+    assert_eq!(ends(&fixture, hour + 30_000), 1);
+    assert_eq!(ends(&fixture, 0), 1, "it would drain for an hour");
+}
+
+#[test]
 fn ports_are_unique_rest_after_use_and_run_out_by_name() {
     let mut fixture = Fixture::new();
     let ids: Vec<_> = ["a", "b", "c"].map(|branch| fixture.create(branch, "api")).into();

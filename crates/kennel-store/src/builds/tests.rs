@@ -91,3 +91,22 @@ fn outputs_keep_what_an_interrupted_run_finished() {
     builds.plan(next, "text", &plan).unwrap();
     assert_eq!(builds.output_built(next, &api, &path, NOW(4)).unwrap(), OutputState::Unchanged);
 }
+
+#[test]
+fn what_a_run_may_have_left_is_asked_for_until_it_is_said_to_be_gone() {
+    let (_dir, mut builds) = builds();
+    let never_ran = builds.enqueue(&new(1, "refs/heads/main"), NOW(1)).unwrap().id;
+    let unswept = |builds: &Builds| -> Vec<BuildId> {
+        builds.unswept().unwrap().into_iter().map(|build| build.id).collect()
+    };
+    let ran = builds.enqueue(&new(2, "refs/heads/main"), NOW(1)).unwrap().id;
+    assert_eq!(builds.get(never_ran).unwrap().unwrap().state, BuildState::Superseded);
+    builds.claim(ran, NOW(2)).unwrap();
+    assert_eq!(unswept(&builds), [], "it runs");
+    builds.step(ran, BuildEvent::Interrupted, None, NOW(3)).unwrap();
+    assert_eq!(unswept(&builds), [], "it runs again");
+    builds.request_cancel(ran, "by ada", NOW(4)).unwrap();
+    assert_eq!(unswept(&builds), [ran], "it does not run again");
+    builds.swept(ran).unwrap();
+    assert_eq!(unswept(&builds), []);
+}
