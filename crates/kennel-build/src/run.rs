@@ -9,6 +9,7 @@ use kennel_core::{
     error_chain,
 };
 use kennel_store::{Access, Build, Builds, ConfigError, StoreError, load_host, load_project};
+use kennel_systemd::kill_point;
 use tracing::{error, info, warn};
 
 use crate::confine::{ConfineError, check_supported};
@@ -109,11 +110,14 @@ impl<'a> Runner<'a> {
             }
             Err(error) => return Err(failed(error)),
         };
+        kill_point!(BuildClaimed, &build.project);
         let directories = Directories::new(self.layout, &build.project, build.id);
         let state = self.end(&mut builds, &build, &directories).map_err(failed)?;
+        kill_point!(BuildEnded, &build.project);
         if let Err(error) = kennel_systemd::ring(&self.layout.bell()) {
             warn!("{}", error_chain(&error));
         }
+        kill_point!(BuildTold, &build.project);
         // Nobody waits any more.
         self.tidy(&build, &directories);
         remove_leftovers(&directories, state);
@@ -222,6 +226,7 @@ impl Job<'_> {
         let mirror = Mirror::new(self.leash, self.directories, &config.repo_url)?;
         let found = mirror.fetch(&Wanted { build: *id, git_ref, sha })?;
         self.log.tell(&say::fetched(sha, found, git_ref));
+        kill_point!(CommitFetched, project);
 
         let text = manifest_blob::read(&mirror, sha)?;
         let manifest = Manifest::parse(&text, "kennel.toml")
@@ -230,6 +235,7 @@ impl Job<'_> {
         self.log.tell(&say::outputs(planned.iter().map(|planned| &planned.name)));
         let outputs: Vec<_> = planned.iter().map(|p| (p.name.clone(), p.kind)).collect();
         builds.plan(*id, &text, &outputs)?;
+        kill_point!(OutputsPlanned, project);
 
         let nix = Nix::new(self.leash, self.directories, &host.nix, *id, sha)?;
         let mut failed = Vec::new();
@@ -245,6 +251,7 @@ impl Job<'_> {
             }
         }
         self.keep_only(&planned, &failed);
+        kill_point!(OutputsDone, project);
         Ok(End::Built { failed, of: planned.len() })
     }
 
@@ -265,12 +272,15 @@ impl Job<'_> {
         }
         self.log.tell(&say::building(name));
         builds.output_started(id, name, now())?;
+        kill_point!(OutputBegun, &self.build.project);
         let begun = Instant::now();
         let path = self.directories.logs.join(format!("{name}.log"));
         let mut log = OutputLog::open(&path).map_err(Failure::Log)?;
         match nix.build(name, &planned.output, &mut log).map_err(NixError::Run)? {
             Ok(path) => {
+                kill_point!(OutputLinked, &self.build.project);
                 let state = builds.output_built(id, name, &path, now())?;
+                kill_point!(OutputBuilt, &self.build.project);
                 let is_unchanged = state == OutputState::Unchanged;
                 let built = say::built(name, &path, begun.elapsed(), is_unchanged);
                 log.say(&say::in_log_of_output(&built));

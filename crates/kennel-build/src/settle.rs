@@ -3,10 +3,11 @@
 //! Kills nothing: by the time it runs, systemd has ended every process of the unit.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use kennel_core::{BuildEvent, BuildId, BuildState, Layout, OutputState, Timestamp, error_chain};
 use kennel_store::{Access, Build, Builds, StoreError};
-use kennel_systemd::{Manager, ManagerError};
+use kennel_systemd::{Manager, ManagerError, kill_point};
 use tracing::{info, warn};
 
 use crate::directories::Directories;
@@ -32,6 +33,10 @@ pub enum SettleError {
     },
 }
 
+/// A minute for the database ([`Access::Patient`]), and more for what is removed. Much longer than
+/// `TimeoutStopSec=`, which is for programs that do not leave.
+const PATIENCE: Duration = Duration::from_secs(90);
+
 /// The lines of a log that a reason repeats.
 const LAST_LINES: usize = 10;
 
@@ -42,6 +47,7 @@ const LAST_LINES: usize = 10;
 /// Any [`SettleError`].
 pub fn settle(layout: &Layout, id: BuildId) -> Result<BuildState, SettleError> {
     let ending = Ending::from_environment().ok_or(SettleError::NotAfterUnit)?;
+    kennel_systemd::extend_timeout(PATIENCE);
     let settled = settle_as(layout, id, &ending, going_down)
         .map_err(|source| SettleError::Store { id, source });
     if let Err(error) = kennel_systemd::ring(&layout.bell()) {
@@ -62,12 +68,17 @@ fn settle_as(
     let state = if build.state.is_final() {
         build.state
     } else {
+        kill_point!(BuildUnsettled, &build.project);
         let state = write_end(&mut builds, &build, &directories, ending, going_down)?;
         let reason = builds.get(id)?.and_then(|build| build.reason);
         info!(build = %id, project = %build.project, "{}", say::settled(id, state, reason.as_deref()));
         state
     };
-    remove_leftovers(&directories, state);
+    kill_point!(BuildSettled, &build.project);
+    if remove_leftovers(&directories, state) && state.is_final() {
+        kill_point!(BuildSwept, &build.project);
+        builds.swept(id)?;
+    }
     Ok(state)
 }
 
@@ -132,8 +143,8 @@ fn failure(
     Ok(reason)
 }
 
-/// What lies in the directories of a build that is in this state.
-pub(crate) fn remove_leftovers(directories: &Directories, state: BuildState) {
+/// Removes what lies in the directories of a build that is in this state. Says whether all is gone.
+pub(crate) fn remove_leftovers(directories: &Directories, state: BuildState) -> bool {
     let mut removed = vec![directories.remove_work()];
     match state {
         BuildState::Failed | BuildState::Cancelled | BuildState::Superseded => {
@@ -143,9 +154,11 @@ pub(crate) fn remove_leftovers(directories: &Directories, state: BuildState) {
         BuildState::Queued | BuildState::Building | BuildState::Succeeded | BuildState::Partial => {
         }
     }
-    for error in removed.into_iter().filter_map(Result::err) {
-        warn!("removing what a build leaves: {error}, ignoring: the sweep tries again");
+    let failed: Vec<_> = removed.into_iter().filter_map(Result::err).collect();
+    for error in &failed {
+        warn!("removing what a build leaves: {error}, ignoring: the dispatcher has it tried again");
     }
+    failed.is_empty()
 }
 
 /// Whether the system or Kennel as a whole is being stopped. If systemd cannot be asked, it is: a
