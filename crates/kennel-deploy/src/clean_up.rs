@@ -1,7 +1,8 @@
 //! Removing what a deployment has on the host. Each step can be done twice.
 
-use kennel_core::{OutputKind, Settings, UnitName};
+use kennel_core::{DeploymentState, OutputKind, Settings, UnitName};
 use kennel_store::Deployment;
+use kennel_systemd::kill_point;
 use rustix::fs::FlockOperation;
 
 use crate::{DeployError, Host, file, roots, routes, service, site, slices};
@@ -16,10 +17,12 @@ pub(crate) async fn everything(
     if routes::lead_to(host, deployment.id) {
         routes::publish(host).await?;
     }
+    kill_point!(RoutesWithdrawn, &deployment.key.project);
     if deployment.drain_until.is_some() {
         // The timer may have an hour to go, to an end that has come already.
         host.manager.stop(UnitName::teardown_timer(deployment.id).as_str()).await?;
     }
+    kill_point!(TimerStopped, &deployment.key.project);
     if deployment.settings.kind() == OutputKind::Service {
         stop(host, deployment).await?;
     }
@@ -30,26 +33,23 @@ pub(crate) async fn everything(
         OutputKind::Service => {
             if host.state.is_last_of_service(deployment)? {
                 remove_state(host, deployment).await?;
+                kill_point!(StateRemoved, &deployment.key.project);
             }
             remove_files(host, deployment)?;
         }
-        OutputKind::Site => site::unlink(host, deployment)?,
+        OutputKind::Site => {
+            withdraw_link(host, deployment)?;
+            kill_point!(SiteUnlinked, &deployment.key.project);
+        }
     }
     roots::release(host, deployment)?;
+    kill_point!(RootsReleased, &deployment.key.project);
     slices::stop_empty(host, deployment).await?;
+    kill_point!(SlicesStopped, &deployment.key.project);
     // Last: what comes after it is not done again if this program is stopped in between.
-    Ok(host.state.torn_down(deployment.id, Host::now())?)
-}
-
-/// Removes everything of a deployment that never served.
-pub(crate) async fn never_served(
-    host: &mut Host,
-    deployment: &Deployment,
-) -> Result<(), DeployError> {
-    if deployment.settings.kind() == OutputKind::Site {
-        restore_link(host, deployment)?;
-    }
-    everything(host, deployment).await
+    host.state.torn_down(deployment.id, Host::now())?;
+    kill_point!(TornDown, &deployment.key.project);
+    Ok(())
 }
 
 /// Stops the deployment's service and removes its unit and environment file.
@@ -61,12 +61,16 @@ pub(crate) async fn service(host: &Host, deployment: &Deployment) -> Result<(), 
 async fn stop(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
     let unit = deployment.unit();
     host.manager.stop(unit.as_str()).await?;
-    Ok(host.manager.reset_failed(unit.as_str()).await?)
+    host.manager.reset_failed(unit.as_str()).await?;
+    kill_point!(UnitStopped, &deployment.key.project);
+    Ok(())
 }
 
 fn remove_files(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
     file::remove(&host.unit_file(deployment))?;
-    file::remove(&host.layout.env_file(&deployment.unit()))
+    file::remove(&host.layout.env_file(&deployment.unit()))?;
+    kill_point!(FilesRemoved, &deployment.key.project);
+    Ok(())
 }
 
 /// Removes the service's state directory. Only systemd may touch files of a dynamic user, and it
@@ -83,10 +87,14 @@ async fn remove_state(host: &Host, deployment: &Deployment) -> Result<(), Deploy
     Ok(host.manager.clean_state(deployment.unit().as_str()).await?)
 }
 
-/// A site's link may have moved to a deployment that then failed: back to the one that serves.
-fn restore_link(host: &Host, failed: &Deployment) -> Result<(), DeployError> {
-    let serving = host.state.history(&failed.key, 100)?.into_iter().find(|deployment| {
-        deployment.state == kennel_core::DeploymentState::Active && deployment.id != failed.id
+/// The site's link may have moved to a deployment that then failed: back to the one that serves. It
+/// goes only if none does, since several may lead to the same place.
+fn withdraw_link(host: &Host, ended: &Deployment) -> Result<(), DeployError> {
+    let serving = host.state.history(&ended.key, 100)?.into_iter().find(|deployment| {
+        deployment.state == DeploymentState::Active && deployment.id != ended.id
     });
-    serving.map_or(Ok(()), |serving| site::link(host, &serving))
+    match serving {
+        Some(serving) => site::point_to(host, &serving),
+        None => site::unlink(host, ended),
+    }
 }

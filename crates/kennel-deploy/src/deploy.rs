@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use kennel_core::{DeploymentEvent, DeploymentId, DeploymentState, Settings, UnitName};
 use kennel_store::{Deployment, StoreError, load_project};
-use kennel_systemd::{ring, status};
+use kennel_systemd::{kill_point, ring, status};
 use tracing::{error, info, warn};
 
-use crate::{DeployError, Host, clean_up, domain, roots, routes, service, site};
+use crate::{DeployError, Host, clean_up, domain, roots, router, routes, service, site};
 
 /// Makes the deployment serve, and puts what it replaces on its drain timer. If it cannot, the row
 /// says why, the old deployment keeps serving and nothing of the new one is left.
@@ -24,15 +24,18 @@ pub async fn deploy(host: &mut Host, id: DeploymentId) -> Result<DeploymentState
         }
         Err(error) => return Err(error.into()),
     };
+    kill_point!(DeploymentClaimed, &deployment.key.project);
     let key = deployment.key.to_string();
     info!("deploying {key}: {} at {}", deployment.store_path, deployment.sha.short());
     let state = match bring_up(host, &deployment).await {
         Ok(replaced) => {
+            kill_point!(Activated, &deployment.key.project);
             let url = routes::url(host, &deployment)?;
             info!("{key} serves as deployment {id} at {url}");
             for old in replaced {
                 drain(host, &old, &deployment).await;
             }
+            kill_point!(DrainTimed, &deployment.key.project);
             DeploymentState::Active
         }
         Err(error) => fail(host, &deployment, &error).await?,
@@ -51,14 +54,20 @@ async fn bring_up(
     let project = load_project(&host.layout, &deployment.key.project)?;
     status(&format!("preparing {}", deployment.key));
     roots::take_over(host, deployment)?;
+    kill_point!(RootTakenOver, &deployment.key.project);
     domain::claim(host, deployment, &project)?;
+    kill_point!(DomainClaimed, &deployment.key.project);
     match &deployment.settings {
         Settings::Service(manifest) => service::start(host, deployment, manifest).await?,
         Settings::Site(_) => site::link(host, deployment)?,
     }
     status(&format!("publishing {}", deployment.key));
     host.state.set_routed(deployment.id, true)?;
-    routes::publish(host).await?;
+    kill_point!(Routed, &deployment.key.project);
+    let generation = routes::write(host)?;
+    kill_point!(TableWritten, &deployment.key.project);
+    router::load(host, generation).await?;
+    kill_point!(TableLoaded, &deployment.key.project);
     let drain = match &deployment.settings {
         Settings::Service(manifest) => manifest.drain.unwrap_or(host.config.drain),
         Settings::Site(_) => host.config.drain,
@@ -79,7 +88,16 @@ async fn drain(host: &Host, old: &Deployment, new: &Deployment) {
             let seconds = delay.as_secs();
             info!("deployment {} gives way to {} and drains for {seconds} s", old.id, new.id);
         }
-        Err(error) => warn!("{error}, ignoring: the dispatcher ends it when its time is over"),
+        Err(error) => {
+            warn!("{error}, ignoring: the dispatcher ends it when its time is over");
+            return;
+        }
+    }
+    // Whoever ended it between the row and the timer has found no timer to stop.
+    if host.deployment(old.id).is_ok_and(|old| old.state != DeploymentState::Draining)
+        && let Err(error) = host.manager.stop(timer.as_str()).await
+    {
+        warn!("{error}, ignoring: it finds nothing to do when it elapses");
     }
 }
 
@@ -98,7 +116,8 @@ async fn fail(
         Err(StoreError::WrongTurn(_)) => return Ok(host.deployment(id)?.state),
         Err(error) => return Err(error.into()),
     };
-    if let Err(error) = clean_up::never_served(host, &host.deployment(id)?).await {
+    kill_point!(FailureWritten, &deployment.key.project);
+    if let Err(error) = clean_up::everything(host, &host.deployment(id)?).await {
         // Writing to a String cannot fail.
         let _ = write!(reason, "\ncleaning up: {}", error.chain());
         warn!(

@@ -2,8 +2,8 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -12,16 +12,13 @@ use crate::DeployError;
 /// Replaces `path` by a file with this text and mode: written and synced under a temporary name
 /// made with 0600 in the same directory, then renamed, then the directory synced.
 pub(crate) fn replace(path: &Path, text: &str, mode: u32) -> Result<(), DeployError> {
-    let written = || -> io::Result<()> {
-        let directory = path.parent().unwrap_or(Path::new("/"));
-        let mut file = tempfile::Builder::new().prefix(".kennel-").tempfile_in(directory)?;
+    put(path, |temporary| {
+        let mut file = File::options().write(true).create_new(true).mode(0o600).open(temporary)?;
         file.write_all(text.as_bytes())?;
-        file.as_file().set_permissions(Permissions::from_mode(mode))?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        File::open(directory)?.sync_all()
-    };
-    written().map_err(DeployError::file("write", path))
+        file.set_permissions(Permissions::from_mode(mode))?;
+        file.sync_all()
+    })
+    .map_err(DeployError::file("write", path))
 }
 
 /// Makes `link` point to `target`, whatever it was before, with no moment without it.
@@ -29,22 +26,32 @@ pub(crate) fn replace_link(link: &Path, target: &Path) -> Result<(), DeployError
     if fs::read_link(link).is_ok_and(|old| old == target) {
         return Ok(());
     }
-    let linked = || -> io::Result<()> {
-        let directory = link.parent().unwrap_or(Path::new("/"));
-        let name = link.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = directory.join(format!(".{name}.new"));
-        // Left by a run that was killed here.
-        remove_if_there(&temporary)?;
-        symlink(target, &temporary)?;
-        fs::rename(&temporary, link)?;
-        File::open(directory)?.sync_all()
-    };
-    linked().map_err(DeployError::file("link", link))
+    put(link, |temporary| symlink(target, temporary)).map_err(DeployError::file("link", link))
 }
 
-/// Removes a file or link, if there is one.
+/// Removes a file or link, if there is one, and what a run that was killed left beside it.
 pub(crate) fn remove(path: &Path) -> Result<(), DeployError> {
-    remove_if_there(path).map_err(DeployError::file("remove", path))
+    remove_if_there(&temporary(path))
+        .and_then(|()| remove_if_there(path))
+        .map_err(DeployError::file("remove", path))
+}
+
+/// Makes something beside `path` and moves it there. A full disk leaves nothing of it.
+fn put(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    let temporary = temporary(path);
+    // Left by a run that was killed here.
+    remove_if_there(&temporary)?;
+    make(&temporary).and_then(|()| fs::rename(&temporary, path)).inspect_err(|_| {
+        // The first error is the one that counts.
+        let _ = remove_if_there(&temporary);
+    })?;
+    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+}
+
+/// The one name under which `path` is made, so that whoever comes later finds what is left of it.
+fn temporary(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.new"))
 }
 
 /// Removes a directory if it is there and empty.
@@ -89,9 +96,24 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.env");
         replace(&path, "A=1\n", 0o400).unwrap();
+        // A run that was killed in the middle.
+        fs::write(temporary(&path), "A=").unwrap();
         replace(&path, "A=2\n", 0o400).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o400);
         assert_eq!(fs::read_to_string(&path).unwrap(), "A=2\n");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_removed_leaves_nothing_of_a_killed_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.env");
+        fs::write(temporary(&path), "A=").unwrap();
+        remove(&path).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        // Nor does a file that cannot be put in its place.
+        fs::create_dir(&path).unwrap();
+        assert!(replace(&path, "A=1\n", 0o400).is_err());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use kennel_core::{DeploymentId, DeploymentState, Settings, UnitName};
 use kennel_store::{Deployment, load_project};
-use kennel_systemd::{deployment_of, ring, status};
+use kennel_systemd::{deployment_of, kill_point, ring, status};
 use tracing::{error, info, warn};
 
 use crate::{DeployError, Host, clean_up, file, routes, service, site, slices};
@@ -30,8 +30,12 @@ pub async fn restore(host: &mut Host) -> Result<(), DeployError> {
             Ok(changed) => outdated |= changed,
             Err(error) => report(deployment, &error),
         }
+        kill_point!(RestoreWritten, &deployment.key.project);
     }
     remove_strangers(host).await?;
+    for deployment in &serving {
+        kill_point!(StrangersRemoved, &deployment.key.project);
+    }
     if outdated {
         // systemd knows some of the units by an older file; this is the one place for it.
         host.manager.reload_all().await?;
@@ -42,9 +46,13 @@ pub async fn restore(host: &mut Host) -> Result<(), DeployError> {
         Err(error) => error!("publishing routes: {}", error.chain()),
     }
     for deployment in &serving {
+        kill_point!(RestorePublished, &deployment.key.project);
+    }
+    for deployment in &serving {
         if let Err(error) = start(host, deployment).await {
             report(deployment, &error);
         }
+        kill_point!(RestoreStarted, &deployment.key.project);
     }
     status(&format!("{} deployments serve", serving.len()));
     if let Err(error) = ring(&host.layout.bell()) {

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use kennel_store::Deployment;
+use kennel_systemd::kill_point;
 
 use crate::file;
 use crate::{DeployError, Host};
@@ -28,6 +29,7 @@ pub(crate) fn take_over(host: &Host, deployment: &Deployment) -> Result<(), Depl
             return Err(DeployError::NotRooted { path, root: builds });
         }
         file::replace_link(&own, target)?;
+        kill_point!(RootMade, &deployment.key.project);
     }
     release_build(host, deployment)
 }

@@ -17,8 +17,8 @@ pub(crate) async fn publish(host: &mut Host) -> Result<(), DeployError> {
     router::load(host, generation).await
 }
 
-/// Writes the table as the rows have it now. Returns its generation.
-fn write(host: &mut Host) -> Result<u64, DeployError> {
+/// Writes the table as the rows have it now. Returns its generation, for [`router::load`].
+pub(crate) fn write(host: &mut Host) -> Result<u64, DeployError> {
     // Rows are read and the file is replaced under one lock: whoever writes later has read later.
     let _lock = file::lock(&host.layout.route_lock(), FlockOperation::LockExclusive)?;
     let (generation, deployments) = host.state.publication()?;

@@ -1,11 +1,12 @@
 //! A service: its environment, its unit, its start, its health.
 
+use std::fs;
 use std::time::Duration;
 
 use kennel_core::config::ServiceManifest;
 use kennel_core::{Port, UnitName};
 use kennel_store::Deployment;
-use kennel_systemd::{ManagerError, ServiceUnit, status};
+use kennel_systemd::{ManagerError, ServiceUnit, kill_point, status};
 use tokio::time::{Instant, sleep};
 
 use crate::env;
@@ -29,8 +30,10 @@ pub(crate) async fn start(
         return Err(DeployError::NoSecret(secret.clone()));
     }
     let port = reserve_port(host, deployment)?;
+    kill_point!(PortReserved, &deployment.key.project);
     let deployment = host.deployment(deployment.id)?;
     let unit = write_files(host, &deployment, manifest, port)?;
+    kill_point!(UnitWritten, &deployment.key.project);
 
     status(&format!("starting {unit}"));
     // Nobody may stop a slice for being empty between here and the start.
@@ -45,7 +48,10 @@ pub(crate) async fn start(
         }
         Err(error) => return Err(error.into()),
     }
-    wait_until_healthy(host, &unit, port, manifest).await
+    kill_point!(UnitStarted, &deployment.key.project);
+    wait_until_healthy(host, &unit, port, manifest).await?;
+    kill_point!(Healthy, &deployment.key.project);
+    Ok(())
 }
 
 /// Writes the environment file and the unit file of a deployment that has its port.
@@ -59,8 +65,14 @@ pub(crate) fn write_files(
     let name = deployment.host(&host.config.base_domain)?;
     let env_path = host.layout.env_file(&unit);
     file::replace(&env_path, &env::render(deployment, manifest, port, &name), 0o400)?;
+    kill_point!(EnvWritten, &deployment.key.project);
     let text = unit_text(host, deployment, manifest)?;
-    file::replace(&host.unit_file(deployment), &text, 0o644)?;
+    let path = host.unit_file(deployment);
+    // A unit that runs is not made to look outdated by the same text.
+    if fs::read_to_string(&path).is_ok_and(|current| current == text) {
+        return Ok(unit);
+    }
+    file::replace(&path, &text, 0o644)?;
     Ok(unit)
 }
 

@@ -1,10 +1,16 @@
 //! Settling the row of a deployment whose program could not (`ExecStopPost=`).
 
+use std::time::Duration;
+
 use kennel_core::{DeploymentEvent, DeploymentId, DeploymentState};
-use kennel_systemd::ring;
+use kennel_systemd::{extend_timeout, kill_point, ring};
 use tracing::{info, warn};
 
 use crate::{DeployError, Host};
+
+/// A minute for the database ([`kennel_store::Access::Patient`]), and some for systemd. Much longer
+/// than `TimeoutStopSec=`, which is for programs that do not leave.
+const PATIENCE: Duration = Duration::from_secs(75);
 
 /// How the job's program ended, as systemd tells `ExecStopPost=` (`$SERVICE_RESULT`,
 /// systemd.exec(5)).
@@ -25,7 +31,9 @@ enum Ended {
 /// [`DeployError`] if the row cannot be read or written; the dispatcher settles it then.
 pub async fn settle(host: &mut Host, id: DeploymentId, result: &str) -> Result<(), DeployError> {
     let deployment = host.deployment(id)?;
+    extend_timeout(PATIENCE);
     if deployment.state == DeploymentState::Starting {
+        kill_point!(DeploymentUnsettled, &deployment.key.project);
         let (event, reason) = match ended(result) {
             Ended::Stopped if host.manager.going_down().await.unwrap_or(true) => {
                 (DeploymentEvent::Interrupted, "the host or Kennel went down".to_owned())
@@ -36,6 +44,7 @@ pub async fn settle(host: &mut Host, id: DeploymentId, result: &str) -> Result<(
             Ended::Killed if deployment.losses == 0 => {
                 host.state.lost(id, Host::now())?;
                 info!("kennel-deploy@{id} was killed; it runs again");
+                kill_point!(DeploymentSettled, &deployment.key.project);
                 return rung(host);
             }
             Ended::Killed => {
@@ -46,6 +55,7 @@ pub async fn settle(host: &mut Host, id: DeploymentId, result: &str) -> Result<(
         };
         let state = host.state.step(id, event, Some(&reason), Host::now())?;
         info!("deployment {id} is {state}: {reason}");
+        kill_point!(DeploymentSettled, &deployment.key.project);
     }
     rung(host)
 }

@@ -7,17 +7,25 @@ use std::path::Path;
 
 use kennel_core::DeploymentState;
 use kennel_store::Deployment;
+use kennel_systemd::kill_point;
 use rustix::fs::FlockOperation;
 
 use crate::{DeployError, Host, file};
 
 /// Points the site's link to what the deployment has.
 pub(crate) fn link(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
+    // Ends of other sites of the branch remove its folder when they find it empty.
+    let _lock = file::lock(&host.layout.end_lock(), FlockOperation::LockExclusive)?;
+    point_to(host, deployment)?;
+    kill_point!(SiteLinked, &deployment.key.project);
+    Ok(())
+}
+
+/// [`link`], for who holds [`kennel_core::Layout::end_lock`].
+pub(crate) fn point_to(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
     if !host.layout.store(&deployment.store_path).is_dir() {
         return Err(DeployError::NotAFolder(deployment.store_path.clone()));
     }
-    // Ends of other sites of the branch remove its folder when they find it empty.
-    let _lock = file::lock(&host.layout.end_lock(), FlockOperation::LockExclusive)?;
     let directory = host.layout.sites(&deployment.key.project, &deployment.names.slug);
     let project = directory.parent().unwrap_or(&directory);
     for folder in [project, &directory] {

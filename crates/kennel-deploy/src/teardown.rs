@@ -2,7 +2,7 @@
 
 use kennel_core::{DeploymentId, DeploymentState, OutputKind};
 use kennel_store::Deployment;
-use kennel_systemd::{ring, status};
+use kennel_systemd::{kill_point, ring, status};
 use tracing::{info, warn};
 
 use crate::{DeployError, Host, clean_up, roots};
@@ -15,6 +15,7 @@ use crate::{DeployError, Host, clean_up, roots};
 pub async fn teardown(host: &mut Host, id: DeploymentId) -> Result<(), DeployError> {
     let deployment = host.deployment(id)?;
     status(&format!("ending deployment {id} of {}", deployment.key));
+    kill_point!(EndBegun, &deployment.key.project);
     match deployment.state {
         DeploymentState::Draining => retire(host, &deployment).await?,
         DeploymentState::TearingDown => {
@@ -23,7 +24,7 @@ pub async fn teardown(host: &mut Host, id: DeploymentId) -> Result<(), DeployErr
         }
         DeploymentState::Failed | DeploymentState::Superseded | DeploymentState::Cancelled => {
             if !deployment.cleaned {
-                clean_up::never_served(host, &deployment).await?;
+                clean_up::everything(host, &deployment).await?;
                 info!("deployment {id} of {} has left nothing behind", deployment.key);
             }
         }
@@ -44,12 +45,16 @@ async fn retire(host: &mut Host, deployment: &Deployment) -> Result<(), DeployEr
     if deployment.settings.kind() == OutputKind::Service {
         clean_up::service(host, deployment).await?;
     }
-    host.state.retired(deployment.id, Host::now())?;
-    info!("deployment {} of {} is retired", deployment.id, deployment.key);
-    let keep = host.config.keep_deployments;
+    // Before this one is retired: nobody looks after those that are, once no end is to be brought
+    // about. It will be one of those that are kept.
+    let keep = host.config.keep_deployments.saturating_sub(1);
     for old in host.state.beyond_kept(&deployment.key, keep)? {
         roots::release(host, &old)?;
+        kill_point!(OldReleased, &deployment.key.project);
         host.state.torn_down(old.id, Host::now())?;
     }
+    host.state.retired(deployment.id, Host::now())?;
+    kill_point!(Retired, &deployment.key.project);
+    info!("deployment {} of {} is retired", deployment.id, deployment.key);
     Ok(())
 }
