@@ -8,6 +8,7 @@ use kennel_core::{
     BuildState, CommitSha, Delivery, Event, EventId, GitRef, PullRequestHead, Timestamp,
 };
 use kennel_store::{BuildFilter, InboxEntry, NewBuild, TearDownScope, load_project};
+use kennel_systemd::kill_point;
 use tracing::{info, warn};
 
 use crate::dispatcher::{DispatchError, Dispatcher};
@@ -24,7 +25,9 @@ impl Dispatcher {
     pub(crate) fn take_inbox(&mut self, now: Timestamp) -> Result<bool, DispatchError> {
         let entries = self.inbox.waiting(BATCH)?;
         for entry in &entries {
+            kill_point!(EventRead, &entry.delivery.project);
             let outcome = self.decide(entry, now)?;
+            kill_point!(EventDecided, &entry.delivery.project);
             info!("{} of {}: {outcome}", entry.delivery.event.kind(), entry.delivery.project);
             self.inbox.consume(entry.id, &outcome, now)?;
         }
@@ -67,6 +70,7 @@ impl Dispatcher {
             Event::Cancel { build } => {
                 let reason = say::asked_by("cancelled", delivery.by.as_deref());
                 let state = self.builds.request_cancel(*build, &reason, now)?;
+                kill_point!(CancellationWritten, &delivery.project);
                 Ok(say::cancelled(*build, state))
             }
             Event::TearDown { git_ref, service: None } => {
@@ -114,10 +118,12 @@ impl Dispatcher {
             received_at: delivery.received_at,
         };
         let enqueued = self.builds.enqueue(&new, now)?;
+        kill_point!(BuildQueued, &delivery.project);
         if self.config.supersede_running {
             for running in enqueued.running {
                 // Written before the unit is stopped, so that whatever settles it knows why.
                 self.builds.supersede_running(running, enqueued.id)?;
+                kill_point!(SupersessionWritten, &delivery.project);
             }
         }
         Ok(say::queued(enqueued.id))
@@ -140,6 +146,7 @@ impl Dispatcher {
         for build in self.builds.list(&filter, MOST_OF_REF)? {
             if !build.state.is_final() {
                 self.builds.request_cancel(build.id, reason, now)?;
+                kill_point!(CancellationWritten, &delivery.project);
                 ended += 1;
             }
         }
@@ -147,6 +154,7 @@ impl Dispatcher {
         self.hand_over(now)?;
         let scope = TearDownScope { project: delivery.project.clone(), git_ref, service: None };
         let marked = self.state.begin_teardown(&scope, reason, now)?;
+        kill_point!(TeardownMarked, &delivery.project);
         Ok(say::torn_down(marked.len(), ended, reason))
     }
 }

@@ -60,8 +60,10 @@ pub struct Dispatcher {
     pub(crate) builds: Builds,
     pub(crate) state: State,
     pub(crate) manager: Manager,
-    /// When each project's last build was started, in this run.
-    pub(crate) last_start: BTreeMap<ProjectName, Timestamp>,
+    /// How many builds were started, in this run. Counted, since a clock can be set back.
+    pub(crate) starts: u64,
+    /// Which of them was each project's last.
+    pub(crate) last_start: BTreeMap<ProjectName, u64>,
     /// When each job was started last, and how often, in this run.
     started: BTreeMap<Job, (Instant, u32)>,
     /// When the first of the jobs that rest may be started again.
@@ -81,6 +83,7 @@ impl Dispatcher {
             state: State::open(&layout.state_db(), Access::Patient)?,
             manager: Manager::connect().await?,
             layout,
+            starts: 0,
             last_start: BTreeMap::new(),
             started: BTreeMap::new(),
             rested: None,

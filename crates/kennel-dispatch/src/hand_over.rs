@@ -5,6 +5,7 @@ use kennel_core::{
     BuildState, DeploymentEvent, OutputKey, OutputKind, ServiceName, Settings, Timestamp,
 };
 use kennel_store::{Build, BuildOutput, NewDeployment, TearDownScope};
+use kennel_systemd::kill_point;
 use tracing::{error, info};
 
 use crate::dispatcher::{DispatchError, Dispatcher};
@@ -21,6 +22,7 @@ impl Dispatcher {
                 // The query asks for finished ones only.
                 BuildState::Queued | BuildState::Building => continue,
             }
+            kill_point!(DeploymentsMade, &build.project);
             self.builds.handed_over(build.id)?;
         }
         Ok(!finished.is_empty())
@@ -40,6 +42,7 @@ impl Dispatcher {
             let Some(new) = new_deployment(build, &output, &manifest) else { continue };
             let key = new.key.clone();
             let id = self.state.create(&new, now)?;
+            kill_point!(DeploymentMade, &build.project);
             info!("build {} made {key}: deployment {id}", build.id);
             if build.cancel_requested {
                 // It is made all the same, since its end removes what the build left.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kennel_core::{GitRef, ProjectName, Timestamp};
+use kennel_core::{GitRef, ProjectName};
 use kennel_store::Build;
 
 /// The builds that may start now, out of `queued` (oldest first), with `slots` free.
@@ -12,7 +12,7 @@ use kennel_store::Build;
 pub(crate) fn next<'a>(
     queued: &[&'a Build],
     running: &[&Build],
-    last_start: &BTreeMap<ProjectName, Timestamp>,
+    last_start: &BTreeMap<ProjectName, u64>,
     slots: usize,
 ) -> Vec<&'a Build> {
     let mut load: BTreeMap<&ProjectName, usize> = BTreeMap::new();
@@ -44,7 +44,7 @@ pub(crate) fn next<'a>(
 
 #[cfg(test)]
 mod tests {
-    use kennel_core::{BuildId, BuildState, EventId};
+    use kennel_core::{BuildId, BuildState, EventId, Timestamp};
 
     use super::*;
 
@@ -87,7 +87,7 @@ mod tests {
     fn the_project_that_waited_longest_comes_first() {
         let queued = [build(1, "a", "x"), build(2, "b", "x")];
         let queued: Vec<_> = queued.iter().collect();
-        let last = BTreeMap::from([("a".parse().unwrap(), Timestamp::from_millis(5))]);
+        let last = BTreeMap::from([("a".parse().unwrap(), 5)]);
         assert_eq!(next(&queued, &[], &last, 1)[0].id.get(), 2);
     }
 

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kennel_core::{
     BuildEvent, BuildState, DeploymentEvent, DeploymentId, DeploymentState, Job, OutputKey,
-    Timestamp,
+    Timestamp, UnitName,
 };
 use kennel_store::{Build, Deployment, StoreError};
+use kennel_systemd::kill_point;
 use tracing::{info, warn};
 
 use crate::dispatcher::{DispatchError, Dispatcher};
@@ -15,6 +16,9 @@ use crate::{queue, say};
 /// The units that jobs run in.
 const PATTERNS: [&str; 3] =
     ["kennel-build@*.service", "kennel-deploy@*.service", "kennel-teardown@*.service"];
+
+/// The timers that end drains.
+const DRAINS: &str = "kennel-teardown@*.timer";
 
 /// How many deployments are brought up side by side. Starting a service is cheap, but hundreds at
 /// once would starve those that serve.
@@ -36,7 +40,8 @@ impl Dispatcher {
         busy |= self.miss_builds(&builds, &running, now)?;
         busy |= self.miss_deploys(&starting, &running, now)?;
         busy |= self.stop_builds(&builds, &running).await?;
-        busy |= self.start_builds(&running, now).await?;
+        busy |= self.start_builds(&running).await?;
+        busy |= self.sweep_builds(&running).await?;
         busy |= self.start_teardowns(&running, now).await?;
         busy |= self.start_deploys(&running, now).await?;
         Ok(busy)
@@ -73,6 +78,7 @@ impl Dispatcher {
                 self.builds.step(build.id, BuildEvent::Failed, reason, now).map(drop)
             };
             ignore_wrong_turn(ended)?;
+            kill_point!(LossWritten, &build.project);
         }
         Ok(any)
     }
@@ -97,6 +103,7 @@ impl Dispatcher {
                 self.state.step(deployment.id, DeploymentEvent::Failed, reason, now).map(drop)
             };
             ignore_wrong_turn(ended)?;
+            kill_point!(LossWritten, &deployment.key.project);
         }
         Ok(any)
     }
@@ -119,11 +126,7 @@ impl Dispatcher {
         Ok(any)
     }
 
-    async fn start_builds(
-        &mut self,
-        running: &BTreeSet<Job>,
-        now: Timestamp,
-    ) -> Result<bool, DispatchError> {
+    async fn start_builds(&mut self, running: &BTreeSet<Job>) -> Result<bool, DispatchError> {
         let builds = self.builds.unfinished()?;
         // Slots are counted by rows, and by queued rows whose unit exists: a unit that is just
         // ending still counts as a unit.
@@ -144,10 +147,26 @@ impl Dispatcher {
                 build.project,
                 build.sha.short()
             );
-            self.last_start.insert(build.project.clone(), now);
+            self.starts += 1;
+            self.last_start.insert(build.project.clone(), self.starts);
+            kill_point!(BuildChosen, &build.project);
             self.start(Job::Build(build.id)).await?;
         }
         Ok(!taken.is_empty() || !next.is_empty())
+    }
+
+    /// Runs the jobs of ended builds once more whose program and settlement were both killed before
+    /// they had removed what the build left: there is nothing else for them to do.
+    async fn sweep_builds(&mut self, running: &BTreeSet<Job>) -> Result<bool, DispatchError> {
+        // Read after the units: one that is gone has written down what it removed.
+        let unswept = self.builds.unswept()?;
+        for build in &unswept {
+            let job = Job::Build(build.id);
+            if !running.contains(&job) && self.may_start(job) {
+                self.start(job).await?;
+            }
+        }
+        Ok(!unswept.is_empty())
     }
 
     async fn start_teardowns(
@@ -155,7 +174,16 @@ impl Dispatcher {
         running: &BTreeSet<Job>,
         now: Timestamp,
     ) -> Result<bool, DispatchError> {
-        let ending = self.state.to_end(now)?;
+        let mut ending = self.state.to_end(now)?;
+        if ending.iter().any(|deployment| deployment.state == DeploymentState::Draining) {
+            // A timer knows better than the clock, which may have been set since.
+            let timers = self.manager.running(&[DRAINS]).await?;
+            ending.retain(|deployment| {
+                let timer = UnitName::teardown_timer(deployment.id);
+                deployment.state != DeploymentState::Draining
+                    || timers.iter().all(|(unit, _)| unit != timer.as_str())
+            });
+        }
         let mut at_work = running.iter().filter(|job| matches!(job, Job::Teardown(_))).count();
         for deployment in &ending {
             let deploy = Job::Deploy(deployment.id);
@@ -171,6 +199,7 @@ impl Dispatcher {
             let job = Job::Teardown(deployment.id);
             if at_work < MOST_TEARDOWNS && !running.contains(&job) && self.may_start(job) {
                 at_work += 1;
+                kill_point!(TeardownChosen, &deployment.key.project);
                 self.start(job).await?;
             }
         }
@@ -195,18 +224,29 @@ impl Dispatcher {
             .partition(|deployment| deployment.state == DeploymentState::Pending);
         let held: BTreeMap<&OutputKey, &Deployment> =
             held.iter().map(|deployment| (&deployment.key, deployment)).collect();
+        let mut newest: BTreeMap<&OutputKey, &Deployment> = BTreeMap::new();
+        for deployment in &pending {
+            let best = newest.entry(&deployment.key).or_insert(deployment);
+            if best.request < deployment.request {
+                *best = deployment;
+            }
+        }
         let mut at_work = running.iter().filter(|job| matches!(job, Job::Deploy(_))).count();
         for deployment in &pending {
+            // Two of a service wait after the older one was being brought up, and was interrupted.
+            let newest = newest.get(&deployment.key).filter(|newest| newest.id != deployment.id);
+            if let Some(newest) = newest {
+                self.supersede(deployment, newest, now)?;
+                continue;
+            }
             if let Some(other) = held.get(&deployment.key) {
-                if other.state == DeploymentState::Starting {
-                    // The newest wins: what is being brought up would be replaced at once.
-                    let reason = format!("deployment {} is newer", deployment.id);
-                    self.step_if_possible(
-                        other.id,
-                        DeploymentEvent::Superseded,
-                        Some(&reason),
-                        now,
-                    )?;
+                match other.state {
+                    DeploymentState::Starting if other.request < deployment.request => {
+                        // What is being brought up would be replaced at once.
+                        self.supersede(other, deployment, now)?;
+                    }
+                    DeploymentState::Starting => self.supersede(deployment, other, now)?,
+                    _ => {}
                 }
                 // The job of another deployment of this service must end first.
                 continue;
@@ -214,10 +254,24 @@ impl Dispatcher {
             let job = Job::Deploy(deployment.id);
             if at_work < MOST_DEPLOYS && !running.contains(&job) && self.may_start(job) {
                 at_work += 1;
+                kill_point!(DeploymentChosen, &deployment.key.project);
                 self.start(job).await?;
             }
         }
         Ok(!pending.is_empty() || at_work > 0)
+    }
+
+    /// The newest wins: a commit that arrived earlier never replaces one that arrived later.
+    fn supersede(
+        &mut self,
+        older: &Deployment,
+        newer: &Deployment,
+        now: Timestamp,
+    ) -> Result<(), DispatchError> {
+        let reason = format!("deployment {} is newer", newer.id);
+        self.step_if_possible(older.id, DeploymentEvent::Superseded, Some(&reason), now)?;
+        kill_point!(NewerPreferred, &older.key.project);
+        Ok(())
     }
 
     /// A step that another program may have forestalled.
