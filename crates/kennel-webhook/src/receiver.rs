@@ -13,6 +13,7 @@ use hyper::header::EXPECT;
 use hyper::{Method, Request, Response};
 use kennel_core::{Delivery, DeliveryId, Forge, ProjectName, Timestamp};
 use kennel_store::Appended;
+use kennel_systemd::kill_point;
 use tokio::time::timeout;
 use tracing::field::display;
 use tracing::{info, warn};
@@ -143,6 +144,7 @@ impl Receiver {
             Meaning::Ping => return Ok(Accepted::Ping),
             Meaning::Nothing(why) => return Ok(Accepted::Ignored(why)),
         };
+        kill_point!(DeliveryVerified, &project);
         let understood = say::understood(&event);
         let received_at = Timestamp::from(SystemTime::now());
         let forge = Some(forge);

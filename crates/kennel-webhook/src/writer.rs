@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle};
 
 use kennel_core::{Delivery, error_chain};
 use kennel_store::{Access, Appended, Inbox, StoreError};
+use kennel_systemd::kill_point;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
 
@@ -94,8 +95,14 @@ fn settle(batch: Vec<Job>, inbox: &mut LazyInbox, bell: &Path) {
         batch.into_iter().map(|job| (job.delivery, job.answer)).unzip();
     let results: Vec<_> = match inbox.append(&deliveries) {
         Ok(appended) => {
+            for delivery in &deliveries {
+                kill_point!(InboxRowCommitted, &delivery.project);
+            }
             if let Err(error) = kennel_systemd::ring(bell) {
                 warn!("{}, ignoring", error_chain(&error));
+            }
+            for delivery in &deliveries {
+                kill_point!(BellRung, &delivery.project);
             }
             appended.into_iter().map(Ok).collect()
         }
