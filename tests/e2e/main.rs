@@ -3,6 +3,7 @@
 //! One module per promise. `cargo test -p kennel-tests -- NAME` runs those with `NAME` in them.
 
 mod cancel;
+mod clock;
 mod configuration;
 mod cutover;
 mod deletions;
@@ -11,6 +12,8 @@ mod flood;
 mod hardening;
 mod host;
 mod isolation;
+mod killed;
+mod locked;
 mod names;
 mod partial;
 mod polkit;
@@ -92,6 +95,9 @@ fn main() -> ExitCode {
         )
         .test_timed("cancel::by_stopping_its_unit", cancel::by_stopping_its_unit)
         .test_timed("cancel::by_kennelctl", cancel::by_kennelctl)
+        .test_alone("killed::anywhere", killed::anywhere)
+        .test_alone("clock::set_back_an_hour", clock::set_back_an_hour)
+        .test_alone("locked::by_another_writer", locked::by_another_writer)
         .test_alone("cancel::before_its_turn", cancel::before_its_turn)
         .test_alone("reboot::at_rest", reboot::at_rest)
         .test_alone("reboot::in_the_middle_of_a_build", reboot::in_the_middle_of_a_build)

@@ -92,7 +92,7 @@ impl TestHost {
         }
         let making = Making {
             owner: Owner::ThisProcess,
-            product: Some(Profile::Quick),
+            product: Some(Profile::Test),
             kind: self.kind,
             keep_tree: false,
         };

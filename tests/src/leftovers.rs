@@ -57,7 +57,7 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
     };
     let is_own_build = |id: &str| {
         let id: Option<i64> = id.parse().ok();
-        rows.builds.iter().find(|it| Some(it.0) == id).is_none_or(|it| it.1 == project)
+        rows.builds.iter().find(|it| Some(it.id) == id).is_none_or(|it| it.project == project)
     };
     let mut all = Differences::default();
 
@@ -162,6 +162,11 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
                 users.contains(&user) && !others.contains(&user)
             })
             .cloned(),
+    );
+    all.compare(
+        "users",
+        services().map(|it| it.user.clone()),
+        found.users.iter().filter(|it| users.contains(*it) && !others.contains(it)).cloned(),
     );
     all.compare(
         "names",

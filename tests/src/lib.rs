@@ -7,21 +7,26 @@
 
 mod build_row;
 mod gone;
+mod held;
 mod hosts;
 mod inbox;
 mod leftovers;
 mod outcome;
 mod rows;
+mod settings;
 mod suite;
 mod waiting;
 
 pub use anyhow::{Context, Result, anyhow, bail, ensure};
 pub use build_row::BuildRow;
 pub use gone::{builds_of, expect_gone};
+pub use held::{Armed, Held, Holds, Way};
 pub use inbox::Asked;
 pub use leftovers::{expect_no_leftovers, expect_nothing_left};
 pub use outcome::{expect_deployment, expect_failure};
-pub use rows::{Deployment, Rows};
+pub use rows::{Build, Deployment, Rows};
+pub use rusqlite::Connection;
+pub use settings::Settings;
 pub use suite::Suite;
 pub use waiting::{builders, that_waits};
 pub use xtask::forge::{Event, Forge, HeadRepository, NO_COMMIT, PullRequest, PullRequestAction};

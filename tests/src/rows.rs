@@ -21,8 +21,31 @@ pub struct Rows {
     pub names: Vec<Name>,
     /// Custom domains that belong to somebody.
     pub domains: Vec<Domain>,
-    /// The project of every build.
-    pub builds: Vec<(i64, String)>,
+    /// Every build that there ever was, oldest first.
+    pub builds: Vec<Build>,
+}
+
+/// One build's row.
+#[derive(Clone, Debug, Default)]
+pub struct Build {
+    /// Its number.
+    pub id: i64,
+    /// The project.
+    pub project: String,
+    /// `succeeded` and the like.
+    pub state: String,
+    /// Whether it has left nothing but what is to be deployed.
+    pub swept: bool,
+    /// Whether deployments were made of it.
+    pub handed_over: bool,
+}
+
+impl Build {
+    /// Whether nothing will happen to it by itself.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        !matches!(self.state.as_str(), "queued" | "building") && self.swept && self.handed_over
+    }
 }
 
 /// One deployment's row. Moments are milliseconds since 1970.
@@ -163,8 +186,15 @@ impl Rows {
         })?;
         let mut builds = open(kennel.host(), "builds/builds.db")?;
         let builds = builds.transaction()?;
-        rows.builds =
-            all(&builds, "SELECT id, project FROM builds", |row| Ok((row.get(0)?, row.get(1)?)))?;
+        rows.builds = all(&builds, "SELECT * FROM builds ORDER BY id", |row| {
+            Ok(Build {
+                id: row.get("id")?,
+                project: row.get("project")?,
+                state: row.get("state")?,
+                swept: row.get("swept")?,
+                handed_over: row.get("handed_over")?,
+            })
+        })?;
         Ok(rows)
     }
 
@@ -172,6 +202,12 @@ impl Rows {
     pub fn of(&self, project: &str) -> impl Iterator<Item = &Deployment> + use<'_> {
         let project = project.to_owned();
         self.deployments.iter().filter(move |deployment| deployment.project == project)
+    }
+
+    /// The builds of one project, oldest first.
+    pub fn builds_of(&self, project: &str) -> impl Iterator<Item = &Build> + use<'_> {
+        let project = project.to_owned();
+        self.builds.iter().filter(move |build| build.project == project)
     }
 
     /// The newest deployment of a service or site at a commit, whatever the branch.

@@ -14,7 +14,7 @@ use crate::checkout::Checkout;
 
 const SUITE: &str = "trixie";
 
-/// What an operator's host has, and strace for whoever looks into it.
+/// What an operator's host has, strace for whoever looks into it, and a clock that can be set.
 const PACKAGES: &[&str] = &[
     "systemd",
     "systemd-sysv",
@@ -33,6 +33,7 @@ const PACKAGES: &[&str] = &[
     "valkey-server",
     "postgresql",
     "strace",
+    "libfaketime",
 ];
 
 /// Never read on a test host, and a third of what each host would copy.

@@ -135,8 +135,16 @@ impl Project {
     /// When there is no such branch, or the webhook is not accepted.
     pub fn delete_branch(&self, branch: &str) -> Result<()> {
         let last = self.head(branch)?;
-        self.git(&["update-ref", "-d", &format!("refs/heads/{branch}")], b"")?;
+        self.forget(branch)?;
         self.tell(&Event::BranchDeleted { branch: branch.to_owned(), last })
+    }
+
+    /// Deletes a branch. Tells nobody.
+    ///
+    /// # Errors
+    /// When git refuses.
+    pub fn forget(&self, branch: &str) -> Result<()> {
+        self.git(&["update-ref", "-d", &format!("refs/heads/{branch}")], b"").map(drop)
     }
 
     /// Puts a pull request's head where forges keep it, `refs/pull/<number>/head`, and tells of it.

@@ -29,6 +29,10 @@ const LOOK: &str = r#"
         # Made by systemd with the first service.
         [ ! -d $dir ] || find $dir -mindepth 1 -maxdepth 1 || :
     done
+    section users
+    # Made by systemd with the first service as well.
+    [ ! -d /run/systemd/dynamic-uid ] ||
+        find /run/systemd/dynamic-uid -name 'direct:kennel-*' -printf '%P\n' || :
     section routes; cat /var/lib/kennel/routes/routes.json
 "#;
 
@@ -53,6 +57,8 @@ pub(super) struct Found {
     pub(super) work: Vec<String>,
     /// Whole paths.
     pub(super) state_directories: Vec<String>,
+    /// Users that exist while something runs as them.
+    pub(super) users: Vec<String>,
     /// The deployments that the route table leads to.
     pub(super) routes: Vec<String>,
 }
@@ -90,6 +96,11 @@ impl Found {
             build_roots: owned(take("build_roots")),
             work: owned(take("work")),
             state_directories: owned(take("state_directories")),
+            users: take("users")
+                .iter()
+                .filter_map(|it| it.strip_prefix("direct:"))
+                .map(str::to_owned)
+                .collect(),
             routes: targets
                 .filter_map(|path| path.pointer("/target/deployment"))
                 .map(ToString::to_string)

@@ -1,5 +1,5 @@
 use super::*;
-use crate::rows::{Domain, Name};
+use crate::rows::{Build, Domain, Name};
 
 fn deployment(id: i64, service: &str, state: &str) -> Deployment {
     Deployment {
@@ -18,6 +18,10 @@ fn deployment(id: i64, service: &str, state: &str) -> Deployment {
         port: (state == "active" && service != "web").then_some(18_000),
         ..Deployment::default()
     }
+}
+
+fn build(id: i64, project: &str) -> Build {
+    Build { id, project: project.into(), ..Build::default() }
 }
 
 /// A service that serves after another version failed, and a site.
@@ -44,7 +48,7 @@ fn world() -> (Found, Rows) {
             name("label", "web-main"),
         ],
         domains: Vec::new(),
-        builds: vec![(4, "site".into()), (5, "other".into())],
+        builds: vec![build(4, "site"), build(5, "other")],
     };
     let active = |unit: &str| (unit.to_owned(), "active".to_owned());
     let found = Found {
@@ -73,6 +77,7 @@ fn world() -> (Found, Rows) {
             "/var/lib/kennel/data/kennel-site-main-api".into(),
             "/var/lib/private/kennel/data/kennel-site-main-api".into(),
         ],
+        users: vec!["kennel-site-main-api".into(), "kennel-other-main-api".into()],
         routes: vec!["2".into(), "3".into()],
     };
     (found, rows)
@@ -88,7 +93,7 @@ fn a_host_that_is_as_its_rows_say() {
 #[test]
 fn everything_that_is_left_over_or_missing_is_seen() {
     type Change = fn(&mut Found, &mut Rows);
-    let changes: [(Change, &str); 22] = [
+    let changes: [(Change, &str); 24] = [
         (|_, rows| rows.deployments[0].state = "draining".into(), "rows: 1 of api is draining"),
         (|_, rows| rows.deployments[3].cleaned = false, "rows: 4 of api is failed"),
         (|_, rows| rows.deployments[0].port = Some(18_001), "ports: 18001 of 1 is left"),
@@ -135,6 +140,11 @@ fn everything_that_is_left_over_or_missing_is_seen() {
         (|found, _| drop(found.roots.remove(0)), "GC roots: 1 -> /nix/store/1-api is missing"),
         (|found, _| found.build_roots.push("4/api".into()), "GC roots of builds: 4/api is left"),
         (|found, _| found.work.push("4".into()), "work of builds: 4 is left"),
+        (|found, _| drop(found.users.remove(0)), "users: kennel-site-main-api is missing"),
+        (
+            |_, rows| rows.deployments[1].state = "torn_down".into(),
+            "users: kennel-site-main-api is left",
+        ),
         (
             |_, rows| rows.deployments.truncate(0),
             "unit files: kennel-site-main-api@2.service is left",

@@ -1,0 +1,516 @@
+//! Killed anywhere: at every named point of a push's life the program that passes it is killed, in
+//! two ways. Every push ends live or with a reason, one version serves, and nothing is left over.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kennel_core::KillPoint::{self, *};
+use kennel_tests::{
+    Armed, Asked, Context, Event, Holds, Kennel, Project, Result, Rows, Settings, Sources, Way,
+    anyhow, bail, ensure, expect_gone, expect_no_leftovers, expect_nothing_left,
+};
+use serde_json::Value;
+
+/// For one push: several starts of programs, each after a pause, on a busy machine.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// Between two looks at what came of a push.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What a version does, and where programs are killed on its way. Everything listed is reached,
+/// or the test fails: a point that nothing passes proves nothing.
+struct Push {
+    version: Version,
+    points: &'static [KillPoint],
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Version {
+    /// It serves.
+    Good,
+    /// It exits at once.
+    Broken,
+}
+
+const fn good(points: &'static [KillPoint]) -> Push {
+    Push { version: Version::Good, points }
+}
+
+/// One project each, side by side, in both ways: a first push that nobody disturbs, these pushes,
+/// and a deletion of the branch with these points. At most one point of a push lies on the way of
+/// each deployment, since one that is killed twice has failed.
+const LANES: &[(&[Push], &[KillPoint])] = &[
+    (
+        &[
+            good(&[DeliveryVerified, EventRead, PortReserved, SiteLinked, EndBegun]),
+            good(&[BuildClaimed]),
+            good(&[InboxRowCommitted, BuildQueued, EnvWritten, UnitStopped]),
+            good(&[BuildEnded, Routed]),
+        ],
+        &[TeardownMarked, StateRemoved],
+    ),
+    (
+        &[
+            good(&[BellRung, EventDecided, UnitWritten, FilesRemoved]),
+            good(&[CommitFetched]),
+            good(&[OutputBegun]),
+            good(&[BuildChosen, Retired, RootMade]),
+            good(&[BuildTold, TableWritten]),
+        ],
+        &[TeardownChosen, RootsReleased],
+    ),
+    (
+        &[
+            good(&[DeploymentMade, Healthy]),
+            good(&[OutputsPlanned]),
+            good(&[DeploymentsMade, DeploymentClaimed]),
+            good(&[OutputLinked]),
+            good(&[TableLoaded, DeploymentSettled]),
+            good(&[OutputBuilt]),
+            good(&[OldReleased]),
+        ],
+        &[SiteUnlinked, TornDown],
+    ),
+    (
+        &[
+            good(&[DeploymentChosen, RootTakenOver]),
+            good(&[OutputsDone]),
+            good(&[BuildSettled, DomainClaimed]),
+            good(&[BuildSwept, Activated]),
+            good(&[BuildClaimed, BuildUnsettled, LossWritten]),
+        ],
+        &[SlicesStopped],
+    ),
+    (
+        &[
+            good(&[DrainTimed]),
+            good(&[UnitStarted, DeploymentUnsettled, LossWritten]),
+            Push { version: Version::Broken, points: &[FailureWritten, RoutesWithdrawn] },
+        ],
+        &[TimerStopped, UnitStopped],
+    ),
+];
+
+/// Those of kennel-build before its row has an end: killed there, the build has failed.
+const BUILDING: &[KillPoint] = &[
+    BuildClaimed,
+    CommitFetched,
+    OutputsPlanned,
+    OutputBegun,
+    OutputLinked,
+    OutputBuilt,
+    OutputsDone,
+];
+
+/// All points at which somebody was killed, in either way.
+type Seen = Mutex<BTreeSet<(KillPoint, &'static str)>>;
+
+pub(crate) fn anywhere(kennel: &Kennel) -> Result<()> {
+    let _quick = QuickRecovery::set(kennel)?;
+    // Whoever is held in a build holds its slot; and the third version is one too many to keep.
+    let _settings = Settings::with(kennel, "max_concurrent_builds = 4\nkeep_deployments = 1\n")?;
+    let holds = Holds::listen(kennel)?;
+    let seen = Seen::default();
+    let all: Vec<_> =
+        LANES.iter().flat_map(|lane| [(lane, Way::Kill), (lane, Way::Terminate)]).collect();
+    let mut failed = Vec::new();
+    thread::scope(|scope| {
+        let mut running = Vec::new();
+        for (number, ((pushes, deletion), way)) in all.into_iter().enumerate() {
+            let (holds, seen) = (&holds, &seen);
+            running.push(scope.spawn(move || {
+                let name = format!("kill-{number}");
+                Lane::begin(kennel, holds, seen, &name, way)
+                    .and_then(|mut lane| lane.walk(pushes, deletion))
+                    .with_context(|| format!("{name}, {way:?}"))
+            }));
+        }
+        for way in [Way::Kill, Way::Terminate] {
+            let (holds, seen) = (&holds, &seen);
+            running.push(scope.spawn(move || {
+                let name = format!("kill-race-{}", word(way));
+                Lane::begin(kennel, holds, seen, &name, way)
+                    .and_then(|mut lane| lane.race())
+                    .with_context(|| name)
+            }));
+        }
+        for lane in running {
+            match lane.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => failed.push(format!("{error:#}")),
+                Err(_) => failed.push("a lane panicked".to_owned()),
+            }
+        }
+    });
+    ensure!(failed.is_empty(), "{}", failed.join("\n\n"));
+    for way in [Way::Kill, Way::Terminate] {
+        let name = format!("kill-restore-{}", word(way));
+        Lane::begin(kennel, &holds, &seen, &name, way)?.restore().with_context(|| name)?;
+    }
+    let seen = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let missing: Vec<_> = KillPoint::ALL
+        .iter()
+        .flat_map(|point| [(*point, word(Way::Kill)), (*point, word(Way::Terminate))])
+        .filter(|it| !seen.contains(it))
+        .collect();
+    ensure!(missing.is_empty(), "nobody was killed at {missing:?}");
+    Ok(())
+}
+
+fn word(way: Way) -> &'static str {
+    match way {
+        Way::Kill => "kill",
+        Way::Terminate => "term",
+    }
+}
+
+/// One project, and what was pushed to it.
+struct Lane<'k> {
+    kennel: &'k Kennel,
+    project: Project,
+    way: Way,
+    armed: Armed<'k>,
+    seen: &'k Seen,
+    /// The version of each commit.
+    versions: BTreeMap<String, String>,
+}
+
+const BRANCH: &str = "main";
+const REF: &str = "refs/heads/main";
+
+impl<'k> Lane<'k> {
+    /// A project whose first push is live.
+    fn begin(
+        kennel: &'k Kennel,
+        holds: &'k Holds,
+        seen: &'k Seen,
+        name: &str,
+        way: Way,
+    ) -> Result<Self> {
+        let project = until_answered(|| kennel.project(name))?;
+        let versions = BTreeMap::new();
+        let mut lane = Self { kennel, armed: holds.of(name), project, way, seen, versions };
+        lane.push(&good(&[]))?;
+        Ok(lane)
+    }
+
+    fn walk(&mut self, pushes: &[Push], deletion: &[KillPoint]) -> Result<()> {
+        for push in pushes {
+            self.push(push).with_context(|| format!("at {:?}", push.points))?;
+        }
+        self.delete(deletion).with_context(|| format!("deleted at {deletion:?}"))
+    }
+
+    /// Pushes, kills, and looks at what came of it.
+    fn push(&mut self, push: &Push) -> Result<()> {
+        self.armed.arm(push.points)?;
+        let commit = self.commit(push.version)?;
+        self.tell(&Event::Push {
+            branch: BRANCH.into(),
+            before: commit.0,
+            after: commit.1.clone(),
+        })?;
+        self.expect_end(push, &commit.1)
+    }
+
+    fn commit(&mut self, version: Version) -> Result<(String, String)> {
+        let number = self.versions.len() + 1;
+        let text = format!("{}-{number}", self.project.name());
+        let pushed = self.project.commit(BRANCH, &self.sources(version, &text, number), &text)?;
+        self.versions.insert(pushed.after.clone(), text);
+        Ok((pushed.before, pushed.after))
+    }
+
+    fn sources(&self, version: Version, text: &str, number: usize) -> Sources {
+        let conf = match version {
+            Version::Good => format!("version = {text}\n"),
+            Version::Broken => "exit_at_start = 7\nsay = where is my database?\n".to_owned(),
+        };
+        // Every other push leaves the site as it is.
+        let site = format!("{} {}", self.project.name(), number / 2);
+        let toml = "[services.api]\nhealth_check = \"/health\"\ndrain_secs = 1\n\
+                    [static_sites.web]\n";
+        self.kennel.sources().service_with("api", &conf).site("web", &site).kennel_toml(toml)
+    }
+
+    /// Sends as a forge would whose sender presses "redeliver" until it is taken, and kills whoever
+    /// is held meanwhile and after; returns when nothing is left to be killed or taken.
+    fn tell(&mut self, event: &Event) -> Result<()> {
+        let project = self.project.clone();
+        let event = event.clone();
+        let sender = thread::spawn(move || until_answered(|| project.tell(&event)));
+        let deadline = Instant::now() + LIMIT;
+        let mut ended = Vec::new();
+        while !self.armed.left().is_empty() || !sender.is_finished() {
+            if let Some(held) = self.armed.next(LOOK)? {
+                self.armed.end(&held, self.way)?;
+                let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+                seen.insert((held.point, word(self.way)));
+                ended.push(held);
+            }
+            if Instant::now() > deadline {
+                let left = self.armed.left();
+                let error = anyhow!("nobody came to {left:?}; ended were {ended:?}");
+                return Err(self.kennel.explain(&error));
+            }
+        }
+        sender.join().map_err(|_| anyhow!("the sender panicked"))?
+    }
+
+    /// Waits until everything is settled, and judges it.
+    fn expect_end(&self, push: &Push, commit: &str) -> Result<()> {
+        let name = self.project.name();
+        self.wait_for_rows()?;
+        let rows = expect_no_leftovers(self.kennel, name)?;
+        let build = self.project.build(commit)?.context("the push has no build")?;
+        let state = text(&build, "state");
+        let reason = |reason: &str| ensure_reason(reason).with_context(|| format!("{build}"));
+        let was_built = matches!(state, "succeeded" | "partial");
+        if !was_built {
+            reason(text(&build, "reason"))?;
+        }
+        let ended_build = push.points.iter().any(|point| BUILDING.contains(point))
+            && !push.points.contains(&LossWritten);
+        ensure!(was_built != ended_build, "the build is {build}");
+
+        for service in ["api", "web"] {
+            let of_push = rows.at(name, service, commit);
+            ensure!(of_push.is_some() == was_built, "{service} of {commit} is {of_push:?}");
+            if let Some(it) = of_push.filter(|it| it.state != "active") {
+                reason(it.reason.as_deref().unwrap_or_default())?;
+                let may_end = self.way == Way::Terminate
+                    || (push.version == Version::Broken && service == "api");
+                ensure!(may_end, "killed once, it does not serve: {it:?}");
+            }
+            let active: Vec<_> =
+                rows.of(name).filter(|it| it.service == service && it.state == "active").collect();
+            let [active] = active[..] else { bail!("of {service} there are active {active:?}") };
+            if service == "api" {
+                let version = self.versions.get(&active.commit).context("whose commit is it?")?;
+                let host = self.project.address("api", BRANCH);
+                self.kennel.expect_page(&host, "/version", version, LIMIT)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes the branch; nothing at all is left.
+    fn delete(&mut self, points: &[KillPoint]) -> Result<()> {
+        self.armed.arm(points)?;
+        let last = self.project.head(BRANCH)?;
+        self.project.forget(BRANCH)?;
+        self.tell(&Event::BranchDeleted { branch: BRANCH.into(), last })?;
+        self.expect_nothing()
+    }
+
+    fn expect_nothing(&self) -> Result<()> {
+        self.wait_for_rows()?;
+        expect_gone(self.kennel, &self.project, REF)?;
+        expect_nothing_left(self.kennel, self.project.name()).map(drop)
+    }
+
+    /// Ends that come from outside while something is at work: a newer commit while the older one
+    /// builds, one while the older one starts, the branch's deletion while it builds.
+    fn race(&mut self) -> Result<()> {
+        // The router goes down while a table is written, and comes back by itself.
+        self.armed.arm(&[TableWritten])?;
+        let first = self.commit(Version::Good)?;
+        self.tell_only(&first)?;
+        let held = self.armed.expect(TableWritten, LIMIT)?;
+        let router = ["systemctl", "kill", "--kill-whom=main"];
+        let signal = match self.way {
+            Way::Kill => "--signal=KILL",
+            Way::Terminate => "--signal=TERM",
+        };
+        self.kennel.host().run(&[&router[..], &[signal, "kennel-router.service"]].concat())?;
+        self.armed.release(held.point)?;
+        self.expect_end(&Push { version: Version::Good, points: &[] }, &first.1)
+            .context("with the router killed")?;
+
+        // Superseded while it builds.
+        self.armed.arm(&[CommitFetched])?;
+        let older = self.commit(Version::Good)?;
+        self.tell_only(&older)?;
+        self.armed.expect(CommitFetched, LIMIT)?;
+        let newer = self.commit(Version::Good)?;
+        self.armed.arm(&[SupersessionWritten])?;
+        self.tell_only(&newer)?;
+        self.end_at(SupersessionWritten)?;
+        self.armed.release(CommitFetched)?;
+        self.expect_end(&good(&[]), &newer.1).context("superseded while it built")?;
+        let build = self.project.build(&older.1)?.context("the older push has no build")?;
+        ensure!(text(&build, "state") == "superseded", "the older build is {build}");
+
+        // Superseded while it starts, or when it waits to be tried again, which never happens then.
+        self.armed.arm(&[UnitStarted])?;
+        let older = self.commit(Version::Good)?;
+        self.tell_only(&older)?;
+        let starting = self.armed.expect(UnitStarted, LIMIT)?;
+        let newer = self.commit(Version::Good)?;
+        match self.way {
+            Way::Terminate => {
+                self.armed.arm(&[NewerPreferred])?;
+                self.tell_only(&newer)?;
+            }
+            Way::Kill => {
+                self.armed.arm(&[DeploymentMade, NewerPreferred])?;
+                self.tell_only(&newer)?;
+                self.armed.expect(DeploymentMade, LIMIT)?;
+                self.armed.end(&starting, Way::Kill)?;
+                self.kennel.wait_for("older deployment that waits again", LIMIT, || {
+                    let rows = Rows::read(self.kennel)?;
+                    let it = rows.at(self.project.name(), "api", &older.1).context("no row")?;
+                    Ok((it.state == "pending").then_some(()))
+                })?;
+                self.armed.release(DeploymentMade)?;
+            }
+        }
+        self.end_at(NewerPreferred)?;
+        self.armed.release(UnitStarted)?;
+        self.expect_end(&good(&[]), &newer.1).context("superseded while it started")?;
+        let rows = Rows::read(self.kennel)?;
+        let it = rows.at(self.project.name(), "api", &older.1).context("it has no row")?;
+        ensure!(it.state == "superseded", "the older one is {it:?}");
+
+        // Deleted while it builds.
+        self.armed.arm(&[OutputsPlanned])?;
+        let last = self.commit(Version::Good)?;
+        self.tell_only(&last)?;
+        self.armed.expect(OutputsPlanned, LIMIT)?;
+        self.armed.arm(&[CancellationWritten])?;
+        self.project.forget(BRANCH)?;
+        let event = Event::BranchDeleted { branch: BRANCH.into(), last: last.1 };
+        until_answered(|| self.project.tell(&event))?;
+        self.end_at(CancellationWritten)?;
+        self.armed.release(OutputsPlanned)?;
+        self.expect_nothing().context("deleted while it built")
+    }
+
+    fn tell_only(&self, (before, after): &(String, String)) -> Result<()> {
+        let event =
+            Event::Push { branch: BRANCH.into(), before: before.clone(), after: after.clone() };
+        until_answered(|| self.project.tell(&event))
+    }
+
+    fn end_at(&mut self, point: KillPoint) -> Result<()> {
+        let held = self.armed.expect(point, LIMIT)?;
+        self.armed.end(&held, self.way)?;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.insert((point, word(self.way)));
+        Ok(())
+    }
+
+    /// What serves is damaged, and kennel-restore killed while it repairs it.
+    fn restore(&mut self) -> Result<()> {
+        let name = self.project.name().to_owned();
+        for point in [RestoreWritten, StrangersRemoved, RestorePublished, RestoreStarted] {
+            let rows = Rows::read(self.kennel)?;
+            let active = rows.of(&name).find(|it| it.state == "active" && !it.is_site);
+            let unit = active.context("nothing serves")?.unit();
+            let env = unit.trim_start_matches("kennel-").trim_end_matches(".service");
+            self.kennel.host().sh(&format!(
+                "systemctl stop {unit}; rm /etc/systemd/system/{unit} /run/kennel/secrets/{env}.env \
+                 /var/lib/kennel/sites/{name}/main/web"
+            ))?;
+            self.armed.arm(&[point])?;
+            self.kennel.host().run(&[
+                "systemctl",
+                "start",
+                "--no-block",
+                "kennel-restore.service",
+            ])?;
+            self.end_at(point)?;
+            let host = self.project.address("api", BRANCH);
+            self.kennel.expect_page(&host, "/version", &name, LIMIT)?;
+            expect_no_leftovers(self.kennel, &name).with_context(|| format!("at {point}"))?;
+        }
+        self.delete(&[])
+    }
+
+    /// Waits until nothing is under way, by the rows alone: looking at the host costs more.
+    fn wait_for_rows(&self) -> Result<()> {
+        let name = self.project.name();
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let at_work = self.at_work()?;
+            if at_work.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(self.kennel.explain(&anyhow!("{name} is not done: {at_work}")));
+            }
+            thread::sleep(LOOK);
+        }
+    }
+
+    fn at_work(&self) -> Result<String> {
+        let name = self.project.name();
+        if let Some(asked) = Asked::about(self.kennel, name)?.iter().find(|it| it.outcome.is_none())
+        {
+            return Ok(format!("nobody has taken {asked:?}"));
+        }
+        let rows = Rows::read(self.kennel)?;
+        if let Some(build) = rows.builds_of(name).find(|it| !it.is_settled()) {
+            return Ok(format!("{build:?}"));
+        }
+        if let Some(it) = rows.of(name).find(|it| !it.is_settled()) {
+            return Ok(format!("{it:?}"));
+        }
+        Ok(String::new())
+    }
+}
+
+/// Again and again until it succeeds: a sender whose connection was cut, or who was told to come
+/// later, sends once more.
+fn until_answered<T>(mut send: impl FnMut() -> Result<T>) -> Result<T> {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        match send() {
+            Err(_) if Instant::now() < deadline => thread::sleep(LOOK),
+            answered => return answered,
+        }
+    }
+}
+
+fn text<'v>(value: &'v Value, key: &str) -> &'v str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn ensure_reason(reason: &str) -> Result<()> {
+    ensure!(!reason.trim().is_empty(), "there is no reason");
+    Ok(())
+}
+
+/// The dispatcher looks by itself every two seconds instead of every minute, for as long as this
+/// lives.
+struct QuickRecovery<'k> {
+    kennel: &'k Kennel,
+}
+
+const DROP_IN: &str = "etc/systemd/system/kennel-dispatch.timer.d";
+
+impl<'k> QuickRecovery<'k> {
+    fn set(kennel: &'k Kennel) -> Result<Self> {
+        let text = "[Timer]\nAccuracySec=100ms\nOnUnitInactiveSec=2s\n";
+        xtask::base::write(&kennel.host().root().join(DROP_IN).join("quick.conf"), text)?;
+        let quick = Self { kennel };
+        quick.reload()?;
+        Ok(quick)
+    }
+
+    fn reload(&self) -> Result<()> {
+        let script = "systemctl daemon-reload; systemctl restart kennel-dispatch.timer";
+        self.kennel.host().sh(script).map(drop)
+    }
+}
+
+impl Drop for QuickRecovery<'_> {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(self.kennel.host().root().join(DROP_IN));
+        let _ = self.reload();
+    }
+}
