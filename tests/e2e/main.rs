@@ -9,6 +9,7 @@ mod cutover;
 mod deletions;
 mod failures;
 mod flood;
+mod full_disk;
 mod hardening;
 mod host;
 mod isolation;
@@ -98,6 +99,7 @@ fn main() -> ExitCode {
         .test_alone("killed::anywhere", killed::anywhere)
         .test_alone("clock::set_back_an_hour", clock::set_back_an_hour)
         .test_alone("locked::by_another_writer", locked::by_another_writer)
+        .test_alone("full_disk::under_the_databases", full_disk::under_the_databases)
         .test_alone("cancel::before_its_turn", cancel::before_its_turn)
         .test_alone("reboot::at_rest", reboot::at_rest)
         .test_alone("reboot::in_the_middle_of_a_build", reboot::in_the_middle_of_a_build)
