@@ -52,6 +52,21 @@ impl Ask {
         self
     }
 
+    /// The bytes of it, for whoever sends them over a socket of its own; the answer closes the
+    /// connection.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        let Self { method, host, path, headers, body } = self;
+        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n");
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+        let mut bytes = head.into_bytes();
+        bytes.extend_from_slice(body);
+        bytes
+    }
+
     /// As hyper wants it.
     pub(crate) fn request(&self) -> Result<Request<Full<Bytes>>> {
         let mut request =

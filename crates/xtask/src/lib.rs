@@ -21,4 +21,5 @@ pub mod netns;
 pub mod process;
 pub mod product;
 pub mod project;
+pub mod resident;
 pub mod sources;

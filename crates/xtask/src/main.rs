@@ -54,6 +54,9 @@ enum Command {
         #[arg(long)]
         no_vm: bool,
     },
+    /// Measure what Kennel costs, beside what it is compared with
+    #[command(subcommand)]
+    Bench(commands::bench::Bench),
     /// Go from here to a live URL, and push a second version under load
     Demo(commands::demo::Demo),
 }
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Test { filter, no_host, no_vm } => {
             commands::test::run(filter.as_deref(), no_host, no_vm)
         }
+        Command::Bench(bench) => bench.run(),
         Command::Demo(demo) => demo.run(),
     };
     interrupt::let_it_finish();

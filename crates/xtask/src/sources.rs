@@ -31,7 +31,7 @@ impl Samples {
         Ok(Self {
             flake: read(&samples.join("flake.nix"))?.into(),
             busybox: host.read("usr/bin/busybox")?.into(),
-            service: compile(checkout, &samples.join("service/main.rs"))?.into(),
+            service: compile(checkout, "service")?.into(),
             site: read_folder(&samples.join("site"), "")?.into(),
             spa: read_folder(&samples.join("spa"), "")?.into(),
         })
@@ -161,14 +161,18 @@ impl Sources {
     }
 }
 
-/// The service as a static program, so that it runs where only itself was copied to.
-fn compile(checkout: &Checkout, source: &Path) -> Result<Vec<u8>> {
+/// A sample of one file as a static program, so that it runs where only itself was copied to.
+///
+/// # Errors
+/// When `rustc` fails.
+pub fn compile(checkout: &Checkout, name: &str) -> Result<Vec<u8>> {
+    let source = &checkout.root().join("tests/samples").join(name).join("main.rs");
     let folder = checkout.target().join("samples");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let program = folder.join("service");
+    let program = folder.join(name);
     if !is_newer(&program, source) {
         // Two test runs at once both compile; each renames a whole program into place.
-        let new = folder.join(format!("service.{}", std::process::id()));
+        let new = folder.join(format!("{name}.{}", std::process::id()));
         let status = Command::new("rustc")
             .args(["--edition", "2024", "-O", "-C", "strip=symbols", "-C", "panic=abort"])
             .args(["-C", "target-feature=+crt-static", "-o"])

@@ -1,5 +1,6 @@
 //! One module per command; each ends in an exit code.
 
+pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod host;
 mod steps;

@@ -266,6 +266,15 @@ impl Host {
         Netns::of(self.leader()?)
     }
 
+    /// A path of the host as this machine sees it while the host runs, `/run` and its sockets
+    /// among them.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn path(&self, path: &str) -> Result<PathBuf> {
+        Ok(PathBuf::from(format!("/proc/{}/root{path}", self.leader()?)))
+    }
+
     /// The units that failed, as `systemctl --failed` calls them.
     ///
     /// # Errors
