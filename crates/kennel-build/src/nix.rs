@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::num::NonZero;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 
 use kennel_core::config::{FlakeOutput, NixConfig};
@@ -45,25 +45,42 @@ pub(crate) struct Nix<'a> {
 /// transports run programs.
 const PROTOCOLS: &str = "file:git:http:https:ssh";
 
-impl<'a> Nix<'a> {
-    /// Asks Nix for the host's system.
+/// Nix, asked for the host's system and not yet listened to.
+///
+/// A start of Nix takes longer than most of what a build does before it needs the answer, so that
+/// it is asked first and heard when the commit is there.
+#[derive(Debug)]
+pub(crate) struct Asked<'a> {
+    nix: Nix<'a>,
+    answer: Child,
+}
+
+impl<'a> Asked<'a> {
+    /// Asks.
     ///
     /// # Errors
-    /// [`NixError`] if there is no working Nix.
-    pub(crate) fn new(
+    /// Nix cannot be started.
+    pub(crate) fn begin(
         leash: &'a Leash,
         directories: &'a Directories,
         config: &'a NixConfig,
-        build: BuildId,
-        sha: &CommitSha,
     ) -> Result<Self, NixError> {
-        let flake = reference(&directories.mirror, build, sha);
-        let mut nix = Self { leash, directories, config, flake, system: String::new() };
-        let asked = nix
+        let nix = Nix { leash, directories, config, flake: String::new(), system: String::new() };
+        let answer = nix
             .command("eval")
             .args(["--impure", "--raw", "--expr", "builtins.currentSystem"])
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .output()?;
+            .spawn()?;
+        Ok(Self { nix, answer })
+    }
+
+    /// Nix on this commit, once it has answered.
+    ///
+    /// # Errors
+    /// [`NixError`] if there is no working Nix.
+    pub(crate) fn on(self, build: BuildId, sha: &CommitSha) -> Result<Nix<'a>, NixError> {
+        let asked = self.answer.wait_with_output()?;
         let system = String::from_utf8_lossy(&asked.stdout).trim().to_owned();
         // It becomes part of an attribute path.
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
@@ -74,10 +91,12 @@ impl<'a> Nix<'a> {
                 nix_error::excerpt(lines).unwrap_or_else(|| say::nix_ended(asked.status)),
             ));
         }
-        nix.system = system;
-        Ok(nix)
+        let flake = reference(&self.nix.directories.mirror, build, sha);
+        Ok(Nix { flake, system, ..self.nix })
     }
+}
 
+impl Nix<'_> {
     /// Builds one output, its GC root made with it. `Err` inside is the reason why the output
     /// failed.
     ///

@@ -19,7 +19,7 @@ use crate::job_log::JobLog;
 use crate::leash::Leash;
 use crate::manifest_blob::{self, BlobError};
 use crate::mirror::{FetchError, Mirror, Wanted};
-use crate::nix::{Nix, NixError};
+use crate::nix::{Asked, Nix, NixError};
 use crate::output_log::OutputLog;
 use crate::settle::remove_leftovers;
 use crate::{nix_error, say};
@@ -83,6 +83,10 @@ struct Planned {
     output: FlakeOutput,
 }
 
+/// Each of so many builds tidies its mirror, which is then as small as if each did: commits stay
+/// for weeks, and refs for 200 builds.
+const TIDY_EVERY: i64 = 8;
+
 impl<'a> Runner<'a> {
     /// Of the row `id`; children are started with `leash`.
     #[must_use]
@@ -118,8 +122,11 @@ impl<'a> Runner<'a> {
             warn!("{}", error_chain(&error));
         }
         kill_point!(BuildTold, &build.project);
-        // Nobody waits any more.
-        self.tidy(&build, &directories);
+        // Nobody waits for this build any more, but the next program of this push starts now, and
+        // there is rarely anything to tidy.
+        if build.id.get() % TIDY_EVERY == 0 {
+            self.tidy(&build, &directories);
+        }
         remove_leftovers(&directories, state);
         Ok(Some(state))
     }
@@ -221,6 +228,7 @@ impl Job<'_> {
         let config = load_project(self.layout, project)?;
         disk::check(self.layout)?;
 
+        let nix = Asked::begin(self.leash, self.directories, &host.nix)?;
         self.step("fetching");
         self.log.tell(&say::fetching(git_ref, project, &config.repo_url));
         let mirror = Mirror::new(self.leash, self.directories, &config.repo_url)?;
@@ -237,7 +245,7 @@ impl Job<'_> {
         builds.plan(*id, &text, &outputs)?;
         kill_point!(OutputsPlanned, project);
 
-        let nix = Nix::new(self.leash, self.directories, &host.nix, *id, sha)?;
+        let nix = nix.on(*id, sha)?;
         let mut failed = Vec::new();
         for (number, output) in (1..).zip(&planned) {
             if let Some(end) = builds.get(*id)?.as_ref().and_then(unwanted) {
