@@ -306,6 +306,21 @@ impl<'a> Mirror<'a> {
     }
 
     fn resolve(&self, name: &str) -> Result<Option<String>, FetchError> {
+        // Most often it has just been fetched, or is not there yet: git's own files say so without
+        // a git (gitrepository-layout(5)), and git is asked where they do not.
+        let mirror = &self.directories.mirror;
+        match fs::read_to_string(mirror.join(name)) {
+            Ok(text) if text.trim().parse::<CommitSha>().is_ok() => {
+                return Ok(Some(text.trim().to_owned()));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let packed = fs::read_to_string(mirror.join("packed-refs")).unwrap_or_default();
+                if !mirror.join("reftable").exists() && !packed.contains(name) {
+                    return Ok(None);
+                }
+            }
+            _ => {}
+        }
         let said = self.run(&["rev-parse", "--quiet", "--verify", name])?;
         Ok(said.status.success().then(|| said.text()))
     }
