@@ -34,6 +34,29 @@ const REST: Duration = Duration::from_secs(2);
 /// latest, tries again.
 const MOST_STARTS: u32 = 4;
 
+/// What started this run of the dispatcher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// The bell: there should be something to do.
+    ByRing,
+    /// The timer: to look for work that nobody rang for.
+    ByTimer,
+    /// Neither: the receiver is starting too (`Wants=` in its unit), and will ring in a moment.
+    BesideReceiver,
+}
+
+impl Start {
+    /// As the bell says, and systemd (`$TRIGGER_UNIT`, systemd.exec(5)).
+    #[must_use]
+    pub fn of(rung: bool) -> Self {
+        match std::env::var("TRIGGER_UNIT") {
+            _ if rung => Self::ByRing,
+            Ok(unit) if unit.ends_with(".timer") => Self::ByTimer,
+            Ok(_) | Err(_) => Self::BesideReceiver,
+        }
+    }
+}
+
 /// The dispatcher cannot do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum DispatchError {
@@ -91,17 +114,19 @@ impl Dispatcher {
     }
 
     /// Looks at everything, again at each ring and each end of a job, and returns when nothing has
-    /// come for a few seconds, or at once if there was nothing to do. `rung` is whether a ring
-    /// started it.
+    /// come for a few seconds, or at once if there was nothing to do and `start` expects nothing.
     ///
     /// # Errors
     /// Any [`DispatchError`].
-    pub async fn run(&mut self, bell: Option<&Bell>, rung: bool) -> Result<(), DispatchError> {
+    pub async fn run(&mut self, bell: Option<&Bell>, start: Start) -> Result<(), DispatchError> {
         let bell = bell.map(Bell::watched).transpose().map_err(DispatchError::Bell)?;
         let mut ended = self.manager.ended_jobs().await?;
-        let mut leave_at = Instant::now();
+        let mut leave_at = match start {
+            Start::ByTimer | Start::ByRing => Instant::now(),
+            Start::BesideReceiver => Instant::now() + LINGER,
+        };
         let mut rings = IdleRings::default();
-        let mut by_bell = rung;
+        let mut by_bell = start == Start::ByRing;
         loop {
             if self.pass().await? {
                 leave_at = Instant::now() + LINGER;

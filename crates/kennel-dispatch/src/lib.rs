@@ -13,4 +13,4 @@ mod say;
 mod units;
 
 pub use bell::Bell;
-pub use dispatcher::{DispatchError, Dispatcher};
+pub use dispatcher::{DispatchError, Dispatcher, Start};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use kennel_core::{Layout, error_chain};
-use kennel_dispatch::{Bell, DispatchError, Dispatcher};
+use kennel_dispatch::{Bell, DispatchError, Dispatcher, Start};
 use kennel_systemd::{log_to_journal, ready};
 use tracing::error;
 
@@ -56,5 +56,5 @@ fn main() -> ExitCode {
 async fn run(bell: Option<&Bell>, rung: bool) -> Result<(), DispatchError> {
     let mut dispatcher = Dispatcher::open(Layout::default()).await?;
     ready("looking");
-    dispatcher.run(bell, rung).await
+    dispatcher.run(bell, Start::of(rung)).await
 }
