@@ -12,6 +12,7 @@ mod flood;
 mod full_disk;
 mod hardening;
 mod host;
+mod idle;
 mod isolation;
 mod killed;
 mod locked;
@@ -94,6 +95,7 @@ fn main() -> ExitCode {
             "configuration::a_broken_host_waits_for_its_repair",
             configuration::a_broken_host_waits_for_its_repair,
         )
+        .test_alone("idle::only_the_router_stays", idle::only_the_router_stays)
         .test_timed("cancel::by_stopping_its_unit", cancel::by_stopping_its_unit)
         .test_timed("cancel::by_kennelctl", cancel::by_kennelctl)
         .test_alone("killed::anywhere", killed::anywhere)

@@ -1,0 +1,44 @@
+//! With nothing to do, nothing of Kennel runs but the router.
+
+use std::time::Duration;
+
+use kennel_tests::{Kennel, Result, ensure};
+use xtask::base;
+use xtask::resident;
+
+const FIRST_PUSH: Duration = Duration::from_secs(60);
+
+/// The dispatcher lingers for four seconds, the receiver is told to for one.
+const REST: Duration = Duration::from_secs(30);
+
+/// What the router may take, in KiB.
+const MOST: u64 = 12 << 10;
+
+/// The minute that the receiver waits for more would be all that this test does.
+const IMPATIENT: &str =
+    "[Service]\nExecStart=\nExecStart=/usr/lib/kennel/kennel-webhook --idle-exit 1\n";
+
+pub(crate) fn only_the_router_stays(kennel: &Kennel) -> Result<()> {
+    let host = kennel.host();
+    let drop_in = host.root().join("etc/systemd/system/kennel-webhook.service.d/impatient.conf");
+    base::write(&drop_in, IMPATIENT)?;
+    host.run(&["systemctl", "daemon-reload"])?;
+
+    let project = kennel.project("idle")?;
+    let sources = kennel.sources().service("api", "idle-1").site("web", "nothing to do");
+    let pushed = project.push("main", &sources, "the last one for today")?;
+    project.expect_build(&pushed.after, "succeeded", FIRST_PUSH)?;
+    kennel.expect_page(&project.address("api", "main"), "/version", "idle-1", FIRST_PUSH)?;
+    kennel.expect_page(&project.address("web", "main"), "/", "nothing to do", FIRST_PUSH)?;
+
+    let router = resident::expect_only_router(kennel, REST)?;
+    ensure!(router.pss_kib < MOST, "the router takes {} KiB", router.pss_kib);
+
+    // And the next push finds it all there.
+    project.push("main", &kennel.sources().service("api", "idle-2"), "one more")?;
+    kennel.expect_page(&project.address("api", "main"), "/version", "idle-2", FIRST_PUSH)?;
+
+    std::fs::remove_file(&drop_in)?;
+    host.run(&["systemctl", "daemon-reload"])?;
+    Ok(())
+}
