@@ -24,40 +24,63 @@ impl Dispatcher {
     /// Takes what waits in the inbox. Says whether there was anything.
     pub(crate) fn take_inbox(&mut self, now: Timestamp) -> Result<bool, DispatchError> {
         let entries = self.inbox.waiting(BATCH)?;
+        // What changes nothing may wait for its note: each is a write for the disk, and a flood of
+        // them would leave the receiver no moment for its own.
+        let mut notes = Vec::new();
         for entry in &entries {
             kill_point!(EventRead, &entry.delivery.project);
-            let outcome = self.decide(entry, now)?;
+            let ignored = self.ignore(&entry.delivery);
+            let is_ignored = ignored.is_some();
+            let outcome = match ignored {
+                Some(why) => why,
+                None => self.decide(entry, now)?,
+            };
             kill_point!(EventDecided, &entry.delivery.project);
             info!("{} of {}: {outcome}", entry.delivery.event.kind(), entry.delivery.project);
-            self.inbox.consume(entry.id, &outcome, now)?;
+            notes.push((entry.id, outcome));
+            if !is_ignored {
+                // At once: taken again after later rows, a teardown would end their builds.
+                self.inbox.consume_all(&notes, now)?;
+                notes.clear();
+            }
         }
+        self.inbox.consume_all(&notes, now)?;
         Ok(!entries.is_empty())
+    }
+
+    /// Why nothing is done about a push or pull request, if so.
+    fn ignore(&self, delivery: &Delivery) -> Option<String> {
+        let of = |refuse: &dyn Fn(&ProjectConfig) -> Option<String>| match load_project(
+            &self.layout,
+            &delivery.project,
+        ) {
+            Ok(project) => {
+                warn_of_other_forge(&project, delivery);
+                refuse(&project)
+            }
+            Err(error) => Some(say::no_project(&error.to_string())),
+        };
+        match &delivery.event {
+            Event::Push { branch, .. } => {
+                of(&|project| refuse_ref(project, &GitRef::Branch(branch.clone())))
+            }
+            Event::PullRequest { head, .. } => of(&|project| refuse_pull_request(project, head)),
+            Event::BranchDeleted { .. }
+            | Event::PullRequestClosed { .. }
+            | Event::Cancel { .. }
+            | Event::TearDown { .. }
+            | Event::Redeploy { .. }
+            | Event::Rebuild { .. } => None,
+        }
     }
 
     fn decide(&mut self, entry: &InboxEntry, now: Timestamp) -> Result<String, DispatchError> {
         let delivery = &entry.delivery;
         match &delivery.event {
             Event::Push { branch, sha } => {
-                let project = match load_project(&self.layout, &delivery.project) {
-                    Ok(project) => project,
-                    Err(error) => return Ok(say::no_project(&error.to_string())),
-                };
-                warn_of_other_forge(&project, delivery);
-                let git_ref = GitRef::Branch(branch.clone());
-                if let Some(refusal) = refuse_ref(&project, &git_ref) {
-                    return Ok(refusal);
-                }
-                self.enqueue(entry.id, delivery, git_ref, sha, now)
+                self.enqueue(entry.id, delivery, GitRef::Branch(branch.clone()), sha, now)
             }
-            Event::PullRequest { number, sha, head } => {
-                let project = match load_project(&self.layout, &delivery.project) {
-                    Ok(project) => project,
-                    Err(error) => return Ok(say::no_project(&error.to_string())),
-                };
-                warn_of_other_forge(&project, delivery);
-                if let Some(refusal) = refuse_pull_request(&project, head) {
-                    return Ok(refusal);
-                }
+            Event::PullRequest { number, sha, head: _ } => {
                 self.enqueue(entry.id, delivery, GitRef::PullRequest(*number), sha, now)
             }
             Event::BranchDeleted { branch } => {
