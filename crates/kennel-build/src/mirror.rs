@@ -213,12 +213,22 @@ impl<'a> Mirror<'a> {
 
     /// Makes the mirror unless there is one, and clears what a killed git left.
     fn prepare(&self, sha: &CommitSha) -> Result<(), FetchError> {
-        let format = self.run(&["rev-parse", "--show-object-format"])?;
-        if !format.status.success() || format.text() != object_format(sha) {
+        if self.format() != Some(object_format(sha)) {
             return self.make_anew(sha);
         }
         // The lock is held, so that whoever made these is dead.
         remove_leftovers(&self.directories.mirror).map_err(|source| self.io(source))
+    }
+
+    /// The mirror's object format, as its own files say it (gitrepository-layout(5),
+    /// `extensions.objectFormat`); none if there is no mirror. What else may be wrong with it shows
+    /// when it is used.
+    fn format(&self) -> Option<&'static str> {
+        let mirror = &self.directories.mirror;
+        let config = fs::read_to_string(mirror.join("config")).ok()?;
+        let is_made = mirror.join("HEAD").is_file() && mirror.join("objects").is_dir();
+        let is_long = config.to_ascii_lowercase().contains("objectformat = sha256");
+        is_made.then_some(if is_long { "sha256" } else { "sha1" })
     }
 
     fn make_anew(&self, sha: &CommitSha) -> Result<(), FetchError> {
