@@ -47,7 +47,7 @@ impl Scale {
             if self.fill_only {
                 continue;
             }
-            let (took, steps) = measure(&kennel)?;
+            let (took, steps) = measure(&kennel, *at)?;
             println!("\n{} services run now", running(&kennel)?);
             let title = format!("the {at}th service, ms");
             let rows = steps.steps().chain([("webhook to first 200", &took)]);
@@ -107,8 +107,8 @@ fn fill(kennel: &Kennel, wanted: usize) -> Result<()> {
 }
 
 /// Ten more, each a new branch of one project, so that what Nix builds is in the store already.
-fn measure(kennel: &Kennel) -> Result<(Series, Timeline)> {
-    let project = kennel.project(&fresh("one"))?;
+fn measure(kennel: &Kennel, at: usize) -> Result<(Series, Timeline)> {
+    let project = kennel.project(&fresh(&format!("one-{at}")))?;
     let sources = kennel.sources().service("api", "one");
     let (mut took, mut steps) = (Series::default(), Timeline::new());
     // The first one fills the store and starts the programs.

@@ -43,8 +43,12 @@ impl Stage {
             Host::open(&checkout, name)?
         } else {
             host::end_abandoned(&checkout)?;
-            let making =
-                Making { owner: Owner::ThisProcess, product: Some(self.profile), keep_tree: false };
+            let making = Making {
+                owner: Owner::ThisProcess,
+                product: Some(self.profile),
+                kind: Kind::Container,
+                keep_tree: false,
+            };
             let host = Host::make(&checkout, &format!("bench-{}", std::process::id()), making)?;
             let booted = host.boot()?;
             println!("host {} is {} after {:.1?}", host.name(), booted.state, booted.took);
