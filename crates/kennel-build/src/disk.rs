@@ -3,12 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use kennel_core::Layout;
-
-/// The least free space with which a build begins: enough for sources, logs and a small closure,
-/// and enough that a build which fills the rest does not take the databases with it at once. Not a
-/// share of the disk: 2 % of a large one is more than most hosts ever need.
-const LEAST: u64 = 1 << 30;
+use kennel_core::{LEAST_FREE_SPACE, Layout};
 
 /// There is not enough room.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +11,7 @@ pub(crate) enum DiskError {
     /// It is nearly full.
     #[error(
         "only {} MiB are free in {}, and a build needs {} MiB; remove old deployments, or run `nix-collect-garbage`",
-        .free >> 20, .path.display(), LEAST >> 20
+        .free >> 20, .path.display(), LEAST_FREE_SPACE >> 20
     )]
     Full {
         /// Where.
@@ -40,7 +35,7 @@ pub(crate) enum DiskError {
 /// [`DiskError::Full`] if less than 1 GiB is free in either.
 pub(crate) fn check(layout: &Layout) -> Result<(), DiskError> {
     for path in ["/nix/store", "/var/lib/kennel"] {
-        check_at(&layout.host_path(Path::new(path)), LEAST)?;
+        check_at(&layout.host_path(Path::new(path)), LEAST_FREE_SPACE)?;
     }
     Ok(())
 }

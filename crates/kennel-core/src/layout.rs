@@ -163,6 +163,12 @@ impl Layout {
         self.env_dir().join(format!("{name}.env"))
     }
 
+    /// The deployment whose environment file has this name, the reverse of [`Self::env_file`].
+    #[must_use]
+    pub fn deployment_of_env_file(name: &str) -> Option<DeploymentId> {
+        name.strip_suffix(".env")?.rsplit_once('@')?.1.parse().ok()
+    }
+
     /// The datagram socket that wakes the dispatcher.
     #[must_use]
     pub fn bell(&self) -> PathBuf {
@@ -218,5 +224,8 @@ mod tests {
             Layout::default().env_file(&unit),
             Path::new("/run/kennel/secrets/site-main-api@97.env")
         );
+        let of = Layout::deployment_of_env_file;
+        assert_eq!(of("site-main-api@97.env"), Some(DeploymentId::from_row(97)));
+        assert_eq!(of("site-main-api.env"), None);
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use kennel_core::{DeploymentId, DeploymentState, Settings, UnitName};
+use kennel_core::{DeploymentId, DeploymentState, Layout, Settings, UnitName};
 use kennel_store::{Deployment, load_project};
 use kennel_systemd::{deployment_of, kill_point, ring, status};
 use tracing::{error, info, warn};
@@ -113,23 +113,8 @@ async fn start(host: &Host, deployment: &Deployment) -> Result<(), DeployError> 
 /// Ends what has no row: units that say in their own file that they are Kennel's, environment
 /// files, GC roots and site links. Anything else is somebody else's, whatever it is called.
 async fn remove_strangers(host: &mut Host) -> Result<(), DeployError> {
-    let known: BTreeSet<DeploymentId> = host
-        .state
-        .in_states(&[
-            DeploymentState::Pending,
-            DeploymentState::Starting,
-            DeploymentState::Active,
-            DeploymentState::Draining,
-            DeploymentState::TearingDown,
-            DeploymentState::Failed,
-            DeploymentState::Superseded,
-            DeploymentState::Cancelled,
-            DeploymentState::Retired,
-        ])?
-        .into_iter()
-        .filter(|deployment| !deployment.cleaned)
-        .map(|deployment| deployment.id)
-        .collect();
+    let known: BTreeSet<DeploymentId> =
+        host.state.holding()?.into_iter().map(|deployment| deployment.id).collect();
     for name in names_in(&host.config.unit_dir) {
         let path = host.config.unit_dir.join(&name);
         let Ok(unit) = name.parse::<UnitName>() else { continue };
@@ -142,9 +127,7 @@ async fn remove_strangers(host: &mut Host) -> Result<(), DeployError> {
         }
     }
     for name in names_in(&host.layout.env_dir()) {
-        let id = name.strip_suffix(".env").and_then(|name| name.rsplit_once('@'));
-        let id = id.and_then(|(_, id)| id.parse::<DeploymentId>().ok());
-        if id.is_none_or(|id| !known.contains(&id)) {
+        if Layout::deployment_of_env_file(&name).is_none_or(|id| !known.contains(&id)) {
             file::remove(&host.layout.env_dir().join(name))?;
         }
     }

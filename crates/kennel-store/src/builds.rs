@@ -11,7 +11,7 @@ use crate::build_row::{Build, BuildFilter, Enqueued, NewBuild, build};
 use crate::column::parsed;
 use crate::database::{Access, Schema, immediate, open};
 
-const SCHEMA: Schema = &[
+pub(crate) const SCHEMA: Schema = &[
     "
     CREATE TABLE builds (
         id               INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -31,7 +31,7 @@ pub(crate) fn open(path: &Path, schema: Schema, access: Access) -> Result<Connec
     Ok(connection)
 }
 
-fn connect(path: &Path, access: Access) -> rusqlite::Result<Connection> {
+pub(crate) fn connect(path: &Path, access: Access) -> rusqlite::Result<Connection> {
     let (mode, patience) = match access {
         Access::Patient => (OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE, 60),
         Access::Hasty => (OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE, 2),

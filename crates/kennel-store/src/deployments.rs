@@ -14,7 +14,7 @@ use crate::database::{Access, Schema, immediate, open};
 use crate::deployment_row::{Deployment, NewDeployment, SELECT, deployment};
 use crate::names::{self, DomainTaken};
 
-const SCHEMA: Schema = &[
+pub(crate) const SCHEMA: Schema = &[
     "
     CREATE TABLE deployments (
         id           INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -14,7 +14,7 @@ use crate::StoreError;
 use crate::column::{parsed, parsed_or_null};
 use crate::database::{Access, Schema, immediate, open};
 
-const SCHEMA: Schema = &[
+pub(crate) const SCHEMA: Schema = &[
     "
     CREATE TABLE events (
         id              INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -87,6 +87,17 @@ impl State {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// Deployments that may have something on the host: a process, files, a GC root.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn holding(&self) -> Result<Vec<Deployment>, StoreError> {
+        let sql = format!("{SELECT} WHERE {HOLDS} ORDER BY deployments.id");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map([], deployment)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// Whether no other deployment of this one's service holds anything.
     ///
     /// # Errors
