@@ -50,6 +50,7 @@ Examples:
   kennelctl redeploy site/main           deploy what was built last again
   kennelctl teardown site/feature/x      remove a branch's deployments
   kennelctl check                        look over everything in /etc/kennel
+  kennelctl doctor                       look over the whole host, with what to do next
 
 Exit codes:
    0  done
@@ -73,6 +74,7 @@ pub(crate) enum Command {
     Teardown(TeardownArgs),
     Logs(LogsArgs),
     Check(CheckArgs),
+    Doctor(DoctorArgs),
     #[command(hide = true)]
     Generate(GenerateArgs),
 }
@@ -335,6 +337,28 @@ pub(crate) struct CheckArgs {
     #[arg(long = "as", value_name = "KIND", requires = "file")]
     pub(crate) kind: Option<crate::check::Kind>,
 
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Look over the whole host: what is wrong, and what to do about it
+///
+/// Configuration, users and permissions, databases, systemd and polkit, Nix, disk, kernel and clock,
+/// ports, DNS, the router, and whether units and files match Kennel's rows. One line for each check,
+/// and below it what to do: after `run:` a command that can be copied, after `do:` words. Changes
+/// nothing. As an ordinary user it tells what it may not look at.
+///
+/// Exits with 0 if nothing failed, and with 1 otherwise; warnings do not count.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sudo kennelctl doctor
+  kennelctl doctor --json | jq -r '.findings[] | select(.mark == \"failure\").message'
+
+JSON: an object with `ok` and `findings` (check, mark, message, next, command). Names of checks do not
+change. Marks are ok, warning, failure and skipped; `command` is `next` if that is a command.")]
+pub(crate) struct DoctorArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

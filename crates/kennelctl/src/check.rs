@@ -12,6 +12,7 @@ use serde_json::json;
 
 pub(crate) use self::finding::{Findings, Severity};
 pub(crate) use self::kind::Kind;
+pub(crate) use self::operator::everything;
 use crate::args::CheckArgs;
 use crate::failure::{Exit, Failure};
 use crate::host::Host;
@@ -22,7 +23,7 @@ use crate::terminal::{Colour, Terminal};
 pub(crate) fn run(host: &Host, args: &CheckArgs) -> Result<Exit, Failure> {
     let findings = match &args.file {
         Some(path) => one_file(path, args.kind)?,
-        None => operator::everything(&host.layout),
+        None => everything(&host.layout),
     };
     if args.json {
         let answer = json!({

@@ -11,7 +11,7 @@ use crate::terminal::Terminal;
 use crate::{clock, say};
 
 /// The host that is looked at.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Host {
     pub(crate) layout: Layout,
     /// Whether it is the host that this program runs on, rather than a tree of files.
@@ -44,6 +44,12 @@ impl Host {
     pub(crate) fn state(&self) -> Result<Option<State>, Failure> {
         let path = self.layout.state_db();
         Ok(if has_rows(&path)? { Some(State::open(&path, Access::ReadOnly)?) } else { None })
+    }
+
+    /// inbox.db to read; none before anybody wrote to it.
+    pub(crate) fn inbox(&self) -> Result<Option<Inbox>, Failure> {
+        let path = self.layout.inbox_db();
+        Ok(if has_rows(&path)? { Some(Inbox::open(&path, Access::ReadOnly)?) } else { None })
     }
 
     /// Puts a person's wish into the inbox and rings the bell. The wish is kept even if nobody

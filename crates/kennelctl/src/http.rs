@@ -3,6 +3,7 @@
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
+use hyper::header::{CONNECTION, HOST, HeaderValue, USER_AGENT};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -29,18 +30,27 @@ pub(crate) async fn get(
     path: &str,
     with_body: bool,
 ) -> Result<(StatusCode, Bytes), Trouble> {
+    let request = Request::get(path).body(Empty::new()).map_err(Trouble::Request)?;
+    send(stream, host, request, with_body).await
+}
+
+/// Sends a request that has all headers but those that every request of this program has.
+pub(crate) async fn send(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    host: &str,
+    mut request: Request<Empty<Bytes>>,
+    with_body: bool,
+) -> Result<(StatusCode, Bytes), Trouble> {
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(Trouble::Http)?;
     // The connection does the reading and writing. In a set, since dropping that ends it, also
     // when a time limit drops this future.
     let mut connections = JoinSet::new();
     connections.spawn(connection);
-    let request = Request::get(path)
-        .header("host", host)
-        .header("user-agent", "kennelctl")
-        .header("connection", "close")
-        .body(Empty::<Bytes>::new())
-        .map_err(Trouble::Request)?;
+    let name = HeaderValue::from_str(host).map_err(|error| Trouble::Request(error.into()))?;
+    request.headers_mut().insert(HOST, name);
+    request.headers_mut().insert(USER_AGENT, HeaderValue::from_static("kennelctl"));
+    request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     let (head, body) = sender.send_request(request).await.map_err(Trouble::Http)?.into_parts();
     let body = if with_body {
         let whole = Limited::new(body, LARGEST_BODY).collect().await;

@@ -11,6 +11,7 @@ mod builds;
 mod cancel;
 mod check;
 mod clock;
+mod doctor;
 mod failure;
 mod follow;
 mod generate;
@@ -63,5 +64,6 @@ fn run(cli: &Cli, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Logs(args) => logs::run(&host, args),
         Command::Generate(args) => generate::run(args),
         Command::Check(args) => check::run(&host, args),
+        Command::Doctor(args) => doctor::run(&host, args),
     }
 }

@@ -1,10 +1,10 @@
 //! `kennelctl status`: what serves what, and what is being built.
 
 mod addresses;
-mod health;
+pub(crate) mod health;
 mod line;
 mod report;
-mod router;
+pub(crate) mod router;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -11,7 +11,7 @@ use super::{Findings, Severity, secrets};
 use crate::say;
 
 /// Looks at the host's file, each project's and the webhook secrets.
-pub(super) fn everything(layout: &Layout) -> Findings {
+pub(crate) fn everything(layout: &Layout) -> Findings {
     let mut findings = Findings::default();
     let path = layout.config();
     if let Some(config) = host(&path, &mut findings)

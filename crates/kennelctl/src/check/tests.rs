@@ -31,7 +31,7 @@ fn mode(root: &tempfile::TempDir, path: &str, mode: u32) {
 
 /// What the check of the tree says, and how it ends.
 fn said(root: &tempfile::TempDir) -> String {
-    let findings = operator::everything(&Layout::under(root.path()));
+    let findings = everything(&Layout::under(root.path()));
     let text = render(&findings, Terminal::plain());
     format!("{}{:?}", text.replace(root.path().to_str().unwrap(), ""), findings.exit())
 }

@@ -63,7 +63,8 @@ impl Router {
     }
 }
 
-async fn status(socket: &Path) -> Result<RouterStatus, String> {
+/// What it answers to `GET /status`, or why it does not; without a time limit.
+pub(crate) async fn status(socket: &Path) -> Result<RouterStatus, String> {
     let stream = UnixStream::connect(socket).await.map_err(|error| match error.kind() {
         ErrorKind::PermissionDenied => say::router_not_permitted(),
         _ => format!("{}: {error}", socket.display()),

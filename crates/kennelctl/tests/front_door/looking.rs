@@ -195,6 +195,7 @@ fn help_begins_with_what_can_be_done() {
       teardown  Remove a branch's deployments, or one of them, with all that they left
       logs      Show what a service prints
       check     Check configuration, with the line of each mistake
+      doctor    Look over the whole host: what is wrong, and what to do about it
 
     Options:
           --root <DIR>  Look at the tree below DIR instead of this host
