@@ -6,11 +6,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use kennel_tests::{
-    Asked, Context, Forge, Kennel, Project, Result, Rows, anyhow, ensure, expect_nothing_left,
+    Asked, BuildRow, Context, Forge, Kennel, Project, Result, Rows, anyhow, ensure,
+    expect_no_leftovers, expect_nothing_left,
 };
 use serde_json::Value;
 use xtask::forge::Event;
 use xtask::http::Ask;
+
+use crate::hostile::{cursor, ring, said_since};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -298,6 +301,98 @@ fn with_broken_config(kennel: &Kennel, project: &Project, good: &str) -> Result<
     let starts = starts.lines().count();
     ensure!((1..=pushes + 3).contains(&starts), "it started {starts} times for {pushes} pushes");
     Ok(())
+}
+
+/// A build and a deployment whose units were started just before the mistake: each waits, says for
+/// what, and is done after the repair. Rings without end do not make the dispatcher spin meanwhile.
+pub(crate) fn started_jobs_wait_for_a_repair(kennel: &Kennel) -> Result<()> {
+    let project = kennel.project("halted")?;
+    let config = kennel.host().root().join("etc/kennel/config.toml");
+    let good = fs::read_to_string(&config)?;
+    for job in ["build", "deploy"] {
+        // The unit is started, and its program is not until the file is gone.
+        kennel.host().sh(&format!(
+            "mkdir -p /run/systemd/system/kennel-{job}@.service.d; touch /run/hold-{job}
+             printf '[Service]\\nExecCondition=/bin/sh -c \"while [ -e /run/hold-{job} ]; do sleep 0.05; done\"\\n' \
+               > /run/systemd/system/kennel-{job}@.service.d/hold.conf
+             systemctl daemon-reload"
+        ))?;
+    }
+    let seen = halted_twice(kennel, &project, &config, &good);
+    // Whatever came of it, the other tests want the host as it was.
+    fs::write(&config, &good)?;
+    kennel.host().sh("rm -rf /run/hold-* /run/systemd/system/kennel-build@.service.d \
+           /run/systemd/system/kennel-deploy@.service.d; systemctl daemon-reload")?;
+    seen?;
+    let build = BuildRow::of(kennel, "halted")?.pop().context("the build has no row")?;
+    ensure!(build.state == "succeeded" && build.reason.is_none(), "the build is {build:?}");
+    let rows = expect_no_leftovers(kennel, "halted")?;
+    let deployment = rows.of("halted").last().context("it has no deployment")?;
+    ensure!(deployment.reason.is_none(), "the deployment is {deployment:?}");
+    Ok(())
+}
+
+fn halted_twice(kennel: &Kennel, project: &Project, config: &Path, good: &str) -> Result<()> {
+    let line = good.lines().count() + 1;
+    let broken = format!("{good}drain = 3\n");
+    let says = format!("/etc/kennel/config.toml:{line}: unknown key `drain`");
+    let pushed = project.push("main", &kennel.sources().site("web", "after all"), "halted")?.after;
+    let build = kennel.wait_for("build that is held", LIMIT, || held(kennel, "build"))?;
+    fs::write(config, &broken)?;
+    kennel.host().run(&["rm", "/run/hold-build"])?;
+    let row = kennel.wait_for("build that waits", LIMIT, || {
+        let row = BuildRow::of(kennel, "halted")?.pop().context("no build")?;
+        if row.state == "queued" && row.reason.is_some() {
+            Ok(Some(row))
+        } else {
+            Err(anyhow!("{row:?}"))
+        }
+    })?;
+    let reason = row.reason.unwrap_or_default();
+    ensure!(reason.contains(&says) && reason.contains("waits until"), "it says {reason:?}");
+    let shown = kennel.host().run(&["kennelctl", "build", &build])?;
+    ensure!(shown.contains(&says), "kennelctl build does not say why:\n{shown}");
+    kennel.wait_for("dispatcher that has failed", LIMIT, || {
+        Ok((state_of_dispatcher(kennel)? == "failed").then_some(()))
+    })?;
+
+    // Three seconds of rings, each of which nobody can answer.
+    let since = cursor(kennel)?;
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(3) {
+        ring(kennel, 500, 1_000)?;
+    }
+    let took = begun.elapsed().as_secs();
+    let starts = said_since(kennel, &since, "kennel-dispatch", "the configuration cannot be used")?;
+    ensure!((1..=took + 2).contains(&starts), "it started {starts} times in {took} s");
+
+    fs::write(config, good)?;
+    project.expect_build(&pushed, "succeeded", LIMIT)?;
+    let id = kennel.wait_for("deployment that is held", LIMIT, || held(kennel, "deploy"))?;
+    fs::write(config, &broken)?;
+    kennel.host().run(&["rm", "/run/hold-deploy"])?;
+    let row = kennel.wait_for("deployment that waits", LIMIT, || {
+        let rows = Rows::read(kennel)?;
+        let row = rows.at("halted", "web", &pushed).context("no deployment")?.clone();
+        if row.reason.is_some() { Ok(Some(row)) } else { Err(anyhow!("{row:?}")) }
+    })?;
+    let reason = row.reason.clone().unwrap_or_default();
+    ensure!(row.state == "pending" && reason.contains(&says), "deployment {id} is {row:?}");
+    let shown = kennel.host().run(&["kennelctl", "status", "halted", "--json"])?;
+    ensure!(shown.contains(&says), "kennelctl status does not say why:\n{shown}");
+    fs::write(config, good)?;
+    kennel.expect_page(&project.address("web", "main"), "/", "after all", LIMIT)?;
+    Ok(())
+}
+
+/// The number of the job whose unit has been started and whose program has not.
+fn held(kennel: &Kennel, job: &str) -> Result<Option<String>> {
+    let pattern = format!("kennel-{job}@*");
+    let list =
+        ["systemctl", "list-units", "--plain", "--no-legend", "--state=activating", &pattern];
+    let listed = kennel.host().run(&list)?;
+    let unit = listed.split_whitespace().next();
+    Ok(unit.and_then(|unit| Some(unit.split_once('@')?.1.strip_suffix(".service")?.to_owned())))
 }
 
 fn state_of_dispatcher(kennel: &Kennel) -> Result<String> {

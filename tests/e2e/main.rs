@@ -12,6 +12,7 @@ mod flood;
 mod full_disk;
 mod hardening;
 mod host;
+mod hostile;
 mod idle;
 mod isolation;
 mod killed;
@@ -48,6 +49,9 @@ fn main() -> ExitCode {
         .test("failures::on_a_first_push", failures::on_a_first_push)
         .test("partial::two_of_three_are_deployed", partial::two_of_three_are_deployed)
         .test("flood::of_pushes_ends_with_the_newest", flood::of_pushes_ends_with_the_newest)
+        .test("hostile::printing", hostile::printing)
+        .test("hostile::services", hostile::services)
+        .test("hostile::into_the_background", hostile::into_the_background)
         .test("pull_requests::live_on_forgejo", pull_requests::live_on_forgejo)
         .test("pull_requests::live_on_gitea", pull_requests::live_on_gitea)
         .test("pull_requests::live_on_github", pull_requests::live_on_github)
@@ -96,6 +100,13 @@ fn main() -> ExitCode {
             configuration::a_broken_host_waits_for_its_repair,
         )
         .test_alone("idle::only_the_router_stays", idle::only_the_router_stays)
+        .test_alone(
+            "configuration::started_jobs_wait_for_a_repair",
+            configuration::started_jobs_wait_for_a_repair,
+        )
+        .test_alone("hostile::ringing", hostile::ringing)
+        .test_alone("hostile::senders", hostile::senders)
+        .test_timed("hostile::builds", hostile::builds)
         .test_timed("cancel::by_stopping_its_unit", cancel::by_stopping_its_unit)
         .test_timed("cancel::by_kennelctl", cancel::by_kennelctl)
         .test_alone("killed::anywhere", killed::anywhere)

@@ -18,13 +18,16 @@
 //! | `start_delay_ms` | waits before it listens |
 //! | `ignore_sigterm` | does not leave when asked to |
 //! | `log_lines` | lines of log a second |
+//! | `log_megabytes` | so much log, as fast as it is taken, before it serves |
+//! | `fork_away` | a child serves; the process itself leaves once the child listens |
+//! | `daemon` | has a daemon beside it: a process in a session of its own, whose parent is gone |
 
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -32,13 +35,62 @@ use std::time::{Duration, Instant};
 
 fn main() -> ExitCode {
     let conf = Conf::load();
+    match env::var("SAMPLE_ROLE").as_deref() {
+        Ok("server") => return server(conf),
+        // The one between: its child loses its parent, and gets a session of its own.
+        Ok("fork") => {
+            become_leader();
+            return start("daemon");
+        }
+        Ok("daemon") => loop {
+            thread::sleep(Duration::from_secs(3600));
+        },
+        _ => {}
+    }
     if let Some(line) = conf.text("say") {
         eprintln!("{line}");
     }
     if let Some(code) = conf.number("exit_at_start") {
         return ExitCode::from(u8::try_from(code).unwrap_or(1));
     }
+    if conf.flag("daemon") && start("fork") != ExitCode::SUCCESS {
+        return ExitCode::FAILURE;
+    }
+    if conf.flag("fork_away") {
+        let port = env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(0);
+        let started = start("server");
+        while started == ExitCode::SUCCESS && TcpStream::connect(("127.0.0.1", port)).is_err() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        eprintln!("the parent leaves");
+        return started;
+    }
+    server(conf)
+}
+
+/// Starts a copy of this program, and does not wait for it.
+fn start(role: &str) -> ExitCode {
+    let started = env::current_exe()
+        .and_then(|program| Command::new(program).env("SAMPLE_ROLE", role).spawn());
+    match started {
+        Ok(_child) => ExitCode::SUCCESS,
+        Err(err) => {
+            eprintln!("cannot start a copy: {err}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn server(conf: Conf) -> ExitCode {
     sigterm::block();
+    if let Some(megabytes) = conf.number("log_megabytes") {
+        let line = format!("{}\n", "loud ".repeat(204));
+        let mut log = io::stderr().lock();
+        for _ in 0..megabytes * 1024 {
+            let _ = log.write_all(line.as_bytes());
+        }
+        let _ = log.write_all(b"and that was all\n");
+    }
     if let Some(ms) = conf.number("start_delay_ms") {
         thread::sleep(Duration::from_millis(ms));
     }
@@ -387,6 +439,15 @@ impl Conf {
     fn flag(&self, key: &str) -> bool {
         self.text(key) == Some("true")
     }
+}
+
+/// setsid(2), which the standard library does not have.
+fn become_leader() {
+    unsafe extern "C" {
+        fn setsid() -> i32;
+    }
+    // SAFETY: it takes nothing and touches no memory.
+    unsafe { setsid() };
 }
 
 /// Blocking SIGTERM in every thread and waiting for it in one: the standard library has no signals.
