@@ -296,6 +296,7 @@ mod tests {
         the inbox cannot be written right now; send the delivery again in a moment
         the project has no webhook secret; is there one in /etc/kennel/webhook-secrets?
         the signature is wrong; does the hook have the project's secret?
+        more than 512 senders at once: those that take longest are closed to make room; a firewall before port 80 can limit them
         37 more refused requests were not written down
         site: queued: push of main at a1b2c3d4e5f6 (delivery f6266f16)
         not_found: there is nothing here
