@@ -22,10 +22,11 @@ pub struct Resident {
     pub pss_kib: u64,
 }
 
-/// One line per process of the system's slice. Those that end meanwhile are no longer there.
+/// One line per process of the system's slice. Those that end meanwhile are no longer there. A
+/// kernel that also has older hierarchies lists them first (cgroups(7)).
 const LOOK: &str = r#"
 for process in /proc/[0-9]*; do
-  read -r cgroup < "$process/cgroup" && read -r name < "$process/comm" || continue
+  cgroup=$(sed -n 's/^0:://p' "$process/cgroup") && read -r name < "$process/comm" || continue
   case $cgroup in
     */system.slice/*kennel*)
       pss=$(sed -n 's/^Pss: *\([0-9]*\) kB/\1/p' "$process/smaps_rollup") || continue
