@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use kennel_core::{DeploymentEvent, DeploymentId, DeploymentState};
+use kennel_core::{DeploymentEvent, DeploymentId, DeploymentState, Job};
 use kennel_systemd::{extend_timeout, kill_point, ring};
 use tracing::{info, warn};
 
-use crate::{DeployError, Host};
+use crate::{DeployError, Host, log_tail};
 
 /// A minute for the database ([`kennel_store::Access::Patient`]), and some for systemd. Much longer
 /// than `TimeoutStopSec=`, which is for programs that do not leave.
@@ -51,7 +51,11 @@ pub async fn settle(host: &mut Host, id: DeploymentId, result: &str) -> Result<(
                 let reason = format!("kennel-deploy@{id} was killed twice");
                 (DeploymentEvent::Failed, reason)
             }
-            Ended::Failed(how) => (DeploymentEvent::Failed, format!("kennel-deploy@{id} {how}")),
+            Ended::Failed(how) => {
+                // What it could not write into its row, as on a full disk, it has told the journal.
+                let tail = log_tail::tail(&Job::Deploy(id).unit()).await;
+                (DeploymentEvent::Failed, format!("kennel-deploy@{id} {how}{tail}"))
+            }
         };
         let state = host.state.step(id, event, Some(&reason), Host::now())?;
         info!("deployment {id} is {state}: {reason}");
