@@ -7,6 +7,7 @@ mod clock;
 mod configuration;
 mod cutover;
 mod deletions;
+mod doctor;
 mod failures;
 mod flood;
 mod full_disk;
@@ -114,6 +115,7 @@ fn main() -> ExitCode {
         .test_alone("locked::by_another_writer", locked::by_another_writer)
         .test_alone("full_disk::under_the_databases", full_disk::under_the_databases)
         .test_alone("cancel::before_its_turn", cancel::before_its_turn)
+        .test_alone("doctor::sees_it_and_says_what_helps", doctor::sees_it_and_says_what_helps)
         .test_alone("reboot::at_rest", reboot::at_rest)
         .test_alone("reboot::in_the_middle_of_a_build", reboot::in_the_middle_of_a_build)
         .test_alone("reboot::in_the_middle_of_a_deployment", reboot::in_the_middle_of_a_deployment)
