@@ -17,6 +17,7 @@ mod hostile;
 mod idle;
 mod isolation;
 mod killed;
+mod limits;
 mod locked;
 mod names;
 mod partial;
@@ -119,5 +120,12 @@ fn main() -> ExitCode {
         .test_alone("reboot::at_rest", reboot::at_rest)
         .test_alone("reboot::in_the_middle_of_a_build", reboot::in_the_middle_of_a_build)
         .test_alone("reboot::in_the_middle_of_a_deployment", reboot::in_the_middle_of_a_deployment)
+        .test_on_vm("limits::of_services", limits::of_services)
+        .test_on_vm("limits::of_builds", limits::of_builds)
+        .test_on_vm("limits::of_addresses", limits::of_addresses)
+        .test_on_vm(
+            "limits::builds_leave_room_for_visitors",
+            limits::builds_leave_room_for_visitors,
+        )
         .main()
 }

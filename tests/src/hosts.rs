@@ -31,13 +31,13 @@ static WITH_LIMITS: LazyLock<Pool> = LazyLock::new(|| Pool::new(vec![&MACHINE]))
 
 /// Why there is no virtual machine to test on.
 static NO_MACHINE: LazyLock<Option<String>> =
-    LazyLock::new(|| match std::env::var_os(WITHOUT_MACHINE) {
-        Some(_) => Some("left out with --no-vm".to_owned()),
-        None => vm::missing(),
+    LazyLock::new(|| match std::env::var_os(WITH_MACHINE) {
+        Some(_) => vm::missing(),
+        None => Some("`cargo xtask test --vm` runs it".to_owned()),
     });
 
-/// Set by `cargo xtask test --no-vm`.
-const WITHOUT_MACHINE: &str = "KENNEL_TEST_NO_VM";
+/// Set by `cargo xtask test --vm`.
+const WITH_MACHINE: &str = "KENNEL_TEST_VM";
 
 /// One boots at a time: the first one also compiles the product and makes the base tree.
 static BOOTING: Mutex<()> = Mutex::new(());

@@ -40,3 +40,8 @@ pub use xtask::sources::Sources;
 
 /// The domain of the shared host. Nothing resolves it: requests go to the host whatever they name.
 pub const BASE_DOMAIN: &str = "kennel.test";
+
+/// Figures that a test has measured, for whoever reads along. They are no part of its verdict.
+pub fn say_figures(figures: &str) {
+    eprintln!("{figures}");
+}

@@ -50,9 +50,9 @@ enum Command {
         /// Leave out the end-to-end suite, which boots a host
         #[arg(long)]
         no_host: bool,
-        /// Leave out the tests of limits, which boot a virtual machine
+        /// Also run the tests of limits, which boot a virtual machine
         #[arg(long)]
-        no_vm: bool,
+        vm: bool,
     },
     /// Measure what Kennel costs, beside what it is compared with
     #[command(subcommand)]
@@ -67,8 +67,8 @@ fn main() -> ExitCode {
         Command::Man { directory } => commands::man(&directory),
         Command::Completions { directory } => commands::completions(&directory),
         Command::Host(host) => host.run(),
-        Command::Test { filter, no_host, no_vm } => {
-            commands::test::run(filter.as_deref(), no_host, no_vm)
+        Command::Test { filter, no_host, vm } => {
+            commands::test::run(filter.as_deref(), no_host, vm)
         }
         Command::Bench(bench) => bench.run(),
         Command::Demo(demo) => demo.run(),

@@ -21,6 +21,13 @@
 //! | `log_megabytes` | so much log, as fast as it is taken, before it serves |
 //! | `fork_away` | a child serves; the process itself leaves once the child listens |
 //! | `daemon` | has a daemon beside it: a process in a session of its own, whose parent is gone |
+//! | `eat_mib` | memory that it takes before it listens |
+//!
+//! `visit <host> <requests> <ms>` makes it a visitor instead: that many requests for `/` on port 80,
+//! so far apart; it prints how many microseconds each took, one a line.
+//!
+//! `/eat?mib=<n>`, `/threads?n=<n>` and `/spin?n=<n>` take memory, start threads that sleep and
+//! threads that do not, all of them for as long as the process lives.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -34,6 +41,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    if let [visit, host, requests, ms] = arguments.as_slice()
+        && visit == "visit"
+    {
+        return match visit_often(host, requests.parse().unwrap_or(1), ms.parse().unwrap_or(10)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(err) => {
+                eprintln!("the visit failed: {err}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let conf = Conf::load();
     match env::var("SAMPLE_ROLE").as_deref() {
         Ok("server") => return server(conf),
@@ -90,6 +109,9 @@ fn server(conf: Conf) -> ExitCode {
             let _ = log.write_all(line.as_bytes());
         }
         let _ = log.write_all(b"and that was all\n");
+    }
+    if let Some(mib) = conf.number("eat_mib") {
+        eat(mib);
     }
     if let Some(ms) = conf.number("start_delay_ms") {
         thread::sleep(Duration::from_millis(ms));
@@ -219,6 +241,22 @@ fn route(path: &str, query: &str, answer: &mut Answer) -> io::Result<()> {
             answer.chunk(b"done\n")?;
             answer.chunk(b"")
         }
+        "/eat" => {
+            eat(number_of(query));
+            answer.whole(200, "text/plain", "eaten\n")
+        }
+        "/threads" => {
+            let started = threads(number_of(query), || thread::sleep(Duration::from_secs(3600)));
+            answer.whole(200, "text/plain", &format!("{started}\n"))
+        }
+        "/spin" => {
+            let started = threads(number_of(query), || {
+                loop {
+                    std::hint::spin_loop();
+                }
+            });
+            answer.whole(200, "text/plain", &format!("{started}\n"))
+        }
         "/crash" => {
             eprintln!("crash asked for");
             std::process::exit(3);
@@ -227,6 +265,52 @@ fn route(path: &str, query: &str, answer: &mut Answer) -> io::Result<()> {
         "/" => answer.whole(200, "text/plain", &format!("hello from {}\n", conf.version)),
         _ => answer.whole(404, "text/plain", "nothing here\n"),
     }
+}
+
+/// Requests at a fixed rate over new connections: one that is late does not delay the next ones.
+fn visit_often(host: &str, requests: u32, ms: u64) -> io::Result<()> {
+    let began = Instant::now();
+    let visits: Vec<_> = (0..requests)
+        .map(|n| {
+            let due = began + Duration::from_millis(ms) * n;
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            let host = host.to_owned();
+            thread::spawn(move || visit(&host).map(|()| due.elapsed()))
+        })
+        .collect();
+    for visit in visits {
+        let took = visit.join().map_err(|_| io::Error::other("a visitor panicked"))??;
+        println!("{}", took.as_micros());
+    }
+    Ok(())
+}
+
+fn visit(host: &str) -> io::Result<()> {
+    let mut stream = TcpStream::connect(("127.0.0.1", 80))?;
+    stream.write_all(
+        format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").as_bytes(),
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    if answer.starts_with("HTTP/1.1 200 ") { Ok(()) } else { Err(bad("not a page")) }
+}
+
+/// 7 of `n=7`.
+fn number_of(query: &str) -> u64 {
+    query.split_once('=').and_then(|(_, number)| number.parse().ok()).unwrap_or(1)
+}
+
+/// Takes memory for good, and writes to each page of it.
+fn eat(mib: u64) {
+    for _ in 0..mib {
+        std::hint::black_box(vec![1_u8; 1024 * 1024].leak());
+    }
+}
+
+/// Starts threads for good; how many there could be.
+fn threads(wanted: u64, run: fn()) -> usize {
+    let small = || thread::Builder::new().stack_size(64 * 1024);
+    (0..wanted).map_while(|_| small().spawn(run).ok()).count()
 }
 
 /// Sends the body back piece by piece as it arrives, framed as it came.

@@ -18,7 +18,7 @@ const END_LIMIT: Duration = Duration::from_secs(30);
 static RUNNING: Mutex<Option<Pid>> = Mutex::new(None);
 
 /// Runs unit tests, then the end-to-end suite; both also when the first fails.
-pub(crate) fn run(filter: Option<&str>, no_host: bool, no_vm: bool) -> Result<ExitCode> {
+pub(crate) fn run(filter: Option<&str>, no_host: bool, vm: bool) -> Result<ExitCode> {
     let checkout = Checkout::find()?;
     needs::install()?;
     let at_the_end = checkout.clone();
@@ -26,29 +26,22 @@ pub(crate) fn run(filter: Option<&str>, no_host: bool, no_vm: bool) -> Result<Ex
         end_cargo();
         end_hosts(&at_the_end);
     })?;
-    let mut passed =
-        cargo(&checkout, &["--workspace", "--exclude", "kennel-tests"], filter, no_vm)?;
+    let mut passed = cargo(&checkout, &["--workspace", "--exclude", "kennel-tests"], filter, vm)?;
     if !no_host {
-        passed &= cargo(&checkout, &["--package", "kennel-tests"], filter, no_vm)?;
+        passed &= cargo(&checkout, &["--package", "kennel-tests"], filter, vm)?;
         end_hosts(&checkout);
     }
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn cargo(
-    checkout: &Checkout,
-    packages: &[&str],
-    filter: Option<&str>,
-    no_vm: bool,
-) -> Result<bool> {
+fn cargo(checkout: &Checkout, packages: &[&str], filter: Option<&str>, vm: bool) -> Result<bool> {
     let mut command = Command::new("cargo");
     command.args(["test", "--no-fail-fast"]).args(packages).current_dir(checkout.root());
     if let Some(filter) = filter {
         command.arg("--").arg(filter);
     }
-    if no_vm {
-        // The suite says of each test that it was left out.
-        command.env("KENNEL_TEST_NO_VM", "1");
+    if vm {
+        command.env("KENNEL_TEST_VM", "1");
     }
     // In a group of its own, so that one signal reaches cargo and the tests that it runs.
     let mut child =
