@@ -35,7 +35,8 @@ const PACKAGES: &[&str] = &["kmod", "libkmod2", "dropbear-bin", "libtomcrypt1", 
 /// What names that package.
 const KERNEL: &str = "linux-image-cloud-amd64";
 
-const SOURCES: &str = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian trixie main\n";
+/// The keys of the suite that the tree is of; apt of an older Debian does not take them for its own.
+const SIGNED_BY: &str = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ";
 
 /// Files of the tree, each with its text.
 const FILES: &[(&str, &str)] = &[
@@ -107,13 +108,18 @@ pub(super) fn ensure_layer(checkout: &Checkout) -> Result<PathBuf> {
     fs::create_dir_all(&all).with_context(|| format!("cannot make {}", all.display()))?;
     let lock = File::create(all.join("lock"))?;
     lock.lock().context("cannot lock target/vm")?;
-    let recipe = hex::encode(Sha256::digest(format!("{KERNEL} {PACKAGES:?} {SOURCES}")));
+    // From where the tree itself came.
+    let sources = base::ensure(checkout)?.join("etc/apt/sources.list");
+    let sources = fs::read_to_string(&sources)
+        .with_context(|| format!("cannot read {}", sources.display()))?
+        .replace("deb ", SIGNED_BY);
+    let recipe = hex::encode(Sha256::digest(format!("{KERNEL} {PACKAGES:?} {sources}")));
     let layer = all.join(format!("layer-{}", recipe.get(..12).unwrap_or_default()));
     if layer.is_dir() {
         return Ok(layer);
     }
     println!("fetching Debian's kernel once");
-    let apt = Apt::in_folder(&all.join("apt"))?;
+    let apt = Apt::in_folder(&all.join("apt"), &sources)?;
     apt.run("apt-get", &["-qq", "update"])?;
     let depends = apt.run("apt-cache", &["depends", "--important", KERNEL])?;
     let kernel = depends
@@ -143,12 +149,12 @@ struct Apt {
 }
 
 impl Apt {
-    fn in_folder(folder: &Path) -> Result<Self> {
+    fn in_folder(folder: &Path, sources: &str) -> Result<Self> {
         base::remove_tree(folder)?;
         for below in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(folder.join(below))?;
         }
-        fs::write(folder.join("sources.list"), SOURCES)?;
+        fs::write(folder.join("sources.list"), sources)?;
         fs::write(folder.join("status"), "")?;
         Ok(Self { folder: folder.to_owned() })
     }
