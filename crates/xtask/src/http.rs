@@ -56,8 +56,14 @@ impl Ask {
     /// connection.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
+        self.clone().header("connection", "close").kept_bytes()
+    }
+
+    /// The bytes of it, for a connection that is kept for more.
+    #[must_use]
+    pub fn kept_bytes(&self) -> Vec<u8> {
         let Self { method, host, path, headers, body } = self;
-        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n");
+        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\n");
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }

@@ -43,7 +43,7 @@ pub(crate) struct Deliveries {
     /// Deliveries to Kennel per round; Debian's webhook gets a fifth
     #[arg(long, default_value_t = 5000)]
     deliveries: usize,
-    /// Connections at once, each with one delivery
+    /// Connections, each with one delivery after the other
     #[arg(long, default_value_t = 16)]
     connections: usize,
 }
@@ -73,22 +73,22 @@ impl Deliveries {
                 "Kennel, its own socket",
                 "/webhook",
                 Taker::Socket(kennel.host().path("/run/kennel/webhook.sock")?),
-                "202",
+                202,
                 1,
             ),
-            ("Kennel, through the router", "/webhook", Taker::Port(netns.clone(), 80), "202", 1),
+            ("Kennel, through the router", "/webhook", Taker::Port(netns.clone(), 80), 202, 1),
             (
                 "Debian's webhook, answered, then true",
                 "/hooks/early",
                 Taker::Port(netns.clone(), PORT),
-                "200",
+                200,
                 5,
             ),
             (
                 "Debian's webhook, true, then answered",
                 "/hooks/late",
                 Taker::Port(netns, PORT),
-                "200",
+                200,
                 5,
             ),
         ];
@@ -96,7 +96,7 @@ impl Deliveries {
         for round in 0..=self.rounds {
             for ((name, path, taker, wanted, part), series) in ways.iter().zip(&mut rates) {
                 let requests = requests(&project, path, self.deliveries / part)?;
-                let took = deliver(taker, requests, self.connections, wanted)
+                let took = deliver(taker, requests, self.connections, *wanted)
                     .with_context(|| (*name).to_owned())
                     .map_err(|err| kennel.explain(&err))?;
                 // The dispatcher has its rows to take, and webhook its children to wait for.
@@ -141,7 +141,7 @@ fn requests(project: &Project, path: &str, count: usize) -> Result<Vec<Vec<u8>>>
                 after: format!("{:040x}", number + 2),
             };
             let request = project.asks(&event)?.into_iter().next().context("no request")?;
-            let request = request.bytes();
+            let request = request.kept_bytes();
             if path == "/webhook" {
                 return Ok(request);
             }
@@ -156,7 +156,7 @@ fn deliver(
     taker: &Taker,
     mut requests: Vec<Vec<u8>>,
     connections: usize,
-    wanted: &str,
+    wanted: u16,
 ) -> Result<Duration> {
     let begin = Barrier::new(connections + 1);
     thread::scope(|scope| {
@@ -169,15 +169,11 @@ fn deliver(
                 if let Taker::Port(netns, _) = taker {
                     netns.enter().context("cannot enter the host's network")?;
                 }
+                let mut connection = taker.connect()?;
                 begin.wait();
                 for request in &own {
-                    let answer = taker.exchange(request)?;
-                    let status = answer.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
-                    ensure!(
-                        status == wanted.as_bytes(),
-                        "answered {:?}",
-                        String::from_utf8_lossy(&answer)
-                    );
+                    let status = connection.exchange(request)?;
+                    ensure!(status == wanted, "answered {status}");
                 }
                 Ok(())
             }));
@@ -192,28 +188,62 @@ fn deliver(
 }
 
 impl Taker {
-    fn exchange(&self, request: &[u8]) -> io::Result<Vec<u8>> {
-        match self {
+    fn connect(&self) -> io::Result<Connection> {
+        let stream: Box<dyn Stream> = match self {
             Self::Port(_, port) => {
                 let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, *port))?;
                 stream.set_nodelay(true)?;
                 stream.set_read_timeout(Some(LIMIT))?;
-                exchange(stream, request)
+                Box::new(stream)
             }
             Self::Socket(path) => {
                 let stream = UnixStream::connect(path)?;
                 stream.set_read_timeout(Some(LIMIT))?;
-                exchange(stream, request)
+                Box::new(stream)
+            }
+        };
+        Ok(Connection { stream, received: Vec::new() })
+    }
+}
+
+trait Stream: Read + Write {}
+
+impl<T: Read + Write> Stream for T {}
+
+/// A connection that is kept for one delivery after the other.
+struct Connection {
+    stream: Box<dyn Stream>,
+    received: Vec<u8>,
+}
+
+impl Connection {
+    /// The status of the answer, once the whole of it has come.
+    fn exchange(&mut self, request: &[u8]) -> Result<u16> {
+        self.stream.write_all(request)?;
+        self.received.clear();
+        loop {
+            let mut chunk = [0; 4096];
+            let count = self.stream.read(&mut chunk)?;
+            ensure!(count > 0, "hung up after {:?}", String::from_utf8_lossy(&self.received));
+            self.received.extend_from_slice(chunk.get(..count).unwrap_or_default());
+            if let Some((status, length)) = head(&self.received)?
+                && self.received.len() >= length
+            {
+                return Ok(status);
             }
         }
     }
 }
 
-fn exchange(mut stream: impl Read + Write, request: &[u8]) -> io::Result<Vec<u8>> {
-    stream.write_all(request)?;
-    let mut answer = Vec::with_capacity(512);
-    stream.read_to_end(&mut answer)?;
-    Ok(answer)
+/// The status and the length of an answer with its head, once the head is there.
+fn head(received: &[u8]) -> Result<Option<(u16, usize)>> {
+    let mut headers = [httparse::EMPTY_HEADER; 32];
+    let mut answer = httparse::Response::new(&mut headers);
+    let httparse::Status::Complete(head) = answer.parse(received)? else { return Ok(None) };
+    let status = answer.code.context("no status")?;
+    let body = answer.headers.iter().find(|it| it.name.eq_ignore_ascii_case("content-length"));
+    let body = body.with_context(|| format!("answered {status} without a length"))?;
+    Ok(Some((status, head + std::str::from_utf8(body.value)?.parse::<usize>()?)))
 }
 
 /// Puts Debian's webhook on the host, if it is not there, and starts it with two hooks that check

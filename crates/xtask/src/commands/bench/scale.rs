@@ -6,8 +6,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::{Map, Value, json};
 use xtask::kennel::Kennel;
-use xtask::project::Project;
-use xtask::sources::Sources;
+use xtask::project::{Edit, Project, Pushed};
 
 use super::reports;
 use super::series::Series;
@@ -106,36 +105,39 @@ fn fill(kennel: &Kennel, wanted: usize) -> Result<()> {
     Ok(())
 }
 
-/// Ten more, each a new branch of one project, so that what Nix builds is in the store already.
+/// Ten more, each a new branch of one project with one commit of its own, so that little is fetched
+/// and what Nix builds is in the store already.
 fn measure(kennel: &Kennel, at: usize) -> Result<(Series, Timeline)> {
     let project = kennel.project(&fresh(&format!("one-{at}")))?;
     let sources = kennel.sources().service("api", "one");
     let (mut took, mut steps) = (Series::default(), Timeline::new());
     // The first one fills the store and starts the programs.
-    deploy(kennel, &project, &sources, "b0")?;
-    for number in 1..=WINDOW {
+    let first = project.commit("b0", &sources, "The service")?;
+    deploy(kennel, &project, &first)?;
+    let edits: Vec<_> = (1..=WINDOW)
+        .map(|number| Edit {
+            branch: format!("b{number}"),
+            path: "branch".into(),
+            text: number.to_string(),
+        })
+        .collect();
+    for pushed in project.commit_edits(&first.after, &edits)? {
         until_jobs_ended(kennel)?;
-        let branch = format!("b{number}");
-        let (sent, served) = deploy(kennel, &project, &sources, &branch)?;
+        let (sent, served) = deploy(kennel, &project, &pushed)?;
         took.add(served);
-        steps.add(kennel, sent, served, &format!("kennel-{}-{branch}-api@", project.name()))?;
+        let unit = format!("kennel-{}-{}-api@", project.name(), pushed.branch);
+        steps.add(kennel, sent, served, &unit)?;
     }
     until_jobs_ended(kennel)?;
     Ok((took, steps))
 }
 
-fn deploy(
-    kennel: &Kennel,
-    project: &Project,
-    sources: &Sources,
-    branch: &str,
-) -> Result<(SystemTime, Duration)> {
-    let pushed = project.commit(branch, sources, branch)?;
+fn deploy(kennel: &Kennel, project: &Project, pushed: &Pushed) -> Result<(SystemTime, Duration)> {
     let requests = project.asks(&pushed.event())?;
     let request = requests.first().context("a push makes no request")?.bytes();
     let sent = SystemTime::now();
-    let seen =
-        visitor::push(&kennel.host().netns()?, request, &project.address("api", branch), "one")
-            .map_err(|err| kennel.explain(&err))?;
+    let host = project.address("api", &pushed.branch);
+    let seen = visitor::push(&kennel.host().netns()?, request, &host, "one")
+        .map_err(|err| kennel.explain(&err))?;
     Ok((sent, seen.served))
 }
