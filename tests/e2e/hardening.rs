@@ -22,7 +22,7 @@ const EXPOSURE: [(&str, u32); 7] = [
 const EXPOSURE_OF_DEPLOYED: u32 = 18;
 
 /// What holds for all of them, in `systemctl show`'s words.
-const WALLS: [(&str, &str); 27] = [
+const WALLS: [(&str, &str); 25] = [
     ("AmbientCapabilities", ""),
     ("CapabilityBoundingSet", ""),
     ("DevicePolicy", "closed"),
@@ -35,12 +35,10 @@ const WALLS: [(&str, &str); 27] = [
     ("PrivateTmp", "yes"),
     ("PrivateUsers", "yes"),
     ("ProtectClock", "yes"),
-    ("ProtectControlGroups", "yes"),
     ("ProtectHome", "yes"),
     ("ProtectHostname", "yes"),
     ("ProtectKernelLogs", "yes"),
     ("ProtectKernelModules", "yes"),
-    ("ProtectKernelTunables", "yes"),
     ("ProtectProc", "invisible"),
     ("ProtectSystem", "strict"),
     ("RemoveIPC", "yes"),
@@ -55,6 +53,12 @@ const WALLS: [(&str, &str); 27] = [
 /// What holds for Kennel's own programs; a service may bring a compiler of its own.
 const OWN_WALLS: [(&str, &str); 3] =
     [("MemoryDenyWriteExecute", "yes"), ("ProcSubset", "pid"), ("LimitCORE", "0")];
+
+/// What else holds for what strangers reach and for strangers' programs. Units whose start somebody
+/// waits for have less to mount: of users for whom the modes of /sys are enough, and of a root for
+/// whom it is read-only.
+const KERNEL_SETTINGS: [(&str, &str); 2] =
+    [("ProtectControlGroups", "yes"), ("ProtectKernelTunables", "yes")];
 
 /// What holds for one: user, groups, address families, and the addresses it may not reach.
 const DUTIES: [(&str, &[(&str, &str)]); 5] = [
@@ -75,10 +79,7 @@ const DUTIES: [(&str, &[(&str, &str)]); 5] = [
             ("PrivateNetwork", "yes"),
             ("IPAddressDeny", "0.0.0.0/0 ::/0"),
             ("RestrictAddressFamilies", "AF_UNIX"),
-            (
-                "ReadWritePaths",
-                "/var/lib/kennel/builds /var/lib/kennel/inbox /var/lib/kennel/state",
-            ),
+            ("ReadWritePaths", "/var/lib/kennel"),
         ],
     ),
     (
@@ -87,6 +88,8 @@ const DUTIES: [(&str, &[(&str, &str)]); 5] = [
             ("User", "kennel-router"),
             ("RestrictAddressFamilies", "AF_INET AF_INET6 AF_UNIX"),
             ("ReadWritePaths", ""),
+            KERNEL_SETTINGS[0],
+            KERNEL_SETTINGS[1],
         ],
     ),
     (
@@ -102,6 +105,7 @@ const DUTIES: [(&str, &[(&str, &str)]); 5] = [
         &[
             ("User", ""),
             ("Group", "root"),
+            ("ReadOnlyPaths", "/sys"),
             ("IPAddressAllow", "127.0.0.0/8 ::1/128"),
             ("IPAddressDeny", "0.0.0.0/0 ::/0"),
             ("RestrictAddressFamilies", "AF_INET AF_INET6 AF_NETLINK AF_UNIX"),
@@ -153,6 +157,52 @@ pub(crate) fn programs_are_confined(kennel: &Kennel) -> Result<()> {
     Ok(())
 }
 
+/// What a user's unit does not hide from it, since the modes keep it out.
+const CLOSED: [(&str, &[&str]); 3] = [
+    (
+        "kennel-webhook",
+        &[
+            "/run/kennel/secrets",
+            "/var/lib/kennel/builds",
+            "/var/lib/kennel/state",
+            "/var/lib/kennel/repos",
+        ],
+    ),
+    ("kennel", &["/run/kennel/secrets", "/var/lib/kennel/cache", "/var/lib/kennel/repos"]),
+    (
+        "kennel-build",
+        &[
+            "/etc/kennel/webhook-secrets",
+            "/run/kennel/secrets",
+            "/var/lib/kennel/inbox",
+            "/var/lib/kennel/state",
+        ],
+    ),
+];
+
+/// Modes alone keep each program's user out of what is others'.
+pub(crate) fn users_are_kept_apart(kennel: &Kennel) -> Result<()> {
+    for (user, paths) in CLOSED {
+        for path in paths {
+            kennel.host().run(&["test", "-d", path])?;
+            let listed = kennel.host().try_run(&["runuser", "-u", user, "--", "ls", path])?;
+            ensure!(listed.stderr.contains("Permission denied"), "{user} lists {path}: {listed:?}");
+        }
+        let tunable = "/sys/kernel/mm/transparent_hugepage/enabled";
+        let written = kennel.host().try_run(&[
+            "runuser",
+            "-u",
+            user,
+            "--",
+            "sh",
+            "-c",
+            &format!("echo never > {tunable}"),
+        ])?;
+        ensure!(written.code != 0, "{user} writes {tunable}");
+    }
+    Ok(())
+}
+
 /// A deployed service has them too.
 pub(crate) fn deployed_services_are_confined(kennel: &Kennel) -> Result<()> {
     let project = kennel.project("walled")?;
@@ -162,7 +212,7 @@ pub(crate) fn deployed_services_are_confined(kennel: &Kennel) -> Result<()> {
     let unit = rows.at("walled", "api", &pushed.after).context("it has no row")?.unit();
     expect_valid(kennel, &format!("/etc/systemd/system/{unit}"))?;
     expect_exposure(kennel, &unit, EXPOSURE_OF_DEPLOYED)?;
-    let mut wanted = WALLS.to_vec();
+    let mut wanted = [&WALLS[..], &KERNEL_SETTINGS[..]].concat();
     wanted.extend([
         ("DynamicUser", "yes"),
         ("User", "kennel-walled-main-api"),

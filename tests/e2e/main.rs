@@ -84,6 +84,7 @@ fn main() -> ExitCode {
         )
         .test("hardening::shipped_units_are_valid", hardening::shipped_units_are_valid)
         .test("hardening::programs_are_confined", hardening::programs_are_confined)
+        .test("hardening::users_are_kept_apart", hardening::users_are_kept_apart)
         .test(
             "hardening::deployed_services_are_confined",
             hardening::deployed_services_are_confined,

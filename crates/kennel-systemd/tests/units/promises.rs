@@ -8,7 +8,7 @@ const PROMISES: [(&str, &[&str]); 21] = [
         "kennel-webhook.service",
         &[
             "IPAddressDeny=any",
-            "InaccessiblePaths=-/nix/var/nix/daemon-socket -/run/dbus -/run/systemd/private",
+            "InaccessiblePaths=-/nix/var/nix/daemon-socket -/run/dbus",
             "MemoryMax=512M",
             "PrivateNetwork=yes",
             "Restart=on-failure",
@@ -25,7 +25,6 @@ const PROMISES: [(&str, &[&str]); 21] = [
         "kennel-build@.service",
         &[
             "ExecStopPost=/usr/lib/kennel/kennel-build settle %i",
-            "InaccessiblePaths=-/run/systemd/private -/var/lib/kennel/inbox -/var/lib/kennel/state",
             "KillMode=control-group",
             "RuntimeMaxSec=4h",
             "TimeoutStopSec=5",
