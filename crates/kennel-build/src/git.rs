@@ -17,6 +17,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use crate::confine::Fence;
 use crate::directories::Directories;
 use crate::leash::Leash;
+use crate::objects::Objects;
 
 /// What one git command said.
 #[derive(Debug)]
@@ -79,9 +80,9 @@ impl<'a> Git<'a> {
     /// # Errors
     /// Git cannot be started. A git that fails is no error here.
     pub(crate) fn run(&self, arguments: &[&str]) -> io::Result<Said> {
-        let mut command = self.command(arguments);
+        let mut command = self.command();
         // A group of its own: git's helpers hold its pipes open when it alone is killed.
-        command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(arguments).process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn()?;
         let group = Pid::from_child(&child);
         let (ended, end) = mpsc::channel::<Infallible>();
@@ -107,7 +108,16 @@ impl<'a> Git<'a> {
         })
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// A git that hands out the mirror's objects.
+    ///
+    /// # Errors
+    /// Git cannot be started.
+    pub(crate) fn objects(&self) -> io::Result<Objects> {
+        Objects::open(self.command())
+    }
+
+    /// Everything but the subcommand.
+    fn command(&self) -> Command {
         let Directories { mirror, work, .. } = self.directories;
         let fence = Fence {
             read: self.url.local_path().map(Path::to_path_buf).into_iter().collect(),
@@ -117,7 +127,6 @@ impl<'a> Git<'a> {
         command
             .arg("--git-dir")
             .arg(mirror)
-            .args(arguments)
             .current_dir(work)
             .env("HOME", work)
             .env("TMPDIR", work)
@@ -205,7 +214,7 @@ mod tests {
             let url = url.parse().unwrap();
             let git =
                 Git { leash: &leash, directories: &directories, url: &url, patience: PATIENCE };
-            shown(&git.command(&["rev-parse", "HEAD"]))
+            shown(git.command().args(["rev-parse", "HEAD"]))
         };
         insta::assert_snapshot!("git_https", command("https://git.example.com/team/demo.git"));
         insta::assert_snapshot!("git_file", command("file:///srv/demo.git"));

@@ -57,6 +57,12 @@ impl Leash {
         self
     }
 
+    /// Where children find a program, if it is anywhere.
+    pub(crate) fn find(&self, program: &str) -> Option<PathBuf> {
+        let (_, path) = self.environment.iter().find(|(name, _)| *name == "PATH")?;
+        std::env::split_paths(path).map(|dir| dir.join(program)).find(|file| file.is_file())
+    }
+
     /// A command that runs `program` behind `fence`, without input.
     pub(crate) fn command(&self, fence: &Fence, program: &str) -> Command {
         let mut command = Command::new(&self.confiner);

@@ -19,11 +19,13 @@ mod memory;
 mod mirror;
 mod nix;
 mod nix_error;
+mod objects;
 mod output_log;
 mod plain_text;
 mod run;
 mod say;
 mod settle;
+mod system;
 mod verdict;
 
 pub use confine::{ConfineError, Fence, confine};

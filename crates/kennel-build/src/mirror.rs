@@ -7,7 +7,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
+use std::thread;
 use std::time::Duration;
 
 use kennel_core::config::RepoUrl;
@@ -18,6 +18,7 @@ use crate::directories::Directories;
 use crate::git::{Git, Said};
 use crate::git_trouble::{Trouble, essence};
 use crate::leash::Leash;
+use crate::objects::Objects;
 
 /// What a build wants from the mirror.
 #[derive(Debug, Clone, Copy)]
@@ -156,23 +157,38 @@ impl<'a> Mirror<'a> {
         format!("{REFS}{build}")
     }
 
-    /// Has the commit and everything in it under the build's own ref, or says why not.
+    /// Has the commit and everything in it under the build's own ref, or says why not. While git
+    /// looks whether all of it is there, `look` already does: what it has found comes back too.
     ///
     /// # Errors
     /// Any [`FetchError`].
-    pub fn fetch(&self, wanted: &Wanted<'_>) -> Result<Found, FetchError> {
+    pub fn fetch<T>(
+        &self,
+        wanted: &Wanted<'_>,
+        look: impl Fn(&Self) -> T,
+    ) -> Result<(Found, T), FetchError> {
         let _lock = self.lock().map_err(|source| self.io(source))?;
         self.prepare(wanted.sha)?;
         match self.fetch_once(wanted) {
             Err(Attempt::Final(error)) => return Err(error),
-            Ok(found) if self.is_whole(wanted.sha)? => return Ok(found),
+            Ok(found) => {
+                let (is_whole, seen) = thread::scope(|scope| {
+                    let looking = scope.spawn(|| self.is_whole(wanted.sha));
+                    let seen = look(self);
+                    (looking.join(), seen)
+                });
+                let panicked = |_| Err(self.io(io::Error::other("looking at it panicked")));
+                if is_whole.unwrap_or_else(panicked)? {
+                    return Ok((found, seen));
+                }
+            }
             Err(Attempt::Unclear(error)) if self.is_sound()? => return Err(error),
-            Ok(_) | Err(Attempt::Unclear(_)) => {}
+            Err(Attempt::Unclear(_)) => {}
         }
         warn!("the mirror {} is damaged; making it anew", self.directories.mirror.display());
         self.make_anew(wanted.sha)?;
         match self.fetch_once(wanted) {
-            Ok(found) => Ok(found),
+            Ok(found) => Ok((found, look(self))),
             Err(Attempt::Final(error) | Attempt::Unclear(error)) => Err(error),
         }
     }
@@ -196,7 +212,15 @@ impl<'a> Mirror<'a> {
         Ok(())
     }
 
-    pub(crate) fn run(&self, arguments: &[&str]) -> Result<Said, FetchError> {
+    /// A git that hands out its objects.
+    ///
+    /// # Errors
+    /// [`FetchError::Io`].
+    pub(crate) fn objects(&self) -> Result<Objects, FetchError> {
+        self.git.objects().map_err(|source| self.io(source))
+    }
+
+    fn run(&self, arguments: &[&str]) -> Result<Said, FetchError> {
         self.git.run(arguments).map_err(|source| self.io(source))
     }
 
@@ -308,7 +332,7 @@ impl<'a> Mirror<'a> {
                 }
                 (Trouble::Network, Some(pause)) => {
                     warn!("{url}: {words}; trying again in {} s", pause.as_secs());
-                    sleep(*pause);
+                    thread::sleep(*pause);
                     tries += 1;
                 }
             }

@@ -10,6 +10,7 @@ use std::thread;
 
 use kennel_core::config::{FlakeOutput, NixConfig};
 use kennel_core::{BuildId, CommitSha, ServiceName, StorePath};
+use tracing::warn;
 
 use crate::confine::Fence;
 use crate::directories::Directories;
@@ -18,6 +19,7 @@ use crate::leash::Leash;
 use crate::memory::Memory;
 use crate::mirror::Mirror;
 use crate::output_log::OutputLog;
+use crate::system::{Remembered, is_plain};
 use crate::{nix_error, say};
 
 /// Nix cannot be run at all.
@@ -48,11 +50,19 @@ const PROTOCOLS: &str = "file:git:http:https:ssh";
 /// Nix, asked for the host's system and not yet listened to.
 ///
 /// A start of Nix takes longer than most of what a build does before it needs the answer, so that
-/// it is asked first and heard when the commit is there.
+/// it is asked first and heard when the commit is there; and not at all while the last answer holds.
 #[derive(Debug)]
 pub(crate) struct Asked<'a> {
     nix: Nix<'a>,
-    answer: Child,
+    answer: Answer,
+}
+
+#[derive(Debug)]
+enum Answer {
+    /// The last one, in the system of [`Asked::nix`].
+    Remembered,
+    /// This one's, to be kept there.
+    Awaited(Child, Option<Remembered>),
 }
 
 impl<'a> Asked<'a> {
@@ -66,13 +76,18 @@ impl<'a> Asked<'a> {
         config: &'a NixConfig,
     ) -> Result<Self, NixError> {
         let nix = Nix { leash, directories, config, flake: String::new(), system: String::new() };
+        let remembered =
+            leash.find("nix").map(|program| Remembered::of(&directories.cache, &program));
+        if let Some(system) = remembered.as_ref().and_then(Remembered::system) {
+            return Ok(Self { nix: Nix { system, ..nix }, answer: Answer::Remembered });
+        }
         let answer = nix
             .command("eval")
             .args(["--impure", "--raw", "--expr", "builtins.currentSystem"])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
-        Ok(Self { nix, answer })
+        Ok(Self { nix, answer: Answer::Awaited(answer, remembered) })
     }
 
     /// Nix on this commit, once it has answered.
@@ -80,20 +95,29 @@ impl<'a> Asked<'a> {
     /// # Errors
     /// [`NixError`] if there is no working Nix.
     pub(crate) fn on(self, build: BuildId, sha: &CommitSha) -> Result<Nix<'a>, NixError> {
-        let asked = self.answer.wait_with_output()?;
-        let system = String::from_utf8_lossy(&asked.stdout).trim().to_owned();
-        // It becomes part of an attribute path.
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
-        if !asked.status.success() || system.is_empty() || !system.bytes().all(plain) {
-            let said = String::from_utf8_lossy(&asked.stderr);
-            let lines = said.lines();
-            return Err(NixError::Broken(
-                nix_error::excerpt(lines).unwrap_or_else(|| say::nix_ended(asked.status)),
-            ));
-        }
         let flake = reference(&self.nix.directories.mirror, build, sha);
-        Ok(Nix { flake, system, ..self.nix })
+        match self.answer {
+            Answer::Remembered => Ok(Nix { flake, ..self.nix }),
+            Answer::Awaited(answer, remembered) => {
+                let system = heard(answer)?;
+                if let Some(Err(error)) = remembered.map(|it| it.keep(&system)) {
+                    warn!("remembering Nix's system: {error}, ignoring: it is asked again");
+                }
+                Ok(Nix { flake, system, ..self.nix })
+            }
+        }
     }
+}
+
+fn heard(answer: Child) -> Result<String, NixError> {
+    let asked = answer.wait_with_output()?;
+    let system = String::from_utf8_lossy(&asked.stdout).trim().to_owned();
+    if asked.status.success() && is_plain(&system) {
+        return Ok(system);
+    }
+    let said = String::from_utf8_lossy(&asked.stderr);
+    let excerpt = nix_error::excerpt(said.lines());
+    Err(NixError::Broken(excerpt.unwrap_or_else(|| say::nix_ended(asked.status))))
 }
 
 impl Nix<'_> {

@@ -232,11 +232,12 @@ impl Job<'_> {
         self.step("fetching");
         self.log.tell(&say::fetching(git_ref, project, &config.repo_url));
         let mirror = Mirror::new(self.leash, self.directories, &config.repo_url)?;
-        let found = mirror.fetch(&Wanted { build: *id, git_ref, sha })?;
+        let wanted = Wanted { build: *id, git_ref, sha };
+        let (found, text) = mirror.fetch(&wanted, |mirror| manifest_blob::read(mirror, sha))?;
         self.log.tell(&say::fetched(sha, found, git_ref));
         kill_point!(CommitFetched, project);
 
-        let text = manifest_blob::read(&mirror, sha)?;
+        let text = text?;
         let manifest = Manifest::parse(&text, "kennel.toml")
             .map_err(|problem| Failure::Manifest { excerpt: problem.excerpt(&text), problem })?;
         let planned = plan(&manifest);

@@ -84,7 +84,7 @@ impl Forge {
         let mirror = Mirror::new(&self.leash, &directories, url)?.pausing(&[Duration::ZERO; 2]);
         let git_ref: GitRef = git_ref.parse().unwrap();
         let build = BuildId::from_row(build);
-        let found = mirror.fetch(&Wanted { build, git_ref: &git_ref, sha })?;
+        let (found, ()) = mirror.fetch(&Wanted { build, git_ref: &git_ref, sha }, |_| ())?;
         assert_eq!(self.mirrored(build), sha.as_str());
         Ok(found)
     }
@@ -296,7 +296,7 @@ fn a_forge_that_is_silent_is_left() {
     // The first commands make the mirror, and need less.
     let mirror = mirror.waiting(Duration::from_secs(3));
     let (build, git_ref) = (BuildId::from_row(1), "refs/heads/main".parse().unwrap());
-    let error = mirror.fetch(&Wanted { build, git_ref: &git_ref, sha: &sha }).unwrap_err();
+    let error = mirror.fetch(&Wanted { build, git_ref: &git_ref, sha: &sha }, |_| ()).unwrap_err();
     assert!(matches!(error, FetchError::Late { .. }), "{error:?}");
     // The other end is gone too: git's helpers go with it.
     let (mut stream, _) = listener.accept().unwrap();
