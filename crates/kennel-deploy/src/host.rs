@@ -29,12 +29,15 @@ impl Host {
     /// # Errors
     /// Any [`DeployError`].
     pub async fn open(layout: Layout) -> Result<Self, DeployError> {
-        Ok(Self {
-            config: load_host(&layout)?,
-            state: State::open(&layout.state_db(), Access::Patient)?,
-            manager: Manager::connect().await?,
-            layout,
-        })
+        let connecting = tokio::spawn(Manager::connect());
+        let config = load_host(&layout)?;
+        let state = State::open(&layout.state_db(), Access::Patient)?;
+        let manager = match connecting.await {
+            Ok(connected) => connected?,
+            // It is never cancelled.
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        };
+        Ok(Self { layout, config, state, manager })
     }
 
     /// The current time.

@@ -43,7 +43,9 @@ enum Job {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     log_to_journal();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    // The bus is spoken to on a thread of its own, beside files and databases.
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let run = match runtime {
         Ok(runtime) => runtime.block_on(run(arguments.job)),
         Err(error) => {

@@ -30,20 +30,22 @@ const MOST_TEARDOWNS: usize = 8;
 impl Dispatcher {
     /// Starts what may start, stops what shall end. Says whether there was anything.
     pub(crate) async fn match_units(&mut self, now: Timestamp) -> Result<bool, DispatchError> {
+        let mut busy = false;
+        // First of all, and without a look at units: somebody waits for the page.
+        busy |= self.start_deploys(now).await?;
+
         // Rows first: a job that ends in between has settled its row, which is not missed then,
         // since it can no longer be lost.
         let builds = self.builds.unfinished()?;
         let starting = self.state.in_states(&[DeploymentState::Starting])?;
         let running = self.running_jobs().await?;
 
-        let mut busy = false;
         busy |= self.miss_builds(&builds, &running, now)?;
         busy |= self.miss_deploys(&starting, &running, now)?;
         busy |= self.stop_builds(&builds, &running).await?;
         busy |= self.start_builds(&running).await?;
         busy |= self.sweep_builds(&running).await?;
         busy |= self.start_teardowns(&running, now).await?;
-        busy |= self.start_deploys(&running, now).await?;
         Ok(busy)
     }
 
@@ -206,11 +208,9 @@ impl Dispatcher {
         Ok(!ending.is_empty())
     }
 
-    async fn start_deploys(
-        &mut self,
-        running: &BTreeSet<Job>,
-        now: Timestamp,
-    ) -> Result<bool, DispatchError> {
+    /// Starts the jobs of pending deployments. One whose job runs already, and has not claimed its
+    /// row yet, is asked for in vain.
+    async fn start_deploys(&mut self, now: Timestamp) -> Result<bool, DispatchError> {
         // One look at all of them: between two, a pending one may be claimed, and would then be
         // found in its own way.
         let (pending, held): (Vec<_>, Vec<_>) = self
@@ -222,6 +222,8 @@ impl Dispatcher {
             ])?
             .into_iter()
             .partition(|deployment| deployment.state == DeploymentState::Pending);
+        let is_starting = |it: &&Deployment| it.state == DeploymentState::Starting;
+        let mut at_work = held.iter().filter(is_starting).count();
         let held: BTreeMap<&OutputKey, &Deployment> =
             held.iter().map(|deployment| (&deployment.key, deployment)).collect();
         let mut newest: BTreeMap<&OutputKey, &Deployment> = BTreeMap::new();
@@ -231,7 +233,6 @@ impl Dispatcher {
                 *best = deployment;
             }
         }
-        let mut at_work = running.iter().filter(|job| matches!(job, Job::Deploy(_))).count();
         for deployment in &pending {
             // Two of a service wait after the older one was being brought up, and was interrupted.
             let newest = newest.get(&deployment.key).filter(|newest| newest.id != deployment.id);
@@ -252,11 +253,11 @@ impl Dispatcher {
                 continue;
             }
             let job = Job::Deploy(deployment.id);
-            if at_work < MOST_DEPLOYS && !running.contains(&job) && self.may_start(job) {
-                at_work += 1;
+            if at_work < MOST_DEPLOYS && self.may_start(job) {
                 kill_point!(DeploymentChosen, &deployment.key.project);
                 self.start(job).await?;
             }
+            at_work += 1;
         }
         Ok(!pending.is_empty() || at_work > 0)
     }
