@@ -161,6 +161,29 @@ pub(crate) fn anywhere(kennel: &Kennel) -> Result<()> {
     Ok(())
 }
 
+/// Jobs of other units, more than a connection to the bus has room for.
+const OTHERS: usize = 200;
+
+/// The dispatcher is held up, and meanwhile more of the host's jobs end than it could be told of.
+pub(crate) fn held_up_while_others_work(kennel: &Kennel) -> Result<()> {
+    let holds = Holds::listen(kennel)?;
+    let project = kennel.project("others")?;
+    let mut armed = holds.of(project.name());
+    armed.arm(&[EventDecided])?;
+    let pushed = project.push(BRANCH, &kennel.sources().service("api", "v1"), "v1")?;
+    armed.expect(EventDecided, LIMIT)?;
+    let others: Vec<_> = (0..OTHERS).map(|number| format!("other@{number}.service")).collect();
+    kennel.host().sh(&format!(
+        "printf '[Service]\\nType=oneshot\\nExecStart=/bin/true\\n' >/run/systemd/system/other@.service
+         systemctl start {}",
+        others.join(" ")
+    ))?;
+    armed.release(EventDecided)?;
+    project.expect_build(&pushed.after, "succeeded", LIMIT)?;
+    kennel.expect_page(&project.address("api", BRANCH), "/version", "v1", LIMIT)?;
+    Ok(())
+}
+
 fn word(way: Way) -> &'static str {
     match way {
         Way::Kill => "kill",

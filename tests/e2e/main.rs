@@ -113,6 +113,7 @@ fn main() -> ExitCode {
         .test_timed("cancel::by_stopping_its_unit", cancel::by_stopping_its_unit)
         .test_timed("cancel::by_kennelctl", cancel::by_kennelctl)
         .test_alone("killed::anywhere", killed::anywhere)
+        .test_alone("killed::held_up_while_others_work", killed::held_up_while_others_work)
         .test_alone("clock::set_back_an_hour", clock::set_back_an_hour)
         .test_alone("locked::by_another_writer", locked::by_another_writer)
         .test_alone("full_disk::under_the_databases", full_disk::under_the_databases)

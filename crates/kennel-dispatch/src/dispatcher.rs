@@ -9,7 +9,6 @@ use kennel_core::{Job, Layout, ProjectName, Timestamp};
 use kennel_store::{Access, Builds, ConfigError, Inbox, State, StoreError, load_host};
 use kennel_systemd::{Manager, ManagerError, status};
 use tokio::time::{Instant, sleep, sleep_until};
-use tokio_stream::StreamExt;
 use tracing::warn;
 
 use crate::Bell;
@@ -120,7 +119,7 @@ impl Dispatcher {
     /// Any [`DispatchError`].
     pub async fn run(&mut self, bell: Option<&Bell>, start: Start) -> Result<(), DispatchError> {
         let bell = bell.map(Bell::watched).transpose().map_err(DispatchError::Bell)?;
-        let mut ended = self.manager.ended_jobs().await?;
+        let ended = self.manager.ended_jobs(|unit| Job::of_unit(unit).is_some()).await?;
         let mut leave_at = match start {
             Start::ByTimer | Start::ByRing => Instant::now(),
             Start::BesideReceiver => Instant::now() + LINGER,
@@ -136,14 +135,14 @@ impl Dispatcher {
                 // A job's end is looked at all the same.
                 tokio::select! {
                     () = sleep(rings.next_wait()) => {}
-                    () = job_ended(&mut ended) => {}
+                    () = ended.notified() => {}
                 }
             }
             by_bell = false;
             tokio::select! {
                 // In this order: who leaves with a ring unheard is started again at once.
                 biased;
-                () = job_ended(&mut ended) => {}
+                () = ended.notified() => {}
                 () = ring(bell.as_ref()) => by_bell = true,
                 () = sleep_until(self.rested.unwrap_or(leave_at)) => {
                     if self.rested.is_none() {
@@ -228,17 +227,6 @@ async fn ring(bell: Option<&tokio::net::UnixDatagram>) {
     // Any error ends the wait, and the pass after it finds out more.
     let _ = bell.recv(&mut byte).await;
     while bell.try_recv(&mut byte).is_ok() {}
-}
-
-async fn job_ended(ended: &mut (impl tokio_stream::Stream<Item = String> + Unpin)) {
-    loop {
-        match ended.next().await {
-            Some(unit) if Job::of_unit(&unit).is_some() => return,
-            Some(_) => {}
-            // The bus is gone; the next call to it says so.
-            None => return std::future::pending().await,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -5,9 +5,11 @@
 mod bus;
 mod ended;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kennel_core::UnitName;
+use tokio::sync::Notify;
 use tokio_stream::StreamExt;
 use zbus::{OwnedObjectPath, Variant};
 
@@ -16,6 +18,9 @@ use ended::ended;
 
 /// Between two looks at a unit that is being cleaned, which takes a few milliseconds.
 const CLEANING: Duration = Duration::from_millis(10);
+
+/// Which of the arguments of the signal JobRemoved names the unit.
+const JOB_REMOVED_UNIT: u8 = 2;
 
 /// systemd did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -335,15 +340,28 @@ impl Manager {
         }
     }
 
-    /// The names of units whose jobs end, from now on.
+    /// Tells of the ends of jobs of such units, from now on; of several that nobody waited for it
+    /// tells once. When the bus is gone it tells no more, and the next call says so.
     ///
     /// # Errors
     /// [`ManagerError::Connect`].
     pub async fn ended_jobs(
         &self,
-    ) -> Result<impl tokio_stream::Stream<Item = String> + Unpin + use<>, ManagerError> {
-        let removed = self.proxy.receive_job_removed().await.map_err(ManagerError::Connect)?;
-        Ok(removed.filter_map(|signal| signal.args().ok().map(|args| args.unit.clone())))
+        concerns: impl Fn(&str) -> bool + Send + 'static,
+    ) -> Result<Arc<Notify>, ManagerError> {
+        let mut removed = self.proxy.receive_job_removed().await.map_err(ManagerError::Connect)?;
+        let ended = Arc::new(Notify::new());
+        let tell = Arc::clone(&ended);
+        // Read by a task of its own, all the time: once 64 signals wait, the connection reads no
+        // further (zbus::Connection), and an answer that somebody waits for never comes.
+        tokio::spawn(async move {
+            while let Some(signal) = removed.next().await {
+                if signal.args().is_ok_and(|args| concerns(&args.unit)) {
+                    tell.notify_one();
+                }
+            }
+        });
+        Ok(ended)
     }
 
     async fn unit(&self, unit: &str) -> zbus::Result<SystemdUnitProxy<'static>> {
@@ -371,8 +389,10 @@ impl Manager {
         accepted: impl Future<Output = zbus::Result<OwnedObjectPath>>,
     ) -> Result<(), ManagerError> {
         let in_call = |source| call(verb, unit, source);
-        // Listen first: a short job ends before the answer to its call is read.
-        let mut removed = self.proxy.receive_job_removed().await.map_err(in_call)?;
+        // Listen first: a short job ends before the answer to its call is read. To this unit alone:
+        // other jobs' ends would fill the connection until it no longer reads that answer.
+        let only = [(JOB_REMOVED_UNIT, unit)];
+        let mut removed = self.proxy.receive_job_removed_with_args(&only).await.map_err(in_call)?;
         let job = accepted.await.map_err(in_call)?;
         while let Some(signal) = removed.next().await {
             let Ok(args) = signal.args() else { continue };

@@ -169,7 +169,7 @@ fn deliver(
                 if let Taker::Port(netns, _) = taker {
                     netns.enter().context("cannot enter the host's network")?;
                 }
-                let mut connection = taker.connect()?;
+                let mut connection = Connection::to(taker);
                 begin.wait();
                 for request in &own {
                     let status = connection.exchange(request)?;
@@ -188,8 +188,8 @@ fn deliver(
 }
 
 impl Taker {
-    fn connect(&self) -> io::Result<Connection> {
-        let stream: Box<dyn Stream> = match self {
+    fn connect(&self) -> io::Result<Box<dyn Stream>> {
+        Ok(match self {
             Self::Port(_, port) => {
                 let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, *port))?;
                 stream.set_nodelay(true)?;
@@ -201,8 +201,7 @@ impl Taker {
                 stream.set_read_timeout(Some(LIMIT))?;
                 Box::new(stream)
             }
-        };
-        Ok(Connection { stream, received: Vec::new() })
+        })
     }
 }
 
@@ -210,40 +209,64 @@ trait Stream: Read + Write {}
 
 impl<T: Read + Write> Stream for T {}
 
-/// A connection that is kept for one delivery after the other.
-struct Connection {
-    stream: Box<dyn Stream>,
+/// A connection for one delivery after the other, made anew where the other side closes it.
+struct Connection<'t> {
+    taker: &'t Taker,
+    stream: Option<Box<dyn Stream>>,
     received: Vec<u8>,
 }
 
-impl Connection {
+impl<'t> Connection<'t> {
+    fn to(taker: &'t Taker) -> Self {
+        Self { taker, stream: None, received: Vec::new() }
+    }
+
     /// The status of the answer, once the whole of it has come.
     fn exchange(&mut self, request: &[u8]) -> Result<u16> {
-        self.stream.write_all(request)?;
+        let mut stream = match self.stream.take() {
+            Some(kept) => kept,
+            None => self.taker.connect()?,
+        };
+        stream.write_all(request)?;
         self.received.clear();
         loop {
             let mut chunk = [0; 4096];
-            let count = self.stream.read(&mut chunk)?;
+            let count = stream.read(&mut chunk)?;
             ensure!(count > 0, "hung up after {:?}", String::from_utf8_lossy(&self.received));
             self.received.extend_from_slice(chunk.get(..count).unwrap_or_default());
-            if let Some((status, length)) = head(&self.received)?
-                && self.received.len() >= length
-            {
-                return Ok(status);
+            let Some(head) = Head::parse(&self.received)? else { continue };
+            if self.received.len() >= head.whole {
+                self.stream = head.keeps.then_some(stream);
+                return Ok(head.status);
             }
         }
     }
 }
 
-/// The status and the length of an answer with its head, once the head is there.
-fn head(received: &[u8]) -> Result<Option<(u16, usize)>> {
-    let mut headers = [httparse::EMPTY_HEADER; 32];
-    let mut answer = httparse::Response::new(&mut headers);
-    let httparse::Status::Complete(head) = answer.parse(received)? else { return Ok(None) };
-    let status = answer.code.context("no status")?;
-    let body = answer.headers.iter().find(|it| it.name.eq_ignore_ascii_case("content-length"));
-    let body = body.with_context(|| format!("answered {status} without a length"))?;
-    Ok(Some((status, head + std::str::from_utf8(body.value)?.parse::<usize>()?)))
+/// What an answer begins with.
+struct Head {
+    status: u16,
+    /// Bytes of the whole answer.
+    whole: usize,
+    /// Whether the connection stays.
+    keeps: bool,
+}
+
+impl Head {
+    /// None until all of it is there.
+    fn parse(received: &[u8]) -> Result<Option<Self>> {
+        let mut headers = [httparse::EMPTY_HEADER; 32];
+        let mut answer = httparse::Response::new(&mut headers);
+        let httparse::Status::Complete(head) = answer.parse(received)? else { return Ok(None) };
+        let status = answer.code.context("no status")?;
+        let value = |name: &str| {
+            let header = answer.headers.iter().find(|it| it.name.eq_ignore_ascii_case(name));
+            header.map(|it| String::from_utf8_lossy(it.value))
+        };
+        let body = value("content-length").with_context(|| format!("{status} has no length"))?;
+        let keeps = value("connection").is_none_or(|it| !it.eq_ignore_ascii_case("close"));
+        Ok(Some(Self { status, whole: head + body.parse::<usize>()?, keeps }))
+    }
 }
 
 /// Puts Debian's webhook on the host, if it is not there, and starts it with two hooks that check
