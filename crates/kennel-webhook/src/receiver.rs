@@ -40,6 +40,7 @@ pub struct Receiver {
     budget: Budget,
     strangers: LogQuota,
     crowd: LogQuota,
+    deliveries: LogQuota,
 }
 
 /// What is known of a delivery so far, for its line in the journal.
@@ -56,7 +57,15 @@ impl Receiver {
     #[must_use]
     pub fn new(secrets: Secrets, writer: Writer, limits: Limits) -> Self {
         let budget = Budget::new(&limits);
-        Self { secrets, writer, limits, budget, strangers: LogQuota::new(), crowd: LogQuota::new() }
+        Self {
+            secrets,
+            writer,
+            limits,
+            budget,
+            strangers: LogQuota::of_strangers(),
+            crowd: LogQuota::of_strangers(),
+            deliveries: LogQuota::of_deliveries(),
+        }
     }
 
     /// What it carries, from now on until it is gone.
@@ -74,6 +83,7 @@ impl Receiver {
     }
 
     pub(crate) fn finish(self) {
+        log_unlisted_deliveries(self.deliveries.rest());
         self.writer.finish();
     }
 
@@ -182,6 +192,12 @@ impl Receiver {
     }
 
     fn log(&self, about: &About, outcome: &Outcome) {
+        if matches!(outcome, Ok(Accepted::Queued { .. })) {
+            match self.deliveries.take(Instant::now()) {
+                None => return,
+                Some(unlisted) => log_unlisted_deliveries(unlisted),
+            }
+        }
         let (word, sentence) = match outcome {
             Ok(accepted) => (accepted.word(), accepted.sentence()),
             Err(refused) => (refused.word(), self.journal_sentence(refused)),
@@ -219,6 +235,12 @@ impl Receiver {
             | Refused::Misunderstood(_)
             | Refused::Unavailable => refused.sentence(&self.limits),
         }
+    }
+}
+
+fn log_unlisted_deliveries(count: u64) {
+    if count > 0 {
+        info!("{}", say::journal_unlisted_deliveries(count));
     }
 }
 

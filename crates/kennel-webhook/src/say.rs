@@ -176,6 +176,10 @@ pub(crate) fn journal_unlisted(count: u64) -> String {
     format!("{count} more refused requests were not written down")
 }
 
+pub(crate) fn journal_unlisted_deliveries(count: u64) -> String {
+    format!("{count} more deliveries were taken in the same moments, each a row of the inbox")
+}
+
 pub(crate) fn journal_delivery(
     project: Option<&ProjectName>,
     outcome: &str,
@@ -249,6 +253,7 @@ mod tests {
             journal_wrong_signature(),
             journal_crowded(512),
             journal_unlisted(37),
+            journal_unlisted_deliveries(250),
             journal_delivery(
                 "site".parse().ok().as_ref(),
                 "queued",
@@ -298,6 +303,7 @@ mod tests {
         the signature is wrong; does the hook have the project's secret?
         more than 512 senders at once: those that take longest are closed to make room; a firewall before port 80 can limit them
         37 more refused requests were not written down
+        250 more deliveries were taken in the same moments, each a row of the inbox
         site: queued: push of main at a1b2c3d4e5f6 (delivery f6266f16)
         not_found: there is nothing here
         waiting for deliveries; no project has a webhook secret
