@@ -1,7 +1,8 @@
 //! One build, from its row to its row's end.
 
 use std::io;
-use std::time::{Instant, SystemTime};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use kennel_core::config::{FlakeOutput, Manifest, Problem};
 use kennel_core::{
@@ -87,6 +88,10 @@ struct Planned {
 /// for weeks, and refs for 200 builds.
 const TIDY_EVERY: i64 = 8;
 
+/// How long a deployment needs to come up whose service is healthy at once. The row is settled by
+/// then: who stops the job meanwhile stops nothing.
+const STEP_BACK: Duration = Duration::from_millis(300);
+
 impl<'a> Runner<'a> {
     /// Of the row `id`; children are started with `leash`.
     #[must_use]
@@ -122,8 +127,10 @@ impl<'a> Runner<'a> {
             warn!("{}", error_chain(&error));
         }
         kill_point!(BuildTold, &build.project);
-        // Nobody waits for this build any more, but the next program of this push starts now, and
-        // there is rarely anything to tidy.
+        // Nobody waits for this build any more, but for the deployment that starts now. What is left
+        // to do here, and the settlement after it, would take the processor from it.
+        thread::sleep(STEP_BACK);
+        // There is rarely anything to tidy.
         if build.id.get() % TIDY_EVERY == 0 {
             self.tidy(&build, &directories);
         }

@@ -29,15 +29,13 @@ impl Host {
     /// # Errors
     /// Any [`DeployError`].
     pub async fn open(layout: Layout) -> Result<Self, DeployError> {
-        let connecting = tokio::spawn(Manager::connect());
-        let config = load_host(&layout)?;
-        let state = State::open(&layout.state_db(), Access::Patient)?;
-        let manager = match connecting.await {
-            Ok(connected) => connected?,
-            // It is never cancelled.
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-        };
-        Ok(Self { layout, config, state, manager })
+        let connecting = Manager::connecting();
+        Ok(Self {
+            config: load_host(&layout)?,
+            state: State::open(&layout.state_db(), Access::Patient)?,
+            manager: connecting.await?,
+            layout,
+        })
     }
 
     /// The current time.

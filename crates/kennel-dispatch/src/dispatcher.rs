@@ -98,12 +98,13 @@ impl Dispatcher {
     /// # Errors
     /// Any [`DispatchError`].
     pub async fn open(layout: Layout) -> Result<Self, DispatchError> {
+        let connecting = Manager::connecting();
         Ok(Self {
             config: load_host(&layout)?,
             inbox: Inbox::open(&layout.inbox_db(), Access::Patient)?,
             builds: Builds::open(&layout.builds_db(), Access::Patient)?,
             state: State::open(&layout.state_db(), Access::Patient)?,
-            manager: Manager::connect().await?,
+            manager: connecting.await?,
             layout,
             starts: 0,
             last_start: BTreeMap::new(),

@@ -28,7 +28,9 @@ fn main() -> ExitCode {
     Arguments::parse();
     log_to_journal();
     let run = bell.map_err(DispatchError::Bell).and_then(|bell| {
-        tokio::runtime::Builder::new_current_thread()
+        // The bus is spoken to on a thread of its own, beside files and databases.
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
             .enable_all()
             .build()
             .map_err(DispatchError::Bell)?

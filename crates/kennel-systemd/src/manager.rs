@@ -114,6 +114,25 @@ impl Manager {
         Ok(Self { connection, proxy })
     }
 
+    /// Connects on another thread of the runtime, if it has one, from now on; the result is waited
+    /// for whenever it is needed.
+    ///
+    /// # Errors
+    /// [`ManagerError::Connect`], from the future.
+    ///
+    /// # Panics
+    /// If connecting does.
+    pub fn connecting() -> impl Future<Output = Result<Self, ManagerError>> {
+        let connecting = tokio::spawn(Self::connect());
+        async {
+            match connecting.await {
+                Ok(connected) => connected,
+                // It is never cancelled.
+                Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+            }
+        }
+    }
+
     /// Starts a unit and waits until its job is done.
     ///
     /// # Errors
