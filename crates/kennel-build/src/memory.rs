@@ -7,9 +7,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where systemd puts `nix-daemon.service` unless the operator gives it another slice; then the
-/// reason of a failed build does without this.
-const EVENTS: &str = "/sys/fs/cgroup/system.slice/nix-daemon.service/memory.events";
+/// Where the daemon is by Kennel's drop-in, and where one is that has run since before that. If the
+/// operator gives it another slice, the reason of a failed build does without this.
+const EVENTS: [&str; 2] = [
+    "/sys/fs/cgroup/builds.slice/nix-daemon.service/memory.events",
+    "/sys/fs/cgroup/system.slice/nix-daemon.service/memory.events",
+];
 
 /// Whose memory was not enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +34,8 @@ impl Memory {
     /// Looks.
     pub(crate) fn now() -> Self {
         let own = own_events().map_or(Kills(None), |events| Kills::read(&events));
-        Self { own, builders: Kills::read(Path::new(EVENTS)) }
+        let builders = EVENTS.iter().map(Path::new).find(|events| events.exists());
+        Self { own, builders: builders.map_or(Kills(None), Kills::read) }
     }
 
     /// Whose it was since, if anybody's.

@@ -22,13 +22,13 @@ pub struct Resident {
     pub pss_kib: u64,
 }
 
-/// One line per process of the system's slice. Those that end meanwhile are no longer there. A
-/// kernel that also has older hierarchies lists them first (cgroups(7)).
+/// One line per process of the system's slice and of the builds'. Those that end meanwhile are no
+/// longer there. A kernel that also has older hierarchies lists them first (cgroups(7)).
 const LOOK: &str = r#"
 for process in /proc/[0-9]*; do
   cgroup=$(sed -n 's/^0:://p' "$process/cgroup") && read -r name < "$process/comm" || continue
   case $cgroup in
-    */system.slice/*kennel*)
+    */system.slice/*kennel*|*/builds.slice/*kennel*)
       pss=$(sed -n 's/^Pss: *\([0-9]*\) kB/\1/p' "$process/smaps_rollup") || continue
       echo "${cgroup##*/} $name ${pss:-0}"
   esac

@@ -3,7 +3,7 @@
 use crate::unit::Unit;
 
 /// What else a unit must say: what it can never reach, and what its duties depend on.
-const PROMISES: [(&str, &[&str]); 21] = [
+const PROMISES: [(&str, &[&str]); 22] = [
     (
         "kennel-webhook.service",
         &[
@@ -27,6 +27,7 @@ const PROMISES: [(&str, &[&str]); 21] = [
             "ExecStopPost=/usr/lib/kennel/kennel-build settle %i",
             "KillMode=control-group",
             "RuntimeMaxSec=4h",
+            "Slice=builds.slice",
             "TimeoutStopSec=5",
             "Type=notify",
             "UMask=0007",
@@ -95,7 +96,8 @@ const PROMISES: [(&str, &[&str]); 21] = [
     ("kennel-config.path", &["PathChanged=/etc/kennel/config.toml", "Unit=kennel-restore.service"]),
     ("kennel-webhook-secrets.path", &["PathChanged=/etc/kennel/webhook-secrets"]),
     ("kennel-dispatch.timer", &["OnActiveSec=0", "OnUnitActiveSec=1min"]),
-    ("nix-daemon.service.d/kennel.conf", &["OOMPolicy=continue"]),
+    ("builds.slice", &["CPUWeight=20", "IOWeight=20"]),
+    ("nix-daemon.service.d/kennel.conf", &["OOMPolicy=continue", "Slice=builds.slice"]),
     // They are started again and again, by design.
     ("kennel-webhook.service", &["StartLimitIntervalSec=0"]),
     ("kennel-dispatch.service", &["StartLimitIntervalSec=0"]),

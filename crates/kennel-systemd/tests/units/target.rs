@@ -11,9 +11,14 @@ fn the_target_starts_and_stops_everything() {
     let mut static_units = BTreeSet::new();
     for unit in all() {
         let part = unit.says("PartOf=kennel.target");
-        // The first two are not Kennel's to stop; the third only stops another.
-        let apart = ["kennel.target", "nix-daemon.service.d/kennel.conf"].contains(&&*unit.name)
-            || unit.name == "kennel-webhook-secrets.service";
+        // The Nix daemon and its slice are not Kennel's to stop; the last only stops another.
+        let apart = [
+            "kennel.target",
+            "builds.slice",
+            "nix-daemon.service.d/kennel.conf",
+            "kennel-webhook-secrets.service",
+        ]
+        .contains(&unit.name.as_str());
         assert_eq!(part, !apart, "{}", unit.name);
         assert_eq!(unit.values("WantedBy").next().is_some(), unit.name == "kennel.target");
         let activated = ["kennel-webhook.service", "kennel-dispatch.service"];

@@ -502,8 +502,8 @@ pub(super) fn nix_unlimited() -> Finding {
         "nix-daemon.service has no kennel.conf: builders may starve services",
     )
     .by_hand(
-        "put units/nix-daemon.service.d/kennel.conf below /etc/systemd/system, then `systemctl \
-         daemon-reload && systemctl restart nix-daemon`",
+        "put units/builds.slice and units/nix-daemon.service.d/kennel.conf below \
+         /etc/systemd/system, then `systemctl daemon-reload && systemctl restart nix-daemon`",
     )
 }
 
