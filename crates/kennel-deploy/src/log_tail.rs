@@ -35,6 +35,22 @@ pub(crate) async fn tail(unit: &UnitName) -> String {
     }
 }
 
+/// systemd's word for how the unit ended last, as it stands in `Result=` until the unit starts again
+/// (`SD_MESSAGE_UNIT_FAILURE_RESULT` of sd-messages.h). After [`tail`], which waits for it.
+pub(crate) async fn result(unit: &UnitName) -> Option<String> {
+    const FAILURE_RESULT: &str = "MESSAGE_ID=d9b373ed55a64feb8242e02dbe79a49c";
+    let by_manager = ["_PID=1", FAILURE_RESULT, &format!("UNIT={unit}")];
+    let last = ["--no-pager", "--quiet", "--output=cat", "--output-fields=UNIT_RESULT"];
+    match journalctl(&last).args(["--lines", "1"]).args(by_manager).output().await {
+        Ok(output) => Some(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+        Err(error) => {
+            warn!("reading how {unit} ended: {error}, ignoring: the reason does not say it");
+            None
+        }
+    }
+    .filter(|word| !word.is_empty())
+}
+
 /// Waits until the journal has what was said until now: a service that ends at once has ended
 /// before its last words are written.
 async fn written() -> io::Result<()> {

@@ -152,8 +152,14 @@ async fn ensure_alive(host: &Host, unit: &UnitName) -> Result<(), DeployError> {
             return Ok(());
         }
     }
-    let how = host.manager.service(unit.as_str()).await?.ended;
-    Err(DeployError::Exited { unit: unit.clone(), how, tail: log_tail::tail(unit).await })
+    let service = host.manager.service(unit.as_str()).await?;
+    let tail = log_tail::tail(unit).await;
+    // On a busy host it may run again by now.
+    let how = match log_tail::result(unit).await {
+        Some(result) if service.is_forgotten() => service.ended_before(&result),
+        Some(_) | None => service.ended,
+    };
+    Err(DeployError::Exited { unit: unit.clone(), how, tail })
 }
 
 async fn ensure_own_listener(

@@ -69,6 +69,23 @@ pub struct ServiceState {
     pub ended: String,
     /// How often systemd started it again by itself.
     pub restarts: u32,
+    /// Whether it runs, so that `result` and `ended` tell nothing of an earlier one.
+    is_new: bool,
+    memory_max: u64,
+}
+
+impl ServiceState {
+    /// Whether systemd has started it again and forgotten how it ended: then the journal knows.
+    #[must_use]
+    pub fn is_forgotten(&self) -> bool {
+        self.restarts > 0 && self.is_new
+    }
+
+    /// How a process ended that is forgotten, from systemd's word for it.
+    #[must_use]
+    pub fn ended_before(&self, result: &str) -> String {
+        ended::before(result, self.memory_max)
+    }
 }
 
 /// How a unit does.
@@ -245,17 +262,16 @@ impl Manager {
         let asked = async {
             let proxy = self.service_proxy(unit).await?;
             let result = proxy.result().await?;
-            let ended = ended(
-                &result,
-                proxy.exec_main_code().await?,
-                proxy.exec_main_status().await?,
-                proxy.memory_max().await?,
-            );
+            let code = proxy.exec_main_code().await?;
+            let memory_max = proxy.memory_max().await?;
+            let ended = ended(&result, code, proxy.exec_main_status().await?, memory_max);
             Ok(ServiceState {
                 control_group: proxy.control_group().await?,
                 result,
                 ended,
                 restarts: proxy.n_restarts().await?,
+                is_new: code == 0,
+                memory_max,
             })
         };
         asked.await.map_err(|source| call("show", unit, source))

@@ -1,13 +1,12 @@
 //! How a service's main process ended, in words that a person knows.
 
+const OUT_OF_MEMORY: &str = "oom-kill";
+
 /// How a process ended, from systemd's word for it and the codes of waitid(2). `memory_max` is the
 /// unit's `MemoryMax=` in bytes.
 pub(super) fn ended(result: &str, code: i32, status: i32, memory_max: u64) -> String {
-    if result == "oom-kill" {
-        return format!(
-            "out of memory: the kernel ended it, it may use {} (memory_max)",
-            in_units(memory_max)
-        );
+    if result == OUT_OF_MEMORY {
+        return out_of_memory(memory_max);
     }
     match (code, status) {
         (0, _) => "it has not ended".to_owned(),
@@ -20,6 +19,19 @@ pub(super) fn ended(result: &str, code: i32, status: i32, memory_max: u64) -> St
         (2 | 3, signal) => format!("it was killed by signal {signal}"),
         (code, status) => format!("it ended with code {code}, status {status}"),
     }
+}
+
+/// How a process ended after which systemd has started another, of which its word alone is left.
+pub(super) fn before(result: &str, memory_max: u64) -> String {
+    match result {
+        OUT_OF_MEMORY => out_of_memory(memory_max),
+        other => format!("it ended with `{other}`, and systemd has started it again"),
+    }
+}
+
+fn out_of_memory(memory_max: u64) -> String {
+    let most = in_units(memory_max);
+    format!("out of memory: the kernel ended it, it may use {most} (memory_max)")
 }
 
 fn in_units(bytes: u64) -> String {
@@ -41,6 +53,7 @@ mod tests {
             ended("oom-kill", 2, 9, 48 << 20),
             "out of memory: the kernel ended it, it may use 48M (memory_max)"
         );
+        assert_eq!(before("oom-kill", 48 << 20), ended("oom-kill", 2, 9, 48 << 20));
         assert_eq!(ended("signal", 2, 9, 48 << 20), "it was killed by signal 9");
         assert_eq!(in_units(2 << 30), "2G");
         assert_eq!(in_units((2 << 30) + 1), "2147483649");
