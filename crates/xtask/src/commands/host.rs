@@ -94,7 +94,7 @@ impl Host {
         match self {
             Self::Up { name, keep, vm, bare, profile } => {
                 needs::install()?;
-                if let Some(why) = host::vm::missing().filter(|_| vm) {
+                if vm && let Some(why) = host::vm::missing() {
                     bail!("no virtual machine: {why}");
                 }
                 let product = (!bare).then_some(profile);

@@ -98,7 +98,11 @@ pub fn missing() -> Option<String> {
             std::env::consts::ARCH
         }));
     }
-    crate::needs::install_for_vm().err().map(|err| format!("{err:#}"))
+    let layer = || {
+        crate::needs::install_for_vm()?;
+        ensure_layer(&Checkout::find()?)
+    };
+    layer().err().map(|err| format!("{err:#}"))
 }
 
 /// Debian's kernel and what else a virtual machine has and a container has not: made once, kept
