@@ -100,7 +100,7 @@ pub fn missing() -> Option<String> {
     }
     let layer = || {
         crate::needs::install_for_vm()?;
-        ensure_layer(&Checkout::find()?)
+        ensure_layer(&Checkout::find()?).context("there is no kernel for it")
     };
     layer().err().map(|err| format!("{err:#}"))
 }
@@ -330,7 +330,8 @@ fn quoted(text: &str) -> String {
 fn run(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("{command:?}"))?;
     if !output.status.success() {
-        bail!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+        let program = command.get_program().display();
+        bail!("{program} failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
