@@ -1,7 +1,7 @@
 //! A delivery's headers: who sent it, what it is called, and how its body is written.
 
 use hyper::HeaderMap;
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use kennel_core::{DeliveryId, Forge};
 
 use crate::signature::Signatures;
@@ -37,6 +37,8 @@ pub(crate) enum HeaderError {
     NoSignature,
     /// The body is neither JSON nor a form.
     OtherMedia,
+    /// The body is compressed. No forge does that, and unpacking is what a stranger could ask for.
+    Compressed,
 }
 
 // Forgejo sends Gitea's and GitHub's families too, and Gitea sends GitHub's: the order decides.
@@ -77,6 +79,9 @@ fn only<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
 }
 
 fn encoding(headers: &HeaderMap) -> Result<Encoding, HeaderError> {
+    if headers.get_all(CONTENT_ENCODING).iter().any(|coding| coding != "identity") {
+        return Err(HeaderError::Compressed);
+    }
     if !headers.contains_key(CONTENT_TYPE) {
         return Ok(Encoding::Json);
     }
@@ -148,5 +153,19 @@ mod tests {
         assert_eq!(with("multipart/form-data; boundary=x"), Err(HeaderError::OtherMedia));
         let none = read(&[("x-github-event", "push"), SIGNED]).unwrap();
         assert_eq!(none.encoding, Encoding::Json);
+    }
+
+    #[test]
+    fn nothing_is_unpacked() {
+        let with = |codings: &[&'static str]| {
+            let lines = codings.iter().map(|coding| ("content-encoding", *coding));
+            let lines: Vec<_> =
+                [("x-github-event", "push"), SIGNED].into_iter().chain(lines).collect();
+            read(&lines).map(|headers| headers.encoding)
+        };
+        assert_eq!(with(&["identity"]), Ok(Encoding::Json));
+        for codings in [&["gzip"][..], &["GZIP"], &["identity, gzip"], &["identity", "br"], &[""]] {
+            assert_eq!(with(codings), Err(HeaderError::Compressed), "{codings:?}");
+        }
     }
 }

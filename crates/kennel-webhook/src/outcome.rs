@@ -176,7 +176,9 @@ impl Refused {
             | Self::Body(BodyError::Broken)
             | Self::Form(_)
             | Self::Misunderstood(_) => StatusCode::BAD_REQUEST,
-            Self::Headers(HeaderError::OtherMedia) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Headers(HeaderError::OtherMedia | HeaderError::Compressed) => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
             Self::Body(BodyError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Body(BodyError::TooSlow) => StatusCode::REQUEST_TIMEOUT,
             Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
@@ -191,6 +193,7 @@ impl Refused {
             Self::Headers(HeaderError::NoEvent) => say::no_event(),
             Self::Headers(HeaderError::NoSignature) => say::no_signature(),
             Self::Headers(HeaderError::OtherMedia) => say::other_media(),
+            Self::Headers(HeaderError::Compressed) => say::compressed(),
             Self::Body(BodyError::TooLarge) => say::too_large(limits),
             Self::Body(BodyError::TooSlow) => say::too_slow(limits),
             Self::Body(BodyError::Broken) => say::broken_body(),

@@ -99,6 +99,10 @@ pub(crate) fn other_media() -> String {
     "the body is neither JSON nor a form; choose application/json in the hook's settings".into()
 }
 
+pub(crate) fn compressed() -> String {
+    "the body is compressed; send it without a Content-Encoding".into()
+}
+
 pub(crate) fn bad_form(error: FormError) -> String {
     match error {
         FormError::NoPayload => {
@@ -236,6 +240,7 @@ mod tests {
             no_event(),
             no_signature(),
             other_media(),
+            compressed(),
             bad_form(FormError::NoPayload),
             bad_form(FormError::SeveralPayloads),
             too_large(&limits),
@@ -286,6 +291,7 @@ mod tests {
         no X-Forgejo-Event, X-Gitea-Event or X-GitHub-Event header says what happened; choose Forgejo, Gitea or GitHub as the hook's type
         the delivery is not signed; give the hook the project's secret
         the body is neither JSON nor a form; choose application/json in the hook's settings
+        the body is compressed; send it without a Content-Encoding
         the form has no field `payload`; choose application/json in the hook's settings
         the form has several fields `payload`; send one
         the body is larger than 25 MiB; push fewer commits at once

@@ -141,6 +141,7 @@ fn what_is_refused() {
         ("SHA-1 alone", good().without("signature-256")),
         ("empty", good().header("X-Hub-Signature-256", "sha256=")),
         ("media", good().header("Content-Type", "text/plain")),
+        ("packed", good().header("Content-Encoding", "gzip")),
         ("JSON", Delivery::of_bytes(Forge::Github, "push", "id", b"{\"ref\": ".to_vec())),
         ("empty body", Delivery::of_bytes(Forge::Github, "push", "id", Vec::new())),
         ("form", unsigned("ref=main")),
@@ -163,6 +164,7 @@ fn what_is_refused() {
     SHA-1 alone: 401 {"accepted":false,"error":"there is no such project, or the signature is not made with its secret; compare the hook's address and secret with the project's"}
     empty: 401 {"accepted":false,"error":"there is no such project, or the signature is not made with its secret; compare the hook's address and secret with the project's"}
     media: 415 {"accepted":false,"error":"the body is neither JSON nor a form; choose application/json in the hook's settings"}
+    packed: 415 {"accepted":false,"error":"the body is compressed; send it without a Content-Encoding"}
     JSON: 400 {"accepted":false,"error":"the payload stops being JSON at line 1, column 8; look at the delivery in the hook's history"}
     empty body: 400 {"accepted":false,"error":"the payload stops being JSON at line 1, column 0; look at the delivery in the hook's history"}
     form: 400 {"accepted":false,"error":"the form has no field `payload`; choose application/json in the hook's settings"}
