@@ -49,3 +49,15 @@ impl Default for Limits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_comes_before_the_forges_give_up() {
+        // Forgejo and Gitea, after the last byte of the delivery.
+        let forges_wait = Duration::from_secs(5);
+        assert!(Limits::default().inbox_time + Duration::from_secs(1) <= forges_wait);
+    }
+}

@@ -2,7 +2,8 @@
 //!
 //! For who watches it from another thread: it only counts, and holds nothing up.
 
-use std::sync::Weak;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use crate::body::Budget;
 
@@ -11,6 +12,7 @@ use crate::body::Budget;
 pub struct Load {
     pub(crate) budget: Budget,
     pub(crate) waiting: Weak<()>,
+    pub(crate) hashed: Arc<AtomicUsize>,
 }
 
 impl Load {
@@ -25,5 +27,11 @@ impl Load {
     pub fn waiting(&self) -> usize {
         // One is the writer's own.
         self.waiting.strong_count().saturating_sub(1)
+    }
+
+    /// Bytes that were hashed to compare signatures, so far: what a wrong one costs.
+    #[must_use]
+    pub fn hashed(&self) -> usize {
+        self.hashed.load(Ordering::Relaxed)
     }
 }

@@ -3,6 +3,8 @@
 //! In this order, which is the point: address, method, headers, size, body, signature, and only
 //! then what the body says. Up to the signature nothing depends on whether the project exists.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
@@ -38,6 +40,7 @@ pub struct Receiver {
     writer: Writer,
     limits: Limits,
     budget: Budget,
+    hashed: Arc<AtomicUsize>,
     strangers: LogQuota,
     crowd: LogQuota,
     deliveries: LogQuota,
@@ -56,12 +59,12 @@ impl Receiver {
     /// A receiver for the projects of `secrets`.
     #[must_use]
     pub fn new(secrets: Secrets, writer: Writer, limits: Limits) -> Self {
-        let budget = Budget::new(&limits);
         Self {
             secrets,
             writer,
+            budget: Budget::new(&limits),
             limits,
-            budget,
+            hashed: Arc::default(),
             strangers: LogQuota::of_strangers(),
             crowd: LogQuota::of_strangers(),
             deliveries: LogQuota::of_deliveries(),
@@ -71,7 +74,11 @@ impl Receiver {
     /// What it carries, from now on until it is gone.
     #[must_use]
     pub fn load(&self) -> Load {
-        Load { budget: self.budget.clone(), waiting: self.writer.waiting() }
+        Load {
+            budget: self.budget.clone(),
+            waiting: self.writer.waiting(),
+            hashed: Arc::clone(&self.hashed),
+        }
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -175,12 +182,21 @@ impl Receiver {
         signed: &[u8],
     ) -> Result<ProjectName, Refused> {
         let (mut mac, known_project) = self.secrets.key(project.as_ref());
-        feed(&mut mac, signed).await;
+        self.feed(&mut mac, signed).await;
         let right = signatures.verify(&mac);
         // `&` and not `&&`: both are known by now, and neither shall end the work early.
         match project {
             Some(project) if known_project & right => Ok(project),
             _ => Err(Refused::Unauthorized { known_project }),
+        }
+    }
+
+    /// Gives way to other requests after each MiB, since there is one thread for all.
+    async fn feed(&self, mac: &mut HmacSha256, bytes: &[u8]) {
+        for chunk in bytes.chunks(1 << 20) {
+            mac.update(chunk);
+            self.hashed.fetch_add(chunk.len(), Ordering::Relaxed);
+            tokio::task::yield_now().await;
         }
     }
 
@@ -249,14 +265,6 @@ fn project_of(path: &str) -> Option<&str> {
     let rest = path.strip_prefix("/webhook/")?;
     let project = rest.strip_suffix('/').unwrap_or(rest);
     (!project.is_empty() && !project.contains('/')).then_some(project)
-}
-
-/// Gives way to other requests after each MiB, since there is one thread for all.
-async fn feed(mac: &mut HmacSha256, bytes: &[u8]) {
-    for chunk in bytes.chunks(1 << 20) {
-        mac.update(chunk);
-        tokio::task::yield_now().await;
-    }
 }
 
 /// Whether the sender may still be sending a body that nobody wants.

@@ -185,28 +185,20 @@ fn a_wrong_signature_and_an_unknown_project_look_alike() {
         .header("X-Gitea-Signature", &wrong)
         .header("X-Gogs-Signature", &wrong)
         .header("X-Hub-Signature-256", &format!("sha256={wrong}"));
-    let timed = |project: &str| {
-        let began = Instant::now();
+    // The work of it shows in the time that it takes, and is counted instead: that is the same on
+    // every machine.
+    let mut hashed = 0;
+    let mut ask = |project: &str| {
         let answer = host.send(&delivery.clone().to(&format!("/webhook/{project}")));
-        let took = began.elapsed();
         let head: String = answer.head.lines().filter(|line| !line.starts_with("date:")).collect();
-        ((answer.status, head, answer.body), took)
+        let before = std::mem::replace(&mut hashed, host.load.hashed());
+        (answer.status, head, answer.body, hashed - before)
     };
-    let mut took = [Duration::MAX; 4];
-    for _ in 0..5 {
-        let (expected, known) = timed("site");
-        assert_eq!(expected.0, 401);
-        took[0] = took[0].min(known);
-        // Absent, reserved, and no name at all.
-        for (slot, project) in (1..).zip(["other", "router", "No%20Name"]) {
-            let (answer, unknown) = timed(project);
-            assert_eq!(answer, expected);
-            took[slot] = took[slot].min(unknown);
-        }
-    }
-    // Far apart only if one of them skips the HMAC of 4 MiB.
-    for unknown in &took[1..] {
-        assert!(*unknown > took[0] / 2 && *unknown < took[0] * 2, "{took:?}");
+    let expected = ask("site");
+    assert_eq!((expected.0, expected.3), (401, 4 << 20));
+    // Absent, reserved, and no name at all.
+    for project in ["other", "router", "No%20Name"] {
+        assert_eq!(ask(project), expected, "{project}");
     }
 }
 
@@ -278,8 +270,9 @@ fn the_100_continue_of_an_acceptable_body() {
 #[test]
 fn who_stalls_is_sent_away_and_holds_up_nobody() {
     let limits = Limits {
-        header_time: Duration::from_millis(300),
-        body_time: Duration::from_millis(300),
+        // Ten times what the one that does not stall takes on a busy machine.
+        header_time: Duration::from_secs(1),
+        body_time: Duration::from_secs(1),
         ..Limits::default()
     };
     let host = Host::with(limits, None);
@@ -375,11 +368,14 @@ fn large_bodies_share_memory_and_ordinary_deliveries_do_not_wait_for_it() {
 
 #[test]
 fn it_leaves_when_nobody_is_there_and_not_before() {
-    let mut host = Host::with(Limits::default(), Some(Duration::from_millis(300)));
+    let idle = Some(Duration::from_millis(300));
+    let mut host = Host::with(Limits::default(), idle);
     let delivery = Delivery::push("main", A, "id");
     let mut slow = host.begin(&delivery);
-    // Time is what this is about: three times what it waits for when nobody is there.
-    std::thread::sleep(Duration::from_millis(900));
+    // Two others have come, one after the other, and left, since nobody was there.
+    for _ in 0..2 {
+        assert_eq!(Host::with(Limits::default(), idle).end(), End::Idle);
+    }
     slow.write_all(&delivery.body).unwrap();
     let answered = Instant::now();
     assert_eq!(Answer::read(slow).status, 202);
@@ -407,7 +403,8 @@ fn told_to_stop_it_does_not_wait_for_ever() {
     host.tell_to_stop();
     let told = Instant::now();
     assert_eq!(host.end(), End::Stopped);
-    assert!(told.elapsed() < Duration::from_secs(3));
+    // It is not the body's own time that has run out.
+    assert!(told.elapsed() < limits.body_time);
 }
 
 #[test]
