@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use kennel_core::config::{Manifest, ServiceManifest, SiteManifest};
 use kennel_core::{
@@ -231,15 +231,16 @@ fn site() -> SiteManifest {
     manifest.static_sites.into_values().next().unwrap()
 }
 
-/// Looks until there is something, for ten seconds.
+/// Looks until there is something, for a minute.
 pub(crate) fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..1000 {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(60) {
         if let Some(found) = look() {
             return found;
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    panic!("not within ten seconds")
+    panic!("not within a minute")
 }
 
 /// A JSON answer with its moments replaced, since they differ with each run.
