@@ -129,7 +129,8 @@ fn a_child_does_not_outlive_its_parent() {
             .is_ok_and(|status| !status.contains("State:\tZ"))
     };
     while runs() {
-        assert!(begun.elapsed().as_secs() < 2, "it still runs");
+        // By itself it would end after a minute.
+        assert!(begun.elapsed().as_secs() < 20, "it still runs");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
 }
