@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod build_row;
+mod failures;
 mod gone;
 mod held;
 mod hosts;

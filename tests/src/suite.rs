@@ -1,6 +1,8 @@
 //! The list of tests and what runs them: like libtest, with an end that is ordinary code.
 
+use std::any::Any;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -10,7 +12,11 @@ use xtask::host;
 use xtask::interrupt;
 use xtask::kennel::Kennel;
 
+use crate::failures::Failures;
 use crate::hosts::{self, Place};
+
+/// For the end of the run. The library that runs the tests only counts them.
+static FAILURES: Failures = Failures::none();
 
 /// Tests in the order in which they start.
 #[derive(Default)]
@@ -23,21 +29,24 @@ impl Suite {
     /// Adds a test that shares the host with others: it uses names of its own and stops nothing.
     #[must_use]
     pub fn test(mut self, name: &str, test: fn(&Kennel) -> Result<()>) -> Self {
-        self.at_once.push(Trial::test(name, move || run(test, &hosts::shared())));
+        let trial = trial(name, move || run(test, &hosts::shared()));
+        self.at_once.push(trial);
         self
     }
 
     /// Adds a test that has a host to itself: it reboots, stops, or looks at all of it.
     #[must_use]
     pub fn test_alone(mut self, name: &str, test: fn(&Kennel) -> Result<()>) -> Self {
-        self.at_once.push(Trial::test(name, move || run(test, &hosts::exclusive())));
+        let trial = trial(name, move || run(test, &hosts::exclusive()));
+        self.at_once.push(trial);
         self
     }
 
     /// Adds a test that takes the time of something: nothing else runs meanwhile.
     #[must_use]
     pub fn test_timed(mut self, name: &str, test: fn(&Kennel) -> Result<()>) -> Self {
-        self.timed.push(Trial::test(name, move || run(test, &hosts::exclusive())));
+        let trial = trial(name, move || run(test, &hosts::exclusive()));
+        self.timed.push(trial);
         self
     }
 
@@ -45,8 +54,9 @@ impl Suite {
     /// Where there is no such machine it is skipped, and says why.
     #[must_use]
     pub fn test_on_vm(mut self, name: &str, test: fn(&Kennel) -> Result<()>) -> Self {
+        let test_name = name.to_owned();
         self.timed.push(Trial::ignorable_test(name, move || match hosts::with_limits() {
-            Ok(place) => run(test, &place).map(|()| Completion::Completed),
+            Ok(place) => noted(&test_name, || run(test, &place)).map(|()| Completion::Completed),
             Err(why) => Ok(Completion::ignored_with(format!("skipped: {why}"))),
         }));
         self
@@ -70,6 +80,7 @@ impl Suite {
         }
         host::end_own();
         interrupt::let_it_finish();
+        eprint!("{}", FAILURES.summary());
         if has_failed { ExitCode::from(101) } else { ExitCode::SUCCESS }
     }
 }
@@ -80,11 +91,30 @@ impl std::fmt::Debug for Suite {
     }
 }
 
-fn run(test: fn(&Kennel) -> Result<()>, place: &Place) -> Result<(), Failed> {
-    place.kennel().and_then(test).map_err(|err| {
-        let host = place.name();
-        Failed::from(format!("on the {host} host: {err:#}"))
+fn trial(name: &str, run: impl FnOnce() -> Result<(), String> + Send + 'static) -> Trial {
+    let test = name.to_owned();
+    Trial::test(name, move || noted(&test, run))
+}
+
+/// Runs a test, and keeps what it says if it fails.
+fn noted(test: &str, run: impl FnOnce() -> Result<(), String>) -> Result<(), Failed> {
+    // Snapshots fail with a panic. A test that panicked has left nothing half done here.
+    let ended = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(words(&*panic)));
+    ended.map_err(|message| {
+        FAILURES.note(test, &message);
+        Failed::from(message)
     })
+}
+
+fn run(test: fn(&Kennel) -> Result<()>, place: &Place) -> Result<(), String> {
+    let ended = place.kennel().and_then(test);
+    ended.map_err(|err| format!("on the {} host: {err:#}", place.name()))
+}
+
+fn words(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("it panicked: {}", text.unwrap_or("without a word"))
 }
 
 /// The hosts go, their journals stay for whoever looks into the failure.
