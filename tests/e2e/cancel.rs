@@ -7,7 +7,7 @@ use kennel_tests::{
 };
 use serde_json::Value;
 
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// From the wish to the row and the last process, in milliseconds.
 const AT_ONCE: i64 = 2000;

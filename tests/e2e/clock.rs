@@ -12,7 +12,7 @@ use kennel_tests::{
     Context, Holds, Kennel, Result, Rows, Way, ensure, expect_deployment, expect_no_leftovers,
 };
 
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// In the tree, so that every sandbox reads it.
 const OFFSET: &str = "etc/kennel-test-clock";

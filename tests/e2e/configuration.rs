@@ -15,7 +15,7 @@ use xtask::http::Ask;
 
 use crate::hostile::{cursor, ring, said_since};
 
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// `kennelctl check` on a tree with every mistake that the operator can make.
 pub(crate) fn check_explains_mistakes(kennel: &Kennel) -> Result<()> {

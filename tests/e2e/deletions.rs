@@ -7,7 +7,7 @@ use kennel_tests::{
     expect_nothing_left, that_waits,
 };
 
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(180);
 
 const BRANCH: &str = "feature/login";
 const REF: &str = "refs/heads/feature/login";

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kennel_tests::{Context, Kennel, Result, ensure};
 use serde_json::Value;
 
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// What no command can mend, or what other tests on this host may have left in the open: projects
 /// without a secret, services that are down.

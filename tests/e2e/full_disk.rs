@@ -12,7 +12,7 @@ use kennel_tests::{
 };
 use serde_json::Value;
 
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// Builds begin with a GiB free; this leaves them some more. Sparse: little of it is ever written.
 const SIZE: u64 = 1536 << 20;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kennel_tests::{Context, Kennel, Result, Rows, bail, ensure};
 
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// The most exposure that `systemd-analyze security` may find, in tenths.
 const EXPOSURE: [(&str, u32); 7] = [

@@ -14,7 +14,7 @@ use kennel_tests::{
 };
 use xtask::forge::sign;
 
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// Forgejo and Gitea give up then.
 const FORGES_PATIENCE: Duration = Duration::from_secs(5);
@@ -348,7 +348,8 @@ pub(crate) fn services(kennel: &Kennel) -> Result<()> {
         let loud = rows.at("unruly", "loud", &pushed).context("no row")?;
         if loud.state == "active" { Ok(Some(())) } else { Err(anyhow!("{loud:?}")) }
     })?;
-    ensure!(slowest < Duration::from_secs(2), "an answer took {slowest:?}");
+    // Waiting for the log, it would take as long as that.
+    ensure!(slowest < Duration::from_secs(15), "an answer took {slowest:?}");
     let grown = disk_usage(kennel)?.saturating_sub(before);
     ensure!(grown < 256 << 20, "the journal grew by {grown} bytes");
     let said = kennel.host().run(&["kennelctl", "logs", "unruly/main/loud"])?;
@@ -373,8 +374,8 @@ pub(crate) fn services(kennel: &Kennel) -> Result<()> {
     kennel.host().run(&["kennelctl", "teardown", "unruly/main", "--yes"])?;
     expect_gone(kennel, &project, "refs/heads/main")?;
     let took = begun.elapsed();
-    // TimeoutStopSec= of a service is ten seconds.
-    ensure!(took < Duration::from_secs(25), "the end took {took:?}");
+    // TimeoutStopSec= of a service is ten seconds; systemd's own would be ninety.
+    ensure!(took < Duration::from_secs(60), "the end took {took:?}");
     for unit in [calm.unit(), deaf.unit(), forks.unit()] {
         let left = cgroup(&unit)?;
         ensure!(left.is_empty(), "of {unit} there still is:\n{left}");

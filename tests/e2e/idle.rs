@@ -6,10 +6,11 @@ use kennel_tests::{Kennel, Result, ensure};
 use xtask::base;
 use xtask::resident;
 
-const FIRST_PUSH: Duration = Duration::from_secs(60);
+const FIRST_PUSH: Duration = Duration::from_secs(180);
 
 /// The dispatcher lingers for four seconds, the receiver is told to for one.
-const REST: Duration = Duration::from_secs(30);
+/// Less than the minute that the receiver would stay by itself.
+const REST: Duration = Duration::from_secs(50);
 
 /// What the router may take, in KiB.
 const MOST: u64 = 12 << 10;

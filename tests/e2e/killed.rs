@@ -16,7 +16,7 @@ use kennel_tests::{
 use serde_json::Value;
 
 /// For one push: several starts of programs, each after a pause, on a busy machine.
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// Between two looks at what came of a push.
 const LOOK: Duration = Duration::from_millis(100);

@@ -10,7 +10,7 @@ use kennel_tests::{
     ensure, expect_deployment, expect_no_leftovers,
 };
 
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// Longer than `TimeoutStopSec=` of any job: what settles a row must not be cut off by it.
 const LOCKED: Duration = Duration::from_secs(11);

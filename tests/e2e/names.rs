@@ -8,7 +8,7 @@ use kennel_tests::{
 };
 use serde_json::Value;
 
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// 32 characters, the most that there may be.
 const PROJECT: &str = "names-that-are-as-long-as-may-be";

@@ -7,7 +7,7 @@ use kennel_tests::{
     Rows, anyhow, builds_of, ensure, expect_gone,
 };
 
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(180);
 
 pub(crate) fn live_on_forgejo(kennel: &Kennel) -> Result<()> {
     live(kennel, Forge::Forgejo)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kennel_tests::{Context, Kennel, Result, ensure};
 
 /// A first build copies a few megabytes into the store; a busy machine does it in seconds.
-const FIRST_PUSH: Duration = Duration::from_secs(60);
+const FIRST_PUSH: Duration = Duration::from_secs(180);
 
 pub(crate) fn first_push_serves(kennel: &Kennel) -> Result<()> {
     let host = kennel.host();

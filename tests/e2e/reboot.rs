@@ -6,7 +6,7 @@ use std::time::Duration;
 use kennel_tests::{Context, Kennel, Result, Sources, builders, ensure};
 
 /// Boots, builds and deployments on a busy machine.
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// Long enough to be met in the middle; it also tells this builder from others.
 const BUILD_SECONDS: u32 = 6;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{Asked, Context, Kennel, Project, Result, Rows, bail, expect_no_leftovers};
 
 /// Stopping may take a service its 10 s, and a busy machine longer.
-const LIMIT: Duration = Duration::from_secs(40);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// Waits until everything asked for is done and nothing of a ref (`refs/heads/x`) builds, serves
 /// or could come back; then that the host agrees with the rows.

@@ -14,14 +14,14 @@ use crate::rows::{Deployment, Rows};
 use crate::{Kennel, Result, bail};
 
 /// A drain of three seconds, a service that takes all of its ten to stop, and a busy machine.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// Waits until nothing of the project is pending, draining or being removed, and the host has
 /// exactly what the rows say. Returns the rows: that they say the right thing is the test's to
 /// check.
 ///
 /// # Errors
-/// What differs, one difference a line, when something still does after a minute.
+/// What differs, one difference a line, when something still does after three minutes.
 pub fn expect_no_leftovers(kennel: &Kennel, project: &str) -> Result<Rows> {
     kennel.wait_for(&format!("{project} without leftovers"), LIMIT, || {
         // The host first: whatever is found has its row by then, since rows are never removed.

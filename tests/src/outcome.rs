@@ -5,12 +5,12 @@ use std::time::Duration;
 use crate::{Context, Deployment, Kennel, Project, Result, Rows, anyhow, ensure};
 
 /// Builds take a second or two each; a machine that runs other tests beside takes longer.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// Waits for the deployment of a service or site at a commit to be in a state, such as `active`.
 ///
 /// # Errors
-/// When it ends in another one, or is not there after a minute.
+/// When it ends in another one, or is not there after three minutes.
 pub fn expect_deployment(
     kennel: &Kennel,
     project: &Project,
