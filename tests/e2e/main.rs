@@ -129,5 +129,6 @@ fn main() -> ExitCode {
             "limits::builds_leave_room_for_visitors",
             limits::builds_leave_room_for_visitors,
         )
+        .test_alone("reboot::with_a_broken_configuration", reboot::with_a_broken_configuration)
         .main()
 }

@@ -1,9 +1,13 @@
 //! The host goes down, in good order or by losing power, at rest and in the middle of work:
 //! everything that served serves again without a push, and what was begun is finished.
 
+use std::fs;
 use std::time::Duration;
 
-use kennel_tests::{Context, Kennel, Result, Sources, builders, ensure};
+use kennel_tests::{
+    Asked, Context, Kennel, Result, Sources, builders, ensure, expect_deployment,
+    expect_no_leftovers,
+};
 
 /// Boots, builds and deployments on a busy machine.
 const LIMIT: Duration = Duration::from_secs(180);
@@ -45,7 +49,12 @@ pub(crate) fn at_rest(kennel: &Kennel) -> Result<()> {
     expect_pages()?;
     ensure!(serving(kennel)? == before, "other deployments serve than before the power loss");
 
-    // Restoring what is right already changes nothing: the services keep their processes.
+    // Restoring what is right already changes nothing: the services keep their processes. What
+    // belongs to nobody goes, and what is not Kennel's stays.
+    kennel.host().sh("cd /var/lib/kennel/sites; mkdir -p nobody/main rest/gone elsewhere/main
+         ln -s /nix/store nobody/main/web; ln -s /nix/store rest/main/ghost
+         ln -s /nix/store rest/gone/.web.new
+         touch elsewhere/main/notes; ln -s /srv outside; touch notes")?;
     let processes = || kennel.host().run(&["pgrep", "-x", "api"]);
     let running = processes()?;
     let table = "/var/lib/kennel/routes/routes.json";
@@ -54,7 +63,53 @@ pub(crate) fn at_rest(kennel: &Kennel) -> Result<()> {
     ensure!(processes()? == running, "restoring again started services anew");
     let again = kennel.host().run(&["stat", "-c", "%i %Y", table])?;
     ensure!(again == written, "restoring again wrote the route table");
+    let left = kennel.host().sh("cd /var/lib/kennel/sites; find . -mindepth 1 | sort; \
+         rm -r elsewhere outside notes")?;
+    let left: Vec<_> = left.lines().filter(|path| !path.starts_with("./rest")).collect();
+    let others =
+        ["./elsewhere", "./elsewhere/main", "./elsewhere/main/notes", "./notes", "./outside"];
+    ensure!(left == others, "of links that belong to nobody there still is {left:?}");
+    expect_no_leftovers(kennel, "rest")?;
     Ok(())
+}
+
+/// There is a mistake in `config.toml` when the host boots: what served serves again, and what is
+/// asked for waits.
+pub(crate) fn with_a_broken_configuration(kennel: &Kennel) -> Result<()> {
+    let project = kennel.project("careless")?;
+    let sources = |text: &str| kennel.sources().service("api", text).site("web", text);
+    let first = project.push("main", &sources("careless-1"), "one")?;
+    expect_deployment(kennel, &project, "api", &first.after, "active")?;
+    expect_deployment(kennel, &project, "web", &first.after, "active")?;
+    let page = |service: &str, path: &str, text: &str| {
+        kennel.expect_page(&project.address(service, "main"), path, text, LIMIT).map(drop)
+    };
+
+    let config = kennel.host().root().join("etc/kennel/config.toml");
+    let good = fs::read_to_string(&config)?;
+    fs::write(&config, format!("{good}base_domian = \"other.test\"\n"))?;
+    let broken = (|| {
+        kennel.host().reboot()?;
+        page("api", "/version", "careless-1")?;
+        page("web", "/", "careless-1")?;
+        let status =
+            kennel.host().try_run(&["systemctl", "status", "--no-pager", "kennel-restore"])?.stdout;
+        for words in ["status=64", "config.toml:", "did you mean `base_domain`?", "used last"] {
+            ensure!(status.contains(words), "it does not say {words:?}:\n{status}");
+        }
+        project.push("main", &sources("careless-2"), "two")?;
+        let waiting = Asked::about(kennel, "careless")?;
+        ensure!(waiting.last().is_some_and(|it| it.outcome.is_none()), "{waiting:?}");
+        Ok(())
+    })();
+    // Whatever came of it, the other tests want the host as it was.
+    fs::write(&config, &good)?;
+    broken?;
+    page("api", "/version", "careless-2")?;
+    page("web", "/", "careless-2")?;
+    kennel.wait_for("kennel-restore that has not failed", LIMIT, || {
+        Ok(failed(kennel)?.is_empty().then_some(()))
+    })
 }
 
 pub(crate) fn in_the_middle_of_a_build(kennel: &Kennel) -> Result<()> {

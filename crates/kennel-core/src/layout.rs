@@ -114,7 +114,7 @@ impl Layout {
     /// The directory of a branch's site links.
     #[must_use]
     pub fn sites(&self, project: &ProjectName, slug: &BranchSlug) -> PathBuf {
-        self.at("var/lib/kennel/sites").join(project.as_str()).join(slug.as_str())
+        self.all_sites().join(project.as_str()).join(slug.as_str())
     }
 
     /// The link to what a site serves.
@@ -127,6 +127,12 @@ impl Layout {
     #[must_use]
     pub fn route_table(&self) -> PathBuf {
         self.at("var/lib/kennel/routes/routes.json")
+    }
+
+    /// The host's configuration as it was when kennel-restore could use it last.
+    #[must_use]
+    pub fn last_config(&self) -> PathBuf {
+        self.at("var/lib/kennel/routes/config.toml")
     }
 
     /// The lock that whoever writes the route table holds.
@@ -153,6 +159,12 @@ impl Layout {
         self.at("run/kennel/secrets")
     }
 
+    /// The directory of all projects' site links: `<project>/<branch>/<site>`.
+    #[must_use]
+    pub fn all_sites(&self) -> PathBuf {
+        self.at("var/lib/kennel/sites")
+    }
+
     /// A deployment's environment file: the unit's name with `.env` for `.service` and without
     /// `kennel-`.
     #[must_use]
@@ -163,9 +175,11 @@ impl Layout {
         self.env_dir().join(format!("{name}.env"))
     }
 
-    /// The deployment whose environment file has this name, the reverse of [`Self::env_file`].
+    /// The deployment whose environment file has this name, or is being made under it: the reverse
+    /// of [`Self::env_file`].
     #[must_use]
     pub fn deployment_of_env_file(name: &str) -> Option<DeploymentId> {
+        let name = name.strip_suffix(".new").unwrap_or(name);
         name.strip_suffix(".env")?.rsplit_once('@')?.1.parse().ok()
     }
 
@@ -226,6 +240,7 @@ mod tests {
         );
         let of = Layout::deployment_of_env_file;
         assert_eq!(of("site-main-api@97.env"), Some(DeploymentId::from_row(97)));
+        assert_eq!(of(".site-main-api@97.env.new"), Some(DeploymentId::from_row(97)));
         assert_eq!(of("site-main-api.env"), None);
     }
 }

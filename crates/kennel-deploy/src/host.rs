@@ -8,7 +8,7 @@ use kennel_core::{DeploymentId, Layout, Timestamp};
 use kennel_store::{Access, Deployment, State, load_host};
 use kennel_systemd::Manager;
 
-use crate::DeployError;
+use crate::{DeployError, last_config};
 
 /// The host as this program sees it.
 #[derive(Debug)]
@@ -29,9 +29,27 @@ impl Host {
     /// # Errors
     /// Any [`DeployError`].
     pub async fn open(layout: Layout) -> Result<Self, DeployError> {
+        Self::with(layout, |layout| Ok(load_host(layout)?)).await
+    }
+
+    /// As [`Host::open`], with the configuration as it could be used last, if it ever could.
+    ///
+    /// # Errors
+    /// Any [`DeployError`].
+    pub async fn open_as_before(layout: Layout) -> Result<Option<Self>, DeployError> {
+        match last_config::load(&layout)? {
+            Some(config) => Self::with(layout, |_| Ok(config)).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn with(
+        layout: Layout,
+        config: impl FnOnce(&Layout) -> Result<HostConfig, DeployError>,
+    ) -> Result<Self, DeployError> {
         let connecting = Manager::connecting();
         Ok(Self {
-            config: load_host(&layout)?,
+            config: config(&layout)?,
             state: State::open(&layout.state_db(), Access::Patient)?,
             manager: connecting.await?,
             layout,

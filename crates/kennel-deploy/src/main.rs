@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use kennel_core::{DeploymentId, DeploymentState, Layout};
-use kennel_deploy::{DeployError, Host, deploy, restore, settle, teardown, waits};
+use kennel_deploy::{DeployError, Host, deploy, keep_config, restore, settle, teardown, waits};
 use kennel_systemd::{log_to_journal, ready};
-use tracing::error;
+use tracing::{error, warn};
 
 /// Makes deployments serve, and ends them. Started by systemd; `kennelctl` is for people.
 #[derive(Debug, Parser)]
@@ -71,10 +71,14 @@ async fn run(job: Job) -> Result<ExitCode, DeployError> {
     let layout = Layout::default();
     let mut host = match Host::open(layout.clone()).await {
         Err(error @ DeployError::Config(_)) => {
-            if let Job::Run { id } = job {
-                // systemd calls a program that ends without it a broken one.
-                ready(&format!("deployment {id} waits"));
-                waits(&layout, id, &error)?;
+            match job {
+                Job::Run { id } => {
+                    // systemd calls a program that ends without it a broken one.
+                    ready(&format!("deployment {id} waits"));
+                    waits(&layout, id, &error)?;
+                }
+                Job::Restore => restore_as_before(layout).await?,
+                Job::Settle { .. } | Job::Teardown { .. } => {}
             }
             return Err(error);
         }
@@ -90,7 +94,20 @@ async fn run(job: Job) -> Result<ExitCode, DeployError> {
         }
         Job::Settle { id, result } => settle(&mut host, id, &result).await?,
         Job::Teardown { id } => teardown(&mut host, id).await?,
-        Job::Restore => restore(&mut host).await?,
+        Job::Restore => {
+            keep_config(&layout);
+            restore(&mut host).await?;
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A mistake in the configuration takes down nothing that served. That this job has failed, and
+/// why, is said all the same.
+async fn restore_as_before(layout: Layout) -> Result<(), DeployError> {
+    if let Some(mut host) = Host::open_as_before(layout).await? {
+        warn!("what serves is restored with the configuration that could be used last");
+        restore(&mut host).await?;
+    }
+    Ok(())
 }

@@ -113,9 +113,13 @@ async fn start(host: &Host, deployment: &Deployment) -> Result<(), DeployError> 
 /// Ends what has no row: units that say in their own file that they are Kennel's, environment
 /// files, GC roots and site links. Anything else is somebody else's, whatever it is called.
 async fn remove_strangers(host: &mut Host) -> Result<(), DeployError> {
+    let (units, envs) = (names_in(&host.config.unit_dir), names_in(&host.layout.env_dir()));
+    let roots = host.layout.deployment_roots();
+    let root_names = names_in(&roots);
+    // After the files: a deployment that begins just now has its row before its first file.
     let known: BTreeSet<DeploymentId> =
         host.state.holding()?.into_iter().map(|deployment| deployment.id).collect();
-    for name in names_in(&host.config.unit_dir) {
+    for name in units {
         let path = host.config.unit_dir.join(&name);
         let Ok(unit) = name.parse::<UnitName>() else { continue };
         let of = fs::read_to_string(&path).ok().and_then(|text| deployment_of(&text));
@@ -126,18 +130,17 @@ async fn remove_strangers(host: &mut Host) -> Result<(), DeployError> {
             file::remove(&host.layout.env_file(&unit))?;
         }
     }
-    for name in names_in(&host.layout.env_dir()) {
+    for name in envs {
         if Layout::deployment_of_env_file(&name).is_none_or(|id| !known.contains(&id)) {
             file::remove(&host.layout.env_dir().join(name))?;
         }
     }
-    let roots = host.layout.deployment_roots();
-    for name in names_in(&roots) {
+    for name in root_names {
         if name.parse::<DeploymentId>().is_ok_and(|id| !known.contains(&id)) {
             file::remove(&roots.join(name))?;
         }
     }
-    Ok(())
+    site::remove_strangers(host)
 }
 
 fn names_in(directory: &Path) -> Vec<String> {

@@ -1,14 +1,16 @@
 //! A static site: a link that moves in one step.
 
-use std::fs::{self, Permissions};
+use std::collections::BTreeSet;
+use std::fs::{self, FileType, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kennel_core::DeploymentState;
 use kennel_store::Deployment;
 use kennel_systemd::kill_point;
 use rustix::fs::FlockOperation;
+use tracing::warn;
 
 use crate::{DeployError, Host, file};
 
@@ -56,6 +58,38 @@ pub(crate) fn unlink(host: &Host, deployment: &Deployment) -> Result<(), DeployE
     let branch = host.layout.sites(&key.project, &deployment.names.slug);
     file::remove_empty_dir(&branch)?;
     branch.parent().map_or(Ok(()), file::remove_empty_dir)
+}
+
+/// Removes the links below the directory of sites that belong to no deployment's site, and the
+/// folders that are empty then. Files and folders that somebody put there are not Kennel's.
+pub(crate) fn remove_strangers(host: &Host) -> Result<(), DeployError> {
+    // Nobody makes a link meanwhile; and who waits to make one has its row already.
+    let _lock = file::lock(&host.layout.end_lock(), FlockOperation::LockExclusive)?;
+    let holding = host.state.holding()?;
+    let known: BTreeSet<PathBuf> = holding
+        .iter()
+        .map(|it| host.layout.site(&it.key.project, &it.names.slug, &it.key.service))
+        .collect();
+    for project in found_in(&host.layout.all_sites(), FileType::is_dir) {
+        for branch in found_in(&project, FileType::is_dir) {
+            for link in found_in(&branch, FileType::is_symlink) {
+                if !known.contains(&link) {
+                    warn!("{} belongs to no deployment; removing it", link.display());
+                    file::remove(&link)?;
+                }
+            }
+            file::remove_empty_dir(&branch)?;
+        }
+        file::remove_empty_dir(&project)?;
+    }
+    Ok(())
+}
+
+/// What is of a kind in a folder. A link to a folder is a link: nobody follows it.
+fn found_in(folder: &Path, is: fn(&FileType) -> bool) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let wanted = entries.filter(|entry| entry.file_type().is_ok_and(|kind| is(&kind)));
+    wanted.map(|entry| entry.path()).collect()
 }
 
 fn is_served_by_another(host: &Host, deployment: &Deployment) -> Result<bool, DeployError> {
