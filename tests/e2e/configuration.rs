@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use kennel_tests::{
-    Asked, BuildRow, Context, Forge, Kennel, Project, Result, Rows, anyhow, ensure,
+    Asked, BuildRow, Context, Forge, Kennel, Project, Result, Rows, anyhow, ensure, expect_gone,
     expect_no_leftovers, expect_nothing_left,
 };
 use serde_json::Value;
@@ -300,6 +300,47 @@ fn with_broken_config(kennel: &Kennel, project: &Project, good: &str) -> Result<
     ])?;
     let starts = starts.lines().count();
     ensure!((1..=pushes + 3).contains(&starts), "it started {starts} times for {pushes} pushes");
+    Ok(())
+}
+
+/// A mistake in one project's file: its pushes wait, in their order, and nobody else's do.
+pub(crate) fn a_broken_project_waits_for_its_repair(kennel: &Kennel) -> Result<()> {
+    let (project, other) = (kennel.project("mended")?, kennel.project("beside-mended")?);
+    let web = project.address("web", "main");
+    let sources = |text: &str| kennel.sources().site("web", text);
+    project.push("main", &sources("before"), "before")?;
+    kennel.expect_page(&web, "/", "before", LIMIT)?;
+
+    let file = kennel.host().root().join("etc/kennel/projects.d/mended.toml");
+    let good = fs::read_to_string(&file)?;
+    fs::write(&file, format!("{good}brnches = [\"main\"]\n"))?;
+    let since = cursor(kennel)?;
+    project.push("main", &sources("after"), "after")?;
+    project.push("brief", &sources("brief"), "brief")?;
+    project.delete_branch("brief")?;
+    // Behind them in the inbox, so that theirs were looked at.
+    other.push("main", &sources("beside"), "beside")?;
+    kennel.expect_page(&other.address("web", "main"), "/", "beside", LIMIT)?;
+    let outcomes = || -> Result<Vec<bool>> {
+        let asked = Asked::about(kennel, "mended")?;
+        Ok(asked.iter().map(|it| it.outcome.is_some()).collect())
+    };
+    ensure!(outcomes()? == [true, false, false, false], "{:?}", Asked::about(kennel, "mended")?);
+    kennel.expect_page(&web, "/", "before", LIMIT)?;
+    let line = good.lines().count() + 1;
+    let says = format!(
+        "pushes of mended wait until its file is repaired: \
+         /etc/kennel/projects.d/mended.toml:{line}: unknown key `brnches`"
+    );
+    kennel.wait_for("word of the mistake", LIMIT, || {
+        let said = said_since(kennel, &since, "kennel-dispatch", &says)?;
+        Ok((said > 0).then_some(()))
+    })?;
+
+    fs::write(&file, &good)?;
+    kennel.expect_page(&web, "/", "after", LIMIT)?;
+    expect_gone(kennel, &project, "refs/heads/brief")?;
+    ensure!(outcomes()? == [true; 4], "{:?}", Asked::about(kennel, "mended")?);
     Ok(())
 }
 

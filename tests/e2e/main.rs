@@ -82,6 +82,10 @@ fn main() -> ExitCode {
             "configuration::without_a_secret_nobody_is_heard",
             configuration::without_a_secret_nobody_is_heard,
         )
+        .test(
+            "configuration::a_broken_project_waits_for_its_repair",
+            configuration::a_broken_project_waits_for_its_repair,
+        )
         .test("hardening::shipped_units_are_valid", hardening::shipped_units_are_valid)
         .test("hardening::programs_are_confined", hardening::programs_are_confined)
         .test("hardening::users_are_kept_apart", hardening::users_are_kept_apart)

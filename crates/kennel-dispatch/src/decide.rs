@@ -3,11 +3,14 @@
 //! Each can be taken twice, since the program may die between a decision and the note beside the
 //! inbox row. Units are not touched here.
 
+use std::collections::BTreeSet;
+
 use kennel_core::config::{ProjectConfig, PullRequestPolicy};
 use kennel_core::{
-    BuildState, CommitSha, Delivery, Event, EventId, GitRef, PullRequestHead, Timestamp,
+    BuildState, CommitSha, Delivery, Event, EventId, GitRef, ProjectName, PullRequestHead,
+    Timestamp, error_chain,
 };
-use kennel_store::{BuildFilter, InboxEntry, NewBuild, TearDownScope, load_project};
+use kennel_store::{BuildFilter, ConfigError, InboxEntry, NewBuild, TearDownScope, load_project};
 use kennel_systemd::kill_point;
 use tracing::{info, warn};
 
@@ -21,15 +24,46 @@ const BATCH: u32 = 500;
 const MOST_OF_REF: u32 = 100;
 
 impl Dispatcher {
-    /// Takes what waits in the inbox. Says whether there was anything.
+    /// Takes what waits in the inbox, but for what waits for the repair of its project's file. Says
+    /// whether there was anything.
     pub(crate) fn take_inbox(&mut self, now: Timestamp) -> Result<bool, DispatchError> {
-        let entries = self.inbox.waiting(BATCH)?;
+        let mut waits = Waits::default();
+        let mut after = None;
+        let mut any = false;
+        loop {
+            let entries = self.inbox.waiting_after(after, BATCH)?;
+            let Some(last) = entries.last() else { break };
+            after = Some(last.id);
+            any |= self.take(&entries, &mut waits, now)?;
+        }
+        self.told.retain(|project, _| waits.is_for(project));
+        Ok(any)
+    }
+
+    fn take(
+        &mut self,
+        entries: &[InboxEntry],
+        waits: &mut Waits,
+        now: Timestamp,
+    ) -> Result<bool, DispatchError> {
         // What changes nothing may wait for its note: each is a write for the disk, and a flood of
         // them would leave the receiver no moment for its own.
         let mut notes = Vec::new();
-        for entry in &entries {
+        let mut any = false;
+        for entry in entries {
             kill_point!(EventRead, &entry.delivery.project);
-            let ignored = self.ignore(&entry.delivery);
+            if waits.is_before(&entry.delivery) {
+                continue;
+            }
+            let ignored = match self.ignore(&entry.delivery) {
+                Ok(ignored) => ignored,
+                Err(error) => {
+                    self.tell_of_waiting(&entry.delivery.project, &error);
+                    waits.begin(&entry.delivery);
+                    continue;
+                }
+            };
+            any = true;
             let is_ignored = ignored.is_some();
             let outcome = match ignored {
                 Some(why) => why,
@@ -45,32 +79,47 @@ impl Dispatcher {
             }
         }
         self.inbox.consume_all(&notes, now)?;
-        Ok(!entries.is_empty())
+        Ok(any)
     }
 
-    /// Why nothing is done about a push or pull request, if so.
-    fn ignore(&self, delivery: &Delivery) -> Option<String> {
+    /// Why nothing is done about a push or pull request, if so. It cannot be said while the
+    /// project's file cannot be used.
+    fn ignore(&self, delivery: &Delivery) -> Result<Option<String>, ConfigError> {
         let of = |refuse: &dyn Fn(&ProjectConfig) -> Option<String>| match load_project(
             &self.layout,
             &delivery.project,
         ) {
             Ok(project) => {
                 warn_of_other_forge(&project, delivery);
-                refuse(&project)
+                Ok(refuse(&project))
             }
-            Err(error) => Some(say::no_project(&error.to_string())),
+            Err(error @ ConfigError::NoProject { .. }) => {
+                Ok(Some(say::no_project(&error.to_string())))
+            }
+            Err(error) => Err(error),
         };
         match &delivery.event {
             Event::Push { branch, .. } => {
                 of(&|project| refuse_ref(project, &GitRef::Branch(branch.clone())))
             }
-            Event::PullRequest { head, .. } => of(&|project| refuse_pull_request(project, head)),
+            Event::PullRequest { number, head, .. } => {
+                of(&|project| refuse_pull_request(project, *number, head))
+            }
             Event::BranchDeleted { .. }
             | Event::PullRequestClosed { .. }
             | Event::Cancel { .. }
             | Event::TearDown { .. }
             | Event::Redeploy { .. }
-            | Event::Rebuild { .. } => None,
+            | Event::Rebuild { .. } => Ok(None),
+        }
+    }
+
+    /// Once for each run and reason, not at each look.
+    fn tell_of_waiting(&mut self, project: &ProjectName, error: &ConfigError) {
+        let sentence = say::waits_for_repair(project, &error_chain(error));
+        if self.told.get(project) != Some(&sentence) {
+            warn!("{sentence}");
+            self.told.insert(project.clone(), sentence);
         }
     }
 
@@ -182,6 +231,27 @@ impl Dispatcher {
     }
 }
 
+/// Refs of which something waits for a repair: what came later waits behind it, so that a branch
+/// which was pushed and then deleted does not come back.
+#[derive(Debug, Default)]
+struct Waits(BTreeSet<(ProjectName, GitRef)>);
+
+impl Waits {
+    fn begin(&mut self, delivery: &Delivery) {
+        self.0.extend(delivery.event.git_ref().map(|git_ref| (delivery.project.clone(), git_ref)));
+    }
+
+    /// A wish about a build names no ref, and waits for nothing.
+    fn is_before(&self, delivery: &Delivery) -> bool {
+        let of = |git_ref| self.0.contains(&(delivery.project.clone(), git_ref));
+        !self.0.is_empty() && delivery.event.git_ref().is_some_and(of)
+    }
+
+    fn is_for(&self, project: &ProjectName) -> bool {
+        self.0.iter().any(|(waiting, _)| waiting == project)
+    }
+}
+
 fn warn_of_other_forge(project: &ProjectConfig, delivery: &Delivery) {
     if let (Some(told), Some(sent)) = (project.forge, delivery.forge)
         && told != sent
@@ -205,12 +275,43 @@ pub(crate) fn refuse_ref(project: &ProjectConfig, git_ref: &GitRef) -> Option<St
 }
 
 /// Until there is an approval policy, only what the repository's own members pushed is built.
-fn refuse_pull_request(project: &ProjectConfig, head: &PullRequestHead) -> Option<String> {
-    match project.pull_requests {
-        PullRequestPolicy::None => Some(say::pull_requests_off(&project.name)),
-        PullRequestPolicy::Trusted | PullRequestPolicy::All if !head.is_same_repository() => {
-            Some(say::foreign_head(head.repository.as_deref()))
-        }
-        PullRequestPolicy::Trusted | PullRequestPolicy::All => None,
+fn refuse_pull_request(
+    project: &ProjectConfig,
+    number: u64,
+    head: &PullRequestHead,
+) -> Option<String> {
+    let foreign =
+        || (!head.is_same_repository()).then(|| say::foreign_head(head.repository.as_deref()));
+    refuse_ref(project, &GitRef::PullRequest(number)).or_else(foreign)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_later_waits_behind_what_waits() {
+        let delivery = |project: &str, event: Event| Delivery {
+            project: project.parse().unwrap(),
+            forge: None,
+            delivery_id: None,
+            received_at: Timestamp::from_millis(1),
+            by: None,
+            event,
+        };
+        let push = |branch: &str| Event::Push {
+            branch: branch.parse().unwrap(),
+            sha: "a".repeat(40).parse().unwrap(),
+        };
+        let gone = |branch: &str| Event::BranchDeleted { branch: branch.parse().unwrap() };
+        let mut waits = Waits::default();
+        assert!(!waits.is_before(&delivery("site", gone("main"))));
+        waits.begin(&delivery("site", push("main")));
+        assert!(waits.is_before(&delivery("site", gone("main"))));
+        assert!(!waits.is_before(&delivery("site", gone("next"))));
+        assert!(!waits.is_before(&delivery("shop", gone("main"))));
+        let cancel = Event::Cancel { build: kennel_core::BuildId::from_row(1) };
+        assert!(!waits.is_before(&delivery("site", cancel)));
+        assert!(waits.is_for(&"site".parse().unwrap()) && !waits.is_for(&"shop".parse().unwrap()));
     }
 }

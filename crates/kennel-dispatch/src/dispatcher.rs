@@ -38,7 +38,7 @@ const MOST_STARTS: u32 = 4;
 pub enum Start {
     /// The bell: there should be something to do.
     ByRing,
-    /// The timer: to look for work that nobody rang for.
+    /// The timer, or a project's file that has changed: to look for work that nobody rang for.
     ByTimer,
     /// Neither: the receiver is starting too (`Wants=` in its unit), and will ring in a moment.
     BesideReceiver,
@@ -50,7 +50,7 @@ impl Start {
     pub fn of(rung: bool) -> Self {
         match std::env::var("TRIGGER_UNIT") {
             _ if rung => Self::ByRing,
-            Ok(unit) if unit.ends_with(".timer") => Self::ByTimer,
+            Ok(unit) if unit.ends_with(".timer") || unit.ends_with(".path") => Self::ByTimer,
             Ok(_) | Err(_) => Self::BesideReceiver,
         }
     }
@@ -86,6 +86,8 @@ pub struct Dispatcher {
     pub(crate) starts: u64,
     /// Which of them was each project's last.
     pub(crate) last_start: BTreeMap<ProjectName, u64>,
+    /// What was said of projects whose pushes wait for a repair, in this run.
+    pub(crate) told: BTreeMap<ProjectName, String>,
     /// When each job was started last, and how often, in this run.
     started: BTreeMap<Job, (Instant, u32)>,
     /// When the first of the jobs that rest may be started again.
@@ -108,6 +110,7 @@ impl Dispatcher {
             layout,
             starts: 0,
             last_start: BTreeMap::new(),
+            told: BTreeMap::new(),
             started: BTreeMap::new(),
             rested: None,
         })
@@ -161,10 +164,7 @@ impl Dispatcher {
         // it is repaired.
         self.config = load_host(&self.layout)?;
         self.rested = None;
-        let mut busy = false;
-        while self.take_inbox(now)? {
-            busy = true;
-        }
+        let mut busy = self.take_inbox(now)?;
         busy |= self.hand_over(now)?;
         busy |= self.match_units(now).await?;
         self.report()?;

@@ -14,6 +14,10 @@ pub(crate) fn no_project(error: &str) -> String {
     format!("ignored: {error}")
 }
 
+pub(crate) fn waits_for_repair(project: &ProjectName, error: &str) -> String {
+    format!("pushes of {project} wait until its file is repaired: {error}")
+}
+
 pub(crate) fn branch_not_deployed(project: &ProjectName, branch: &Branch) -> String {
     format!("ignored: `branches` in {project}.toml does not match {branch}")
 }
@@ -122,6 +126,10 @@ mod tests {
             queued(id),
             already_building(id),
             no_project("there is no project site"),
+            waits_for_repair(
+                &project,
+                "/etc/kennel/projects.d/site.toml:3: unknown key `brnches`; did you mean `branches`?",
+            ),
             branch_not_deployed(&project, &"wip/x".parse().unwrap()),
             pull_requests_off(&project),
             foreign_head(Some("eve/site")),

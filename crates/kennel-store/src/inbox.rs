@@ -101,10 +101,23 @@ impl Inbox {
     /// # Errors
     /// Any [`StoreError`].
     pub fn waiting(&self, limit: u32) -> Result<Vec<InboxEntry>, StoreError> {
+        self.waiting_after(None, limit)
+    }
+
+    /// As [`Inbox::waiting`], beginning behind a row: for who leaves some of them waiting.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn waiting_after(
+        &self,
+        after: Option<EventId>,
+        limit: u32,
+    ) -> Result<Vec<InboxEntry>, StoreError> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT * FROM events WHERE consumed_at IS NULL ORDER BY id LIMIT ?1",
+            "SELECT * FROM events WHERE consumed_at IS NULL AND id > ?1 ORDER BY id LIMIT ?2",
         )?;
-        let rows = statement.query_map([limit], entry)?;
+        let after = after.map_or(0, EventId::get);
+        let rows = statement.query_map(params![after, limit], entry)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -439,5 +452,18 @@ mod tests {
         inbox.consume(id, "build 1", Timestamp::from_millis(2)).unwrap();
         assert!(matches!(inbox.append(&[push('a', Some("2"))]).unwrap()[0], Appended::New(_)));
         assert_eq!(inbox.waiting(10).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_waits_is_read_in_pieces() {
+        let (_dir, mut inbox) = inbox();
+        inbox.append(&[push('a', None), push('b', None), push('c', None)]).unwrap();
+        let ids = |after: i64, limit| -> Vec<i64> {
+            let rows = inbox.waiting_after(Some(EventId::from_row(after)), limit).unwrap();
+            rows.iter().map(|row| row.id.get()).collect()
+        };
+        assert_eq!(ids(0, 2), [1, 2]);
+        assert_eq!(ids(2, 2), [3]);
+        assert_eq!(ids(3, 2), [0; 0]);
     }
 }

@@ -3,7 +3,7 @@
 use crate::unit::Unit;
 
 /// What else a unit must say: what it can never reach, and what its duties depend on.
-const PROMISES: [(&str, &[&str]); 22] = [
+const PROMISES: [(&str, &[&str]); 23] = [
     (
         "kennel-webhook.service",
         &[
@@ -94,6 +94,7 @@ const PROMISES: [(&str, &[&str]); 22] = [
         &["FileDescriptorName=status", "SocketGroup=kennel-state", "SocketMode=0660"],
     ),
     ("kennel-config.path", &["PathChanged=/etc/kennel/config.toml", "Unit=kennel-restore.service"]),
+    ("kennel-dispatch.path", &["PathChanged=/etc/kennel/projects.d", "TriggerLimitIntervalSec=0"]),
     ("kennel-webhook-secrets.path", &["PathChanged=/etc/kennel/webhook-secrets"]),
     ("kennel-dispatch.timer", &["OnActiveSec=0", "OnUnitActiveSec=1min"]),
     ("builds.slice", &["CPUWeight=20", "IOWeight=20"]),
