@@ -70,7 +70,7 @@ fn stamp(program: &Path, settings: &Path) -> String {
             (metadata.len(), changed.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos())
         });
         // Writing to a String cannot fail.
-        let _ = write!(stamp, "{} {size} {changed}\n", file.display());
+        let _ = writeln!(stamp, "{} {size} {changed}", file.display());
     }
     stamp
 }
