@@ -12,6 +12,8 @@ pub mod kill_point;
 #[cfg(feature = "dbus")]
 mod manager;
 mod notify;
+#[cfg(feature = "seals")]
+mod sealer;
 mod service_unit;
 
 pub use bell::{RingError, ring};
@@ -20,6 +22,8 @@ pub use journal::log_to_journal;
 #[cfg(feature = "dbus")]
 pub use manager::{Manager, ManagerError, ServiceState, UnitState};
 pub use notify::{extend_timeout, ready, reloading, status, stopping};
+#[cfg(feature = "seals")]
+pub use sealer::{SealError, Sealer};
 pub use service_unit::{BadProgram, ServiceUnit, deployment_of};
 
 /// Passes a named point: `kill_point!(PortReserved, &project);`. Nothing at all but in test builds.
