@@ -50,6 +50,12 @@ impl Layout {
         self.at("etc/kennel/webhook-secrets")
     }
 
+    /// A project's secrets, if the operator names no other directory.
+    #[must_use]
+    pub fn secrets(&self, project: &ProjectName) -> PathBuf {
+        self.at("etc/kennel/secrets").join(project.as_str())
+    }
+
     /// The database that the outside writes.
     #[must_use]
     pub fn inbox_db(&self) -> PathBuf {
@@ -153,7 +159,21 @@ impl Layout {
         self.at("var/lib/kennel/routes/ends.lock")
     }
 
-    /// The directory of services' environment files.
+    /// The lock that lets one program at a time open sealed secrets: systemd talks to 16 of root's
+    /// at once, and refuses the others.
+    #[must_use]
+    pub fn secret_lock(&self) -> PathBuf {
+        self.at("var/lib/kennel/routes/secrets.lock")
+    }
+
+    /// Where systemd seals and opens credentials (systemd-creds(1)).
+    #[must_use]
+    pub fn credentials_socket(&self) -> PathBuf {
+        self.at("run/systemd/io.systemd.Credentials")
+    }
+
+    /// The directory of what services get at their start: environment files and sealed
+    /// credentials.
     #[must_use]
     pub fn env_dir(&self) -> PathBuf {
         self.at("run/kennel/secrets")
@@ -169,18 +189,30 @@ impl Layout {
     /// `kennel-`.
     #[must_use]
     pub fn env_file(&self, unit: &UnitName) -> PathBuf {
+        self.of_unit(unit, "env")
+    }
+
+    /// The directory of a deployment's credentials, sealed, one file per name; there only if it
+    /// has some.
+    #[must_use]
+    pub fn credentials(&self, unit: &UnitName) -> PathBuf {
+        self.of_unit(unit, "credentials")
+    }
+
+    fn of_unit(&self, unit: &UnitName, suffix: &str) -> PathBuf {
         let name = unit.as_str();
         let name = name.strip_prefix("kennel-").unwrap_or(name);
         let name = name.strip_suffix(".service").unwrap_or(name);
-        self.env_dir().join(format!("{name}.env"))
+        self.env_dir().join(format!("{name}.{suffix}"))
     }
 
-    /// The deployment whose environment file has this name, or is being made under it: the reverse
-    /// of [`Self::env_file`].
+    /// The deployment that something in [`Self::env_dir`] belongs to, or that it is being made for,
+    /// by its name: the reverse of [`Self::env_file`] and [`Self::credentials`].
     #[must_use]
     pub fn deployment_of_env_file(name: &str) -> Option<DeploymentId> {
         let name = name.strip_suffix(".new").unwrap_or(name);
-        name.strip_suffix(".env")?.rsplit_once('@')?.1.parse().ok()
+        let name = name.strip_suffix(".env").or_else(|| name.strip_suffix(".credentials"))?;
+        name.rsplit_once('@')?.1.parse().ok()
     }
 
     /// The datagram socket that wakes the dispatcher.
@@ -242,5 +274,8 @@ mod tests {
         assert_eq!(of("site-main-api@97.env"), Some(DeploymentId::from_row(97)));
         assert_eq!(of(".site-main-api@97.env.new"), Some(DeploymentId::from_row(97)));
         assert_eq!(of("site-main-api.env"), None);
+        let credentials = Layout::default().credentials(&unit);
+        assert_eq!(credentials, Path::new("/run/kennel/secrets/site-main-api@97.credentials"));
+        assert_eq!(of("site-main-api@97.credentials"), Some(DeploymentId::from_row(97)));
     }
 }

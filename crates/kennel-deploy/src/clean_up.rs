@@ -5,7 +5,7 @@ use kennel_store::Deployment;
 use kennel_systemd::kill_point;
 use rustix::fs::FlockOperation;
 
-use crate::{DeployError, Host, file, roots, routes, service, site, slices};
+use crate::{DeployError, Host, file, roots, routes, secrets, service, site, slices};
 
 /// Removes everything of a deployment and, with the last of its service, what the deployments of
 /// the service shared; then ends its row.
@@ -52,7 +52,7 @@ pub(crate) async fn everything(
     Ok(())
 }
 
-/// Stops the deployment's service and removes its unit and environment file.
+/// Stops the deployment's service and removes its unit, environment file and credentials.
 pub(crate) async fn service(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
     stop(host, deployment).await?;
     remove_files(host, deployment)
@@ -69,6 +69,7 @@ async fn stop(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
 fn remove_files(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
     file::remove(&host.unit_file(deployment))?;
     file::remove(&host.layout.env_file(&deployment.unit()))?;
+    secrets::remove_credentials(&host.layout.credentials(&deployment.unit()))?;
     kill_point!(FilesRemoved, &deployment.key.project);
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The environment that a service gets.
 
 use kennel_core::config::ServiceManifest;
-use kennel_core::{HostName, Port};
+use kennel_core::{HostName, Port, SecretName, SecretValue};
 use kennel_store::Deployment;
 use kennel_systemd::env_file;
 
@@ -10,6 +10,7 @@ use kennel_systemd::env_file;
 pub(crate) fn render(
     deployment: &Deployment,
     manifest: &ServiceManifest,
+    secrets: &[(SecretName, SecretValue)],
     port: Port,
     host: &HostName,
 ) -> String {
@@ -25,5 +26,6 @@ pub(crate) fn render(
         ("KENNEL_COMMIT", deployment.sha.as_str()),
         ("KENNEL_URL", url.as_str()),
     ];
-    env_file(of_repository.chain(of_kennel))
+    let secrets = secrets.iter().map(|(name, value)| (name.as_str(), value.reveal()));
+    env_file(of_repository.chain(secrets).chain(of_kennel))
 }

@@ -3,10 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use kennel_core::config::EnvName;
-use kennel_core::{DeploymentId, HostName, Invalid, Port, ProjectName, StorePath, UnitName};
-use kennel_store::{ConfigError, DomainTaken, StoreError};
-use kennel_systemd::{BadProgram, ManagerError};
+use kennel_core::{
+    DeploymentId, HostName, Invalid, Port, ProjectName, SecretName, SecretScope, StorePath,
+    UnitName,
+};
+use kennel_store::{ConfigError, DomainTaken, SecretsError, StoreError};
+use kennel_systemd::{BadProgram, ManagerError, SealError};
 
 /// One failed step, with what it was about.
 #[derive(Debug, thiserror::Error)]
@@ -73,11 +75,42 @@ pub enum DeployError {
         "`preview_database = true` needs a version of Kennel with preview databases; remove it from kennel.toml"
     )]
     NoPreviewDatabase,
-    /// The manifest asks for what this version cannot give.
+    /// The manifest names secrets that nobody has set.
+    #[error("{}", no_secret(.missing, .project, *.scope, .branch))]
+    NoSecret {
+        /// Their names, at least one.
+        missing: Vec<SecretName>,
+        /// Whose they would be.
+        project: ProjectName,
+        /// Where they were looked for first.
+        scope: SecretScope,
+        /// The branch, or `pr-<number>`.
+        branch: String,
+    },
+    /// A secret was removed while it was being handed over.
+    #[error("the secret {0} was there a moment ago and is gone; deploy again")]
+    SecretGone(SecretName),
+    /// A secret's file holds nothing that can be handed over.
+    #[error("the secret {name} cannot be used")]
+    Secret {
+        /// Which.
+        name: SecretName,
+        /// Why.
+        source: SecretsError,
+    },
+    /// systemd does not open a secret, or does not seal it again.
     #[error(
-        "the secret `{0}` does not exist: this version of Kennel has no secrets; remove it from kennel.toml"
+        "the secret {name} cannot be used; if its value is known, set it again with `kennelctl secret set`"
     )]
-    NoSecret(EnvName),
+    Seal {
+        /// Which.
+        name: SecretName,
+        /// Why.
+        source: SealError,
+    },
+    /// systemd's credential service cannot be asked.
+    #[error("secrets cannot be opened")]
+    Sealer(#[source] SealError),
     /// The custom domain is another's.
     #[error(transparent)]
     DomainTaken(#[from] DomainTaken),
@@ -173,9 +206,58 @@ impl DeployError {
         move |source| Self::File { verb, path, source }
     }
 
+    pub(crate) fn secret(name: &SecretName, source: SecretsError) -> Self {
+        Self::Secret { name: name.clone(), source }
+    }
+
+    pub(crate) fn seal(name: &SecretName, source: SealError) -> Self {
+        Self::Seal { name: name.clone(), source }
+    }
+
     /// The error and its causes in one text, as a row's reason has it.
     #[must_use]
     pub fn chain(&self) -> String {
         kennel_core::error_chain(self)
+    }
+}
+
+/// Which are missing, how to set the first, and what to do then.
+fn no_secret(
+    missing: &[SecretName],
+    project: &ProjectName,
+    scope: SecretScope,
+    branch: &str,
+) -> String {
+    let names: Vec<_> = missing.iter().map(SecretName::as_str).collect();
+    let (subject, them) = match names.as_slice() {
+        [one] => (format!("the secret {one} does not exist"), "it"),
+        several => (format!("the secrets {} do not exist", several.join(", ")), "each"),
+    };
+    let first = names.first().copied().unwrap_or_default();
+    format!(
+        "{subject} for {scope} of {project}; set {them} on the host, from standard input, with \
+         `kennelctl secret set {project} {first}`, then `kennelctl redeploy {project}/{branch} \
+         --rebuild`"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn missing(names: &[&str], scope: SecretScope) -> String {
+        let error = DeployError::NoSecret {
+            missing: names.iter().map(|name| name.parse().unwrap()).collect(),
+            project: "shop".parse().unwrap(),
+            scope,
+            branch: "feature/x".into(),
+        };
+        error.chain()
+    }
+
+    #[test]
+    fn missing_secrets_are_named_with_what_to_do() {
+        insta::assert_snapshot!(missing(&["A"], SecretScope::Production), @"the secret A does not exist for production of shop; set it on the host, from standard input, with `kennelctl secret set shop A`, then `kennelctl redeploy shop/feature/x --rebuild`");
+        insta::assert_snapshot!(missing(&["A", "B"], SecretScope::Preview), @"the secrets A, B do not exist for previews of shop; set each on the host, from standard input, with `kennelctl secret set shop A`, then `kennelctl redeploy shop/feature/x --rebuild`");
     }
 }

@@ -23,6 +23,7 @@ mod restore;
 mod roots;
 mod router;
 mod routes;
+mod secrets;
 mod service;
 mod settle;
 mod site;

@@ -12,6 +12,7 @@ use kennel_store::{Deployment, load_project};
 use kennel_systemd::{deployment_of, kill_point, ring, status};
 use tracing::{error, info, warn};
 
+use crate::secrets::{self, Opener};
 use crate::{DeployError, Host, clean_up, file, routes, service, site, slices};
 
 /// Makes units, files, links, GC roots and routes match the rows.
@@ -25,13 +26,15 @@ pub async fn restore(host: &mut Host) -> Result<(), DeployError> {
     let mut serving = host.state.in_states(&[DeploymentState::Active])?;
     serving.sort_by_key(|deployment| (!is_production(host, deployment), deployment.id));
     let mut outdated = false;
+    let mut opener = Opener::default();
     for deployment in &serving {
-        match prepare(host, deployment).await {
+        match prepare(host, &mut opener, deployment).await {
             Ok(changed) => outdated |= changed,
             Err(error) => report(deployment, &error),
         }
         kill_point!(RestoreWritten, &deployment.key.project);
     }
+    drop(opener);
     remove_strangers(host).await?;
     for deployment in &serving {
         kill_point!(StrangersRemoved, &deployment.key.project);
@@ -71,7 +74,14 @@ fn report(deployment: &Deployment, cause: &DeployError) {
 }
 
 /// Writes what is missing or differs. Returns whether systemd knows an older unit file.
-async fn prepare(host: &Host, deployment: &Deployment) -> Result<bool, DeployError> {
+///
+/// An environment that is there stays as it is: secrets may have changed or gone since, and that is
+/// the next deployment's business.
+async fn prepare(
+    host: &Host,
+    opener: &mut Opener,
+    deployment: &Deployment,
+) -> Result<bool, DeployError> {
     let root = host.layout.deployment_root(deployment.id);
     file::replace_link(&root, deployment.store_path.as_path())?;
     let manifest = match &deployment.settings {
@@ -82,20 +92,28 @@ async fn prepare(host: &Host, deployment: &Deployment) -> Result<bool, DeployErr
         }
     };
     let Some(port) = deployment.port else { return Ok(false) };
-    let unit_path = host.unit_file(deployment);
-    let text = service::unit_text(host, deployment, manifest)?;
-    let unit_is_right = fs::read_to_string(&unit_path).is_ok_and(|current| current == text);
-    let env_is_there = host.layout.env_file(&deployment.unit()).exists();
-    if !(unit_is_right && env_is_there) {
-        service::write_files(host, deployment, manifest, port)?;
+    service::write_unit(host, deployment, manifest)?;
+    if !has_environment(host, deployment) {
+        let written =
+            secrets::grant(&host.layout, opener, deployment, manifest).and_then(|secrets| {
+                service::write_environment(host, deployment, manifest, &secrets, port)
+            });
+        if let Err(error) = written {
+            report(deployment, &error);
+        }
     }
     Ok(host.manager.is_outdated(deployment.unit().as_str()).await?)
+}
+
+fn has_environment(host: &Host, deployment: &Deployment) -> bool {
+    host.layout.env_file(&deployment.unit()).exists()
 }
 
 async fn start(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
     let unit = deployment.unit();
     let Settings::Service(_) = &deployment.settings else { return Ok(()) };
-    if host.manager.state(unit.as_str()).await?.is_over() {
+    // Without its environment systemd would try it again and again; why it has none was reported.
+    if has_environment(host, deployment) && host.manager.state(unit.as_str()).await?.is_over() {
         info!("starting {unit}");
         // Nobody may stop a slice for being empty just now.
         let _lock = slices::shared(host)?;
@@ -128,11 +146,17 @@ async fn remove_strangers(host: &mut Host) -> Result<(), DeployError> {
             host.manager.stop(unit.as_str()).await?;
             file::remove(&path)?;
             file::remove(&host.layout.env_file(&unit))?;
+            secrets::remove_credentials(&host.layout.credentials(&unit))?;
         }
     }
     for name in envs {
         if Layout::deployment_of_env_file(&name).is_none_or(|id| !known.contains(&id)) {
-            file::remove(&host.layout.env_dir().join(name))?;
+            let path = host.layout.env_dir().join(name);
+            if path.is_dir() {
+                secrets::remove_credentials(&path)?;
+            } else {
+                file::remove(&path)?;
+            }
         }
     }
     for name in root_names {

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 use crate::env;
 use crate::health::{self, Health};
 use crate::listener::{self, Listener};
+use crate::secrets::{self, Granted, Opener};
 use crate::{DeployError, Host, file, log_tail, program, slices};
 
 /// How often the unit's state is looked at while its health is awaited.
@@ -26,13 +27,15 @@ pub(crate) async fn start(
     if manifest.preview_database {
         return Err(DeployError::NoPreviewDatabase);
     }
-    if let Some(secret) = manifest.secrets.first() {
-        return Err(DeployError::NoSecret(secret.clone()));
-    }
+    // First of all: one that is missing leaves nothing to clean up.
+    let secrets = secrets::grant(&host.layout, &mut Opener::default(), deployment, manifest)?;
     let port = reserve_port(host, deployment)?;
     kill_point!(PortReserved, &deployment.key.project);
     let deployment = host.deployment(deployment.id)?;
-    let unit = write_files(host, &deployment, manifest, port)?;
+    write_environment(host, &deployment, manifest, &secrets, port)?;
+    drop(secrets);
+    write_unit(host, &deployment, manifest)?;
+    let unit = deployment.unit();
     kill_point!(UnitWritten, &deployment.key.project);
 
     status(&format!("starting {unit}"));
@@ -54,26 +57,37 @@ pub(crate) async fn start(
     Ok(())
 }
 
-/// Writes the environment file and the unit file of a deployment that has its port.
-pub(crate) fn write_files(
+/// Writes what a deployment that has its port gets at its start. The environment file comes last:
+/// where it is, all is.
+pub(crate) fn write_environment(
     host: &Host,
     deployment: &Deployment,
     manifest: &ServiceManifest,
+    secrets: &Granted,
     port: Port,
-) -> Result<UnitName, DeployError> {
+) -> Result<(), DeployError> {
     let unit = deployment.unit();
     let name = deployment.host(&host.config.base_domain)?;
-    let env_path = host.layout.env_file(&unit);
-    file::replace(&env_path, &env::render(deployment, manifest, port, &name), 0o400)?;
+    secrets.write_credentials(&host.layout.credentials(&unit))?;
+    let text = env::render(deployment, manifest, &secrets.variables, port, &name);
+    file::replace(&host.layout.env_file(&unit), &text, 0o400)?;
     kill_point!(EnvWritten, &deployment.key.project);
+    Ok(())
+}
+
+/// Writes the unit file.
+pub(crate) fn write_unit(
+    host: &Host,
+    deployment: &Deployment,
+    manifest: &ServiceManifest,
+) -> Result<(), DeployError> {
     let text = unit_text(host, deployment, manifest)?;
     let path = host.unit_file(deployment);
     // A unit that runs is not made to look outdated by the same text.
     if fs::read_to_string(&path).is_ok_and(|current| current == text) {
-        return Ok(unit);
+        return Ok(());
     }
-    file::replace(&path, &text, 0o644)?;
-    Ok(unit)
+    file::replace(&path, &text, 0o644)
 }
 
 /// The text of the deployment's unit file.
@@ -91,6 +105,7 @@ pub(crate) fn unit_text(
         store_path: &deployment.store_path,
         program: &program,
         env_file: &host.layout.env_file(&deployment.unit()),
+        credentials: (&host.layout.credentials(&deployment.unit()), &manifest.credentials),
         resources: &manifest.resources.within(&host.config.limits),
     }
     .render()?;

@@ -18,6 +18,7 @@ mod inbox;
 mod names;
 mod operator;
 mod ports;
+mod secrets;
 mod teardown;
 
 pub use build_row::{Build, BuildFilter, BuildOutput, Enqueued, NewBuild};
@@ -30,4 +31,5 @@ pub use examination::Examination;
 pub use inbox::{Appended, Inbox, InboxEntry};
 pub use names::{DomainTaken, Names};
 pub use operator::{ConfigError, load_host, load_project, load_projects};
+pub use secrets::{Content, Secret, Secrets, SecretsError};
 pub use teardown::TearDownScope;

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use kennel_core::config::Resources;
 use kennel_core::{
-    BranchSlug, DeploymentId, Layout, OutputKey, StorePath, UnitName, UserName, slice_name,
+    BranchSlug, DeploymentId, Layout, OutputKey, SecretName, StorePath, UnitName, UserName,
+    slice_name,
 };
 
 /// What one deployment's unit file says.
@@ -27,6 +28,8 @@ pub struct ServiceUnit<'a> {
     pub program: &'a str,
     /// Its environment.
     pub env_file: &'a Path,
+    /// Its credentials, and the directory that has a sealed file for each.
+    pub credentials: (&'a Path, &'a [SecretName]),
     /// Its limits.
     pub resources: &'a Resources,
 }
@@ -54,6 +57,14 @@ impl ServiceUnit<'_> {
         let slice = slice_name(project, Some(slug), Some(service));
         let exec = escaped(&format!("{}/bin/{program}", self.store_path));
         let env_file = escaped(&self.env_file.display().to_string());
+        let (directory, names) = self.credentials;
+        let credentials: String = names
+            .iter()
+            .map(|name| {
+                let file = escaped(&directory.join(name.as_str()).display().to_string());
+                format!("LoadCredentialEncrypted={name}:{file}\n")
+            })
+            .collect();
         let state = Layout::state_directory(self.user);
         let user = self.user;
         let Resources { memory_max, cpu_quota, tasks_max } = self.resources;
@@ -72,7 +83,7 @@ Type=exec
 ExecStart={exec}
 Environment=HOME=/var/lib/{state}
 EnvironmentFile={env_file}
-DynamicUser=yes
+{credentials}DynamicUser=yes
 User={user}
 Slice={slice}
 StateDirectory={state}
@@ -161,6 +172,15 @@ mod tests {
     use super::*;
 
     fn render(branch: &str, program: &str) -> Result<String, BadProgram> {
+        with_credentials(branch, program, &[])
+    }
+
+    fn with_credentials(
+        branch: &str,
+        program: &str,
+        credentials: &[&str],
+    ) -> Result<String, BadProgram> {
+        let credentials: Vec<_> = credentials.iter().map(|name| name.parse().unwrap()).collect();
         let key = OutputKey {
             project: "site".parse().unwrap(),
             git_ref: format!("refs/heads/{branch}").parse().unwrap(),
@@ -175,6 +195,10 @@ mod tests {
             store_path: &"/nix/store/0c0sxhkp9qsp9i0a8i4rzsm0yqzhsr1l-api".parse().unwrap(),
             program,
             env_file: Path::new("/run/kennel/secrets/site-main-api@97.env"),
+            credentials: (
+                Path::new("/run/kennel/secrets/site-main-api@97.credentials"),
+                &credentials,
+            ),
             resources: &Resources::default(),
         }
         .render()
@@ -183,6 +207,17 @@ mod tests {
     #[test]
     fn the_whole_file() {
         insta::assert_snapshot!(render("main", "api").unwrap());
+    }
+
+    #[test]
+    fn credentials_are_opened_by_systemd() {
+        let without = render("main", "api").unwrap();
+        let with = with_credentials("main", "api", &["TLS_KEY", "A"]).unwrap();
+        let more: Vec<_> = with.lines().filter(|line| !without.contains(line)).collect();
+        insta::assert_snapshot!(more.join("\n"), @"
+        LoadCredentialEncrypted=TLS_KEY:/run/kennel/secrets/site-main-api@97.credentials/TLS_KEY
+        LoadCredentialEncrypted=A:/run/kennel/secrets/site-main-api@97.credentials/A
+        ");
     }
 
     #[test]

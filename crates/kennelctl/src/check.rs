@@ -3,6 +3,7 @@
 mod finding;
 mod kind;
 mod operator;
+mod project_secrets;
 mod secrets;
 
 use std::path::Path;

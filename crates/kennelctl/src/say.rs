@@ -441,6 +441,36 @@ pub(crate) fn secret_without_project(name: &str) -> (String, &'static str) {
     (format!("belongs to no project: there is no projects.d/{name}.toml"), "remove or rename it")
 }
 
+pub(crate) fn secrets_dir_missing(path: &Path) -> (String, &'static str) {
+    (
+        format!("names the secrets_dir {}, which does not exist", path.display()),
+        "make or correct it",
+    )
+}
+
+pub(crate) fn secrets_dir_hidden(path: &Path) -> (String, &'static str) {
+    (
+        format!("names the secrets_dir {}, which kennel-deploy does not see", path.display()),
+        "let it lie outside of /home, /root, /run/user, /tmp and /var/tmp",
+    )
+}
+
+pub(crate) fn secrets_writable(mode: u32) -> (String, &'static str) {
+    (format!("has mode {mode:04o}, so that others may put secrets there"), "use `chmod go-w`")
+}
+
+pub(crate) fn secret_twice(error: &kennel_store::SecretsError) -> (String, &'static str) {
+    (format!("cannot be used: {error}"), "deployments that name it fail until then")
+}
+
+pub(crate) fn secret_bad(why: kennel_core::BadSecret) -> (String, &'static str) {
+    (format!("cannot be handed over: {why}"), "deployments that name it fail until then")
+}
+
+pub(crate) fn not_a_secret(invalid: &kennel_core::Invalid) -> (String, &'static str) {
+    (format!("is no secret: {invalid}"), "rename or remove it")
+}
+
 pub(crate) fn repository_missing(path: &Path) -> (String, &'static str) {
     (format!("names the repository {}, which does not exist", path.display()), "correct repo_url")
 }

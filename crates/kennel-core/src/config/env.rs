@@ -44,7 +44,8 @@ const OF_SYSTEMD: [&str; 21] = [
 ];
 
 impl EnvName {
-    fn check(text: &str) -> Result<(), &'static str> {
+    /// Also the rule for secrets, which become variables.
+    pub(crate) fn check(text: &str) -> Result<(), &'static str> {
         if text.is_empty() || text.len() > 100 {
             return Err("it has not 1 to 100 characters");
         }

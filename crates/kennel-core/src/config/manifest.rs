@@ -9,7 +9,7 @@ use toml::Spanned;
 use super::document::Document;
 use super::refusal::{Refusal, whole_number};
 use super::{EnvName, EnvValue, FlakeOutput, HealthPath, Problem, ResourceRequest, seconds};
-use crate::{HostName, ServiceName};
+use crate::{HostName, SecretName, ServiceName};
 
 /// All outputs of a repository: at least one, at most 64, each name once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +41,11 @@ pub struct ServiceManifest {
     pub env: BTreeMap<EnvName, EnvValue>,
     /// `secrets`: names of secrets, which become variables of the same names. No name twice, none
     /// of `env`.
-    pub secrets: Vec<EnvName>,
+    pub secrets: Vec<SecretName>,
+    /// `credentials`: names of secrets, which become files of the same names in
+    /// `$CREDENTIALS_DIRECTORY`. No name twice.
+    #[serde(default)]
+    pub credentials: Vec<SecretName>,
     /// `drain_secs`: 0 to 3600 s; none means the host's.
     #[serde(rename = "drain_secs", with = "seconds::drain")]
     pub drain: Option<Duration>,
@@ -90,9 +94,6 @@ impl Manifest {
             remarks.extend(document.remark(&path("preview_database"), |value| {
                 (value.as_bool() == Some(true)).then(|| fails("preview_database"))
             }));
-            remarks.extend(document.remark(&path("secrets"), |value| {
-                value.as_array().is_some_and(|names| !names.is_empty()).then(|| fails("secrets"))
-            }));
         }
         remarks
     }
@@ -120,7 +121,9 @@ struct RawService {
     #[serde(default)]
     env: BTreeMap<Spanned<EnvName>, EnvValue>,
     #[serde(default)]
-    secrets: Vec<Spanned<EnvName>>,
+    secrets: Vec<Spanned<SecretName>>,
+    #[serde(default)]
+    credentials: Vec<Spanned<SecretName>>,
     drain_secs: Option<Spanned<i64>>,
     #[serde(default)]
     resources: ResourceRequest,
@@ -178,25 +181,38 @@ impl TryFrom<RawManifest> for Manifest {
 
 impl RawService {
     fn settle(self, name: &ServiceName) -> Result<ServiceManifest, Refusal> {
-        if let Some(twice) = repeated(self.secrets.iter()) {
-            let message = format!("`{}` stands in it twice", twice.get_ref());
-            return Err(Refusal::at(twice, message));
+        for names in [&self.secrets, &self.credentials] {
+            if let Some(twice) = repeated(names.iter()) {
+                let message = format!("`{}` stands in it twice", twice.get_ref());
+                return Err(Refusal::at(twice, message));
+            }
         }
-        if let Some(twice) = self.secrets.iter().find(|secret| self.env.contains_key(*secret)) {
+        let is_in_env = |secret: &&Spanned<SecretName>| {
+            self.env.keys().any(|name| name.get_ref().as_str() == secret.get_ref().as_str())
+        };
+        if let Some(twice) = self.secrets.iter().find(is_in_env) {
             let message = format!("`{}` stands in `env` already", twice.get_ref());
             return Err(Refusal::at(twice, message));
         }
-        let variables = self.env.keys().chain(&self.secrets);
-        let of_database = |name: &EnvName| ["VALKEY_URL", "DATABASE_URL"].contains(&name.as_str());
+        let variables = || {
+            let plain = self.env.keys().map(|name| (name.span(), name.get_ref().as_str()));
+            let secret = self.secrets.iter().map(|name| (name.span(), name.get_ref().as_str()));
+            plain.chain(secret)
+        };
+        let of_database = |name: &str| ["VALKEY_URL", "DATABASE_URL"].contains(&name);
         if self.preview_database
-            && let Some(taken) = variables.clone().find(|name| of_database(name.get_ref()))
+            && let Some((span, taken)) = variables().find(|(_, name)| of_database(name))
         {
-            let message = format!("`{}` is set by `preview_database`", taken.get_ref());
-            return Err(Refusal::at(taken, message));
+            let message = format!("`{taken}` is set by `preview_database`");
+            return Err(Refusal { span, message, help: None });
         }
-        if let Some(first_too_many) = variables.clone().nth(Self::MOST_VARIABLES) {
+        if let Some((span, _)) = variables().nth(Self::MOST_VARIABLES) {
             let most = Self::MOST_VARIABLES;
             let message = format!("there are more than {most} variables and secrets");
+            return Err(Refusal { span, message, help: None });
+        }
+        if let Some(first_too_many) = self.credentials.get(Self::MOST_CREDENTIALS) {
+            let message = format!("there are more than {} credentials", Self::MOST_CREDENTIALS);
             return Err(Refusal::at(first_too_many, message));
         }
         let timeout = whole_number(
@@ -214,6 +230,7 @@ impl RawService {
             custom_domain: self.custom_domain.map(Spanned::into_inner),
             env: self.env.into_iter().map(|(name, value)| (name.into_inner(), value)).collect(),
             secrets: self.secrets.into_iter().map(Spanned::into_inner).collect(),
+            credentials: self.credentials.into_iter().map(Spanned::into_inner).collect(),
             drain: drain.transpose()?.map(Duration::from_secs),
             resources: self.resources,
         })
@@ -221,6 +238,10 @@ impl RawService {
 
     /// What one environment file holds at most, `env` and `secrets` together.
     const MOST_VARIABLES: usize = 256;
+
+    /// systemd hands 1 MiB of credentials to a unit (systemd.exec(5), "LoadCredential="), and a
+    /// secret has 32 KiB at most; with one less, their names fit as well.
+    const MOST_CREDENTIALS: usize = 31;
 }
 
 impl RawSite {

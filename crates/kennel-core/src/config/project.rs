@@ -9,7 +9,7 @@ use super::branch_patterns::BranchPattern;
 use super::document::Document;
 use super::path::AbsolutePath;
 use super::{BranchPatterns, DomainPattern, Problem, RepoUrl};
-use crate::{Branch, Forge, HostName, ProjectName};
+use crate::{Branch, Forge, GitRef, HostName, Layout, ProjectName, SecretScope};
 
 /// What the operator decides for one project.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,8 +31,8 @@ pub struct ProjectConfig {
     /// `domains`: the custom domains that the project may claim; none means any that nobody else
     /// holds.
     pub domains: Option<Vec<DomainPattern>>,
-    /// `secrets_dir`: one file per secret. Has no default.
-    pub secrets_dir: Option<PathBuf>,
+    /// `secrets_dir`: one file per secret. Default `/etc/kennel/secrets/<project>`.
+    pub secrets_dir: PathBuf,
 }
 
 /// Whose pull requests are built.
@@ -65,7 +65,9 @@ impl ProjectConfig {
     /// The first [`Problem`].
     pub fn parse(name: ProjectName, text: &str, file: &str) -> Result<Self, Problem> {
         Document::parse(file, text)?.settle(|raw: RawProject| {
+            let secrets_dir = raw.secrets_dir.map(PathBuf::from);
             Ok(Self {
+                secrets_dir: secrets_dir.unwrap_or_else(|| Layout::default().secrets(&name)),
                 name,
                 repo_url: raw.repo_url,
                 forge: raw.forge,
@@ -73,7 +75,6 @@ impl ProjectConfig {
                 default_branch: raw.default_branch,
                 pull_requests: raw.pull_requests,
                 domains: raw.domains,
-                secrets_dir: raw.secrets_dir.map(PathBuf::from),
             })
         })
     }
@@ -85,17 +86,18 @@ impl ProjectConfig {
         self.domains.as_ref().is_none_or(|domains| domains.iter().any(|d| d.allows(host)))
     }
 
-    /// One [`Problem`] for each thing in `text` that is read and checked, but that this version
-    /// of Kennel does nothing with. Empty if `text` is not TOML.
+    /// Which secrets a deployment of `git_ref` may have, those that win first: production is the
+    /// default branch and nothing else.
+    ///
+    /// The one place that decides it. Whoever may put code on a branch may read what this returns
+    /// for it, so that code of people who are not trusted must get nothing here.
     #[must_use]
-    pub fn without_effect(text: &str, file: &str) -> Vec<Problem> {
-        let Ok(document) = Document::parse(file, text) else { return Vec::new() };
-        document
-            .remark(&["secrets_dir"], |_| {
-                Some("`secrets_dir` has no effect in this version".into())
-            })
-            .into_iter()
-            .collect()
+    pub fn secret_scopes(&self, git_ref: &GitRef) -> &'static [SecretScope] {
+        if git_ref.is_branch(&self.default_branch) {
+            &[SecretScope::Production, SecretScope::Both]
+        } else {
+            &[SecretScope::Preview, SecretScope::Both]
+        }
     }
 }
 

@@ -19,6 +19,7 @@ fn directories_are_where_programs_look() {
         (parent(layout.config()), "0755 root root"),
         (layout.projects(), "0755 root root"),
         (layout.webhook_secrets(), "0700 root root"),
+        (parent(layout.secrets(&project)), "0700 root root"),
         (parent(layout.inbox_db()), "2770 kennel kennel-inbox"),
         (layout.inbox_db(), "0660 kennel kennel-inbox"),
         (parent(layout.builds_db()), "2770 kennel kennel-builds"),
@@ -34,6 +35,7 @@ fn directories_are_where_programs_look() {
         (parent(parent(layout.sites(&project, &slug.unwrap().unwrap()))), "0755 root root"),
         (parent(layout.route_table()), "0755 root root"),
         (parent(layout.route_lock()), "0755 root root"),
+        (parent(layout.secret_lock()), "0755 root root"),
         (layout.env_dir(), "0700 root root"),
         (parent(layout.bell()), "0755 root root"),
         (parent(layout.data(&"kennel-p-b-s".parse().unwrap())), "0755 root root"),
@@ -43,10 +45,8 @@ fn directories_are_where_programs_look() {
     for (path, owner) in &needed {
         assert_eq!(made.remove(path).as_deref(), Some(*owner), "{}", path.display());
     }
-    // For people, and for issues to come.
-    for path in ["/var/lib/kennel", "/etc/kennel/secrets"] {
-        assert!(made.remove(Path::new(path)).is_some(), "{path}");
-    }
+    // For people.
+    assert!(made.remove(Path::new("/var/lib/kennel")).is_some());
     assert!(made.is_empty(), "no program looks there: {made:?}");
 }
 

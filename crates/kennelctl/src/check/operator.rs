@@ -1,16 +1,16 @@
 //! Everything in /etc/kennel.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use kennel_core::config::{HostConfig, ProjectConfig};
 use kennel_core::{Layout, ProjectName};
 
-use super::{Findings, Severity, secrets};
+use super::{Findings, Severity, project_secrets, secrets};
 use crate::say;
 
-/// Looks at the host's file, each project's and the webhook secrets.
+/// Looks at the host's file, each project's, the webhook secrets and the services'.
 pub(crate) fn everything(layout: &Layout) -> Findings {
     let mut findings = Findings::default();
     let path = layout.config();
@@ -20,7 +20,9 @@ pub(crate) fn everything(layout: &Layout) -> Findings {
         findings.about(&path, Severity::Error, say::unit_dir_missing(&config.unit_dir));
     }
     let projects = projects(layout, &mut findings);
-    secrets::check(&layout.webhook_secrets(), &projects, &mut findings);
+    let names = projects.keys().cloned().collect();
+    secrets::check(&layout.webhook_secrets(), &names, &mut findings);
+    project_secrets::check(layout, &projects, &mut findings);
     findings
 }
 
@@ -39,13 +41,16 @@ pub(super) fn project(
 ) -> Option<ProjectConfig> {
     let text = read(path, findings, say::gone())?;
     let parsed = ProjectConfig::parse(name, &text, &path.display().to_string());
-    findings.configuration(path, &text, parsed, ProjectConfig::without_effect)
+    findings.configuration(path, &text, parsed, |_, _| Vec::new())
 }
 
-/// The projects that have a file, good or bad.
-fn projects(layout: &Layout, findings: &mut Findings) -> BTreeSet<ProjectName> {
+/// The projects that have a file, and what a good one says.
+fn projects(
+    layout: &Layout,
+    findings: &mut Findings,
+) -> BTreeMap<ProjectName, Option<ProjectConfig>> {
     let directory = layout.projects();
-    let mut projects = BTreeSet::new();
+    let mut projects = BTreeMap::new();
     let files = match list(&directory) {
         Ok(files) => files,
         Err(ErrorKind::NotFound) => Vec::new(),
@@ -62,13 +67,14 @@ fn projects(layout: &Layout, findings: &mut Findings) -> BTreeSet<ProjectName> {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         match stem.parse::<ProjectName>() {
             Ok(name) => {
-                if let Some(config) = project(&path, name.clone(), findings)
+                let config = project(&path, name.clone(), findings);
+                if let Some(config) = &config
                     && let Some(repository) = config.repo_url.local_path()
                     && matches!(layout.host_path(repository).try_exists(), Ok(false))
                 {
                     findings.about(&path, Severity::Error, say::repository_missing(repository));
                 }
-                projects.insert(name);
+                projects.insert(name, config);
             }
             Err(invalid) => {
                 findings.checked(&path);

@@ -215,18 +215,14 @@ fn one_file_by_its_name_or_as_it_is_called() {
         "[services.api]\npreview_database = true\nsecrets = [\"A\"]\n",
         0o644,
     );
-    insta::assert_snapshot!(said_of(&root, &at("kennel.toml"), None), @r#"
+    insta::assert_snapshot!(said_of(&root, &at("kennel.toml"), None), @"
     note: /kennel.toml:2: this version cannot do `preview_database` in [services.api], so that deploying it fails
       |
     2 | preview_database = true
       | ^
-    note: /kennel.toml:3: this version cannot do `secrets` in [services.api], so that deploying it fails
-      |
-    3 | secrets = ["A"]
-      | ^
-    1 file checked: 2 notes
+    1 file checked: 1 note
     Done
-    "#);
+    ");
     fs::write(at("kennel.toml"), b"# \xff\n").unwrap();
     insta::assert_snapshot!(said_of(&root, &at("kennel.toml"), None), @"
     error: /kennel.toml cannot be read: stream did not contain valid UTF-8; see `ls -l` and `file`
@@ -258,5 +254,70 @@ fn one_file_by_its_name_or_as_it_is_called() {
     insta::assert_snapshot!(said_of(&root, &at("etc/kennel/projects.d/api.toml"), None), @"
     /etc/kennel/projects.d/api.toml is called like no project can be; rename it: `api` is not a project name: it is reserved, because Kennel's own units and users are named so
     BadConfiguration
+    ");
+}
+
+#[test]
+fn services_secrets() {
+    let root = good();
+    let put_secret = |path: &str, text: &str, with_mode| {
+        let path = format!("etc/kennel/secrets/{path}");
+        let directory = root.path().join(&path).parent().unwrap().to_owned();
+        fs::create_dir_all(&directory).unwrap();
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).unwrap();
+        put(&root, &path, text, with_mode);
+    };
+    put_secret("site/JWT_SECRET.cred", "c2VhbGVk\n", 0o600);
+    put_secret("site/production/JWT_SECRET.cred", "c2VhbGVk\n", 0o600);
+    put_secret("site/preview/TLS_KEY", "x", 0o400);
+    insta::assert_snapshot!(said(&root), @"
+    6 files checked: all good
+    Done
+    ");
+    put_secret("site/OPEN", "the value itself", 0o644);
+    put_secret("site/EMPTY", "\n", 0o600);
+    put_secret("site/JWT_SECRET", "twice", 0o600);
+    put_secret("site/notes.txt", "the value itself", 0o600);
+    put_secret("site/preview/production/A", "x", 0o600);
+    put_secret("gone/A", "x", 0o600);
+    mode(&root, "etc/kennel/secrets/site/production", 0o777);
+    insta::assert_snapshot!(said(&root), @"
+    note: /etc/kennel/secrets/site/notes.txt is no secret: `notes.txt` is not a name for a secret: only A-Z, 0-9 and `_` may stand in it; rename or remove it
+    error: /etc/kennel/secrets/site/production has mode 0777, so that others may put secrets there; use `chmod go-w`
+    note: /etc/kennel/secrets/site/preview/production is no secret: `production` is not a name for a secret: only A-Z, 0-9 and `_` may stand in it; rename or remove it
+    error: /etc/kennel/secrets/site/EMPTY cannot be handed over: it is empty; deployments that name it fail until then
+    error: /etc/kennel/secrets/site/JWT_SECRET.cred cannot be used: /etc/kennel/secrets/site/JWT_SECRET is there twice, plain and as /etc/kennel/secrets/site/JWT_SECRET.cred; remove one of them; deployments that name it fail until then
+    error: /etc/kennel/secrets/site/OPEN has mode 0644, so that others may read it; use `chmod 600`
+    note: /etc/kennel/secrets/gone belongs to no project: there is no projects.d/gone.toml; remove or rename it
+    9 files checked: 4 errors, 3 notes
+    BadConfiguration
+    ");
+}
+
+#[test]
+fn directories_of_secrets_that_kennel_deploy_does_not_find() {
+    let root = good();
+    let named = |path: &str| {
+        let text = format!("repo_url = \"https://git.test/x.git\"\nsecrets_dir = \"{path}\"\n");
+        put(&root, "etc/kennel/projects.d/site.toml", &text, 0o644);
+        said(&root)
+    };
+    insta::assert_snapshot!(named("/run/agenix"), @"
+    error: /etc/kennel/projects.d/site.toml names the secrets_dir /run/agenix, which does not exist; make or correct it
+    3 files checked: 1 error
+    BadConfiguration
+    ");
+    insta::assert_snapshot!(named("/root/secrets"), @"
+    error: /etc/kennel/projects.d/site.toml names the secrets_dir /root/secrets, which kennel-deploy does not see; let it lie outside of /home, /root, /run/user, /tmp and /var/tmp
+    3 files checked: 1 error
+    BadConfiguration
+    ");
+    // Where other programs' secrets lie as well.
+    fs::create_dir_all(root.path().join("run/agenix")).unwrap();
+    put(&root, "run/agenix/wireguard.key", "x", 0o400);
+    put(&root, "run/agenix/A", "x", 0o400);
+    insta::assert_snapshot!(named("/run/agenix"), @"
+    4 files checked: all good
+    Done
     ");
 }

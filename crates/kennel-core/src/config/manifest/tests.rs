@@ -25,6 +25,7 @@ preview_database = true
 custom_domain = "api.myproject.org"
 env = { LOG_LEVEL = "info" }
 secrets = ["JWT_SECRET"]
+credentials = ["TLS_KEY"]
 drain_secs = 30
 resources = { memory_max = "512M", cpu_quota = "100%", tasks_max = 128 }
 
@@ -39,7 +40,7 @@ fn every_key_is_read_and_settles_as_json() {
     let manifest = parse(EXAMPLE);
     let api = serde_json::to_string(&manifest.services.values().next()).unwrap();
     let web = serde_json::to_string(&manifest.static_sites.values().next()).unwrap();
-    insta::assert_snapshot!(api, @r#"{"flake_output":"api","health_check":"/health","health_check_timeout_secs":30,"preview_database":true,"custom_domain":"api.myproject.org","env":{"LOG_LEVEL":"info"},"secrets":["JWT_SECRET"],"drain_secs":30,"resources":{"memory_max":536870912,"cpu_quota":"100%","tasks_max":128}}"#);
+    insta::assert_snapshot!(api, @r#"{"flake_output":"api","health_check":"/health","health_check_timeout_secs":30,"preview_database":true,"custom_domain":"api.myproject.org","env":{"LOG_LEVEL":"info"},"secrets":["JWT_SECRET"],"credentials":["TLS_KEY"],"drain_secs":30,"resources":{"memory_max":536870912,"cpu_quota":"100%","tasks_max":128}}"#);
     insta::assert_snapshot!(web, @r#"{"flake_output":"web","spa":true,"custom_domain":"myproject.org"}"#);
     assert_eq!(
         serde_json::from_str::<ServiceManifest>(&api).unwrap(),
@@ -56,12 +57,20 @@ fn an_empty_table_is_enough() {
     let manifest = parse("[services.api]\n[static_sites.web]");
     let api = serde_json::to_string(&manifest.services[&name("api")]).unwrap();
     let web = serde_json::to_string(&manifest.static_sites[&name("web")]).unwrap();
-    insta::assert_snapshot!(api, @r#"{"flake_output":"api","health_check":"/health","health_check_timeout_secs":30,"preview_database":false,"custom_domain":null,"env":{},"secrets":[],"drain_secs":null,"resources":{"memory_max":null,"cpu_quota":null,"tasks_max":null}}"#);
+    insta::assert_snapshot!(api, @r#"{"flake_output":"api","health_check":"/health","health_check_timeout_secs":30,"preview_database":false,"custom_domain":null,"env":{},"secrets":[],"credentials":[],"drain_secs":null,"resources":{"memory_max":null,"cpu_quota":null,"tasks_max":null}}"#);
     insta::assert_snapshot!(web, @r#"{"flake_output":"web","spa":false,"custom_domain":null}"#);
     assert_eq!(
         serde_json::from_str::<ServiceManifest>(&api).unwrap(),
         manifest.services[&name("api")]
     );
+}
+
+#[test]
+fn a_row_of_before_there_were_credentials_is_read() {
+    let now = serde_json::to_string(&parse("[services.api]").services[&name("api")]).unwrap();
+    let before = now.replace("\"credentials\":[],", "");
+    assert_ne!(before, now);
+    assert!(serde_json::from_str::<ServiceManifest>(&before).unwrap().credentials.is_empty());
 }
 
 #[test]
@@ -88,7 +97,7 @@ fn a_row_with_another_hands_values_is_refused() {
 fn unknown_keys_and_what_was_meant() {
     insta::assert_snapshot!(in_service("helth_check = \"/health\""), @"kennel.toml:2: unknown key `helth_check` in [services.api]; did you mean `health_check`?");
     insta::assert_snapshot!(in_service("health_check_timeout = 3"), @"kennel.toml:2: unknown key `health_check_timeout` in [services.api]; did you mean `health_check_timeout_secs`?");
-    insta::assert_snapshot!(in_service("xyz = 3"), @"kennel.toml:2: unknown key `xyz` in [services.api]; known keys here are flake_output, health_check, health_check_timeout_secs, preview_database, custom_domain, env, secrets, drain_secs, resources");
+    insta::assert_snapshot!(in_service("xyz = 3"), @"kennel.toml:2: unknown key `xyz` in [services.api]; known keys here are flake_output, health_check, health_check_timeout_secs, preview_database, custom_domain, env, secrets, credentials, drain_secs, resources");
     insta::assert_snapshot!(in_service("resources = { memory = \"1G\" }"), @"kennel.toml:2: unknown key `memory` in [services.api.resources]; did you mean `memory_max`?");
     insta::assert_snapshot!(refused("[service.api]"), @"kennel.toml:1: unknown key `service`; did you mean `services`?");
     insta::assert_snapshot!(refused("[static_sites.web]\nSPA = true"), @"kennel.toml:2: unknown key `SPA` in [static_sites.web]; did you mean `spa`?");
@@ -153,6 +162,12 @@ fn variables() {
     insta::assert_snapshot!(in_service("env = { A = \"b\\nPORT=1\" }"), @r"kennel.toml:2: `A` in [services.api.env]: `b\nPORT=1` is not a value for an environment variable: it has a newline or another control character, which cannot be passed on");
     insta::assert_snapshot!(in_service("secrets = [\"A\", \"A\"]"), @"kennel.toml:2: `secrets` in [services.api]: `A` stands in it twice");
     insta::assert_snapshot!(in_service("env = { A = \"x\" }\nsecrets = [\"B\",\n\"A\"]"), @"kennel.toml:4: `secrets` in [services.api]: `A` stands in `env` already");
+    insta::assert_snapshot!(in_service("credentials = [\"A\", \"B\", \"A\"]"), @"kennel.toml:2: `credentials` in [services.api]: `A` stands in it twice");
+    insta::assert_snapshot!(in_service("secrets = [\"jwt\"]"), @"kennel.toml:2: `secrets` in [services.api]: `jwt` is not a name for a secret: only A-Z, 0-9 and `_` may stand in it");
+    insta::assert_snapshot!(in_service("credentials = [\"../../A\"]"), @"kennel.toml:2: `credentials` in [services.api]: `../../A` is not a name for a secret: only A-Z, 0-9 and `_` may stand in it");
+    let many: Vec<_> = (0..32).map(|n| format!("\"C{n}\"")).collect();
+    insta::assert_snapshot!(in_service(&format!("credentials = [{}]", many.join(", "))), @"kennel.toml:2: `credentials` in [services.api]: there are more than 31 credentials");
+    insta::assert_snapshot!(in_service("preview_database = true\nsecrets = [\"DATABASE_URL\"]"), @"kennel.toml:3: `secrets` in [services.api]: `DATABASE_URL` is set by `preview_database`");
     insta::assert_snapshot!(in_service("preview_database = true\nenv = { DATABASE_URL = \"x\" }"), @"kennel.toml:3: [services.api.env]: `DATABASE_URL` is set by `preview_database`");
     let value = format!("env = {{ A = \"{}\" }}", "x".repeat(32 * 1024 + 1));
     insta::assert_snapshot!(in_service(&value), @"kennel.toml:2: `A` in [services.api.env]: `xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx` is not a value for an environment variable: it is longer than 32 KiB");
@@ -175,9 +190,8 @@ fn what_would_fail_to_deploy_is_named_with_its_line() {
     };
     insta::assert_snapshot!(remarks(EXAMPLE).join("\n"), @"
     kennel.toml:6: this version cannot do `preview_database` in [services.api], so that deploying it fails
-    kennel.toml:9: this version cannot do `secrets` in [services.api], so that deploying it fails
     ");
-    assert!(remarks("[services.api]\npreview_database = false\nsecrets = []").is_empty());
+    assert!(remarks("[services.api]\npreview_database = false\nsecrets = [\"A\"]").is_empty());
     assert!(remarks("services = 5").is_empty());
 }
 
@@ -227,7 +241,7 @@ proptest! {
     /// One hostile text in every place of a manifest where a text may stand. Those that are
     /// accepted cannot end a line, climb a path or be expanded by systemd.
     #[test]
-    fn what_is_accepted_is_harmless(text in hostile(), place in 0_usize..9) {
+    fn what_is_accepted_is_harmless(text in hostile(), place in 0_usize..10) {
         let quoted = toml::Value::String(text.clone()).to_string();
         let manifest = match place {
             0 => format!("services.{quoted} = {{}}"),
@@ -238,6 +252,7 @@ proptest! {
             5 => format!("services.a.custom_domain = {quoted}"),
             6 => format!("services.a.env.{quoted} = 'x'"),
             7 => format!("services.a.secrets = [{quoted}]"),
+            9 => format!("services.a.credentials = [{quoted}]"),
             _ => format!("services.a.env.A = {quoted}"),
         };
         match Manifest::parse(&manifest, "kennel.toml") {

@@ -27,7 +27,7 @@ fn two_keys_are_enough() {
     assert_eq!(project.pull_requests, PullRequestPolicy::Trusted);
     assert_eq!(project.domains, None);
     assert!(project.allows_domain(&"anything.test".parse().unwrap()));
-    assert_eq!(project.secrets_dir, None);
+    assert_eq!(project.secrets_dir, PathBuf::from("/etc/kennel/secrets/site"));
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn every_key_is_read() {
         branches = ["release/*", "v?"]
         pull_requests = "none"
         domains = ["site.test", "*.site.test"]
-        secrets_dir = "/etc/kennel/secrets/site"
+        secrets_dir = "/run/agenix/site"
         "#,
     );
     assert_eq!(project.repo_url.as_str(), "https://git.example.com/team/site.git");
@@ -57,7 +57,7 @@ fn every_key_is_read() {
     {
         assert_eq!(project.allows_domain(&host.parse().unwrap()), allowed, "{host}");
     }
-    assert_eq!(project.secrets_dir, Some("/etc/kennel/secrets/site".into()));
+    assert_eq!(project.secrets_dir, PathBuf::from("/run/agenix/site"));
 }
 
 #[test]
@@ -144,10 +144,11 @@ fn addresses_their_protocols_and_paths() {
 }
 
 #[test]
-fn what_is_written_and_does_nothing() {
-    let text = with("secrets_dir = \"/etc/kennel/secrets/site\"");
-    let remarks = ProjectConfig::without_effect(&text, "site.toml");
-    insta::assert_snapshot!(remarks[0], @"site.toml:3: `secrets_dir` has no effect in this version");
-    assert_eq!(remarks.len(), 1);
-    assert!(ProjectConfig::without_effect(&with(""), "site.toml").is_empty());
+fn production_is_the_default_branch_alone() {
+    let project = parse(&with("default_branch = \"trunk\""));
+    let scopes = |git_ref: &str| project.secret_scopes(&git_ref.parse().unwrap());
+    assert_eq!(scopes("refs/heads/trunk"), [SecretScope::Production, SecretScope::Both]);
+    for other in ["refs/heads/main", "refs/heads/trunk2", "refs/heads/pr-1", "refs/pull/1/head"] {
+        assert_eq!(scopes(other), [SecretScope::Preview, SecretScope::Both], "{other}");
+    }
 }
