@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use kennel_core::{BuildId, BuildState, ProjectName};
+use kennel_core::{BuildId, BuildState, ProjectName, SecretName, SecretScope};
 
 use crate::clock::Since;
 use crate::target::Asked;
@@ -49,6 +49,7 @@ Examples:
   kennelctl logs site/main/api -f        follow a service, whichever deployment runs
   kennelctl redeploy site/main           deploy what was built last again
   kennelctl teardown site/feature/x      remove a branch's deployments
+  kennelctl secret set site JWT_SECRET   keep a secret for its services, from standard input
   kennelctl check                        look over everything in /etc/kennel
   kennelctl doctor                       look over the whole host, with what to do next
 
@@ -73,6 +74,7 @@ pub(crate) enum Command {
     Redeploy(RedeployArgs),
     Teardown(TeardownArgs),
     Logs(LogsArgs),
+    Secret(SecretArgs),
     Check(CheckArgs),
     Doctor(DoctorArgs),
     #[command(hide = true)]
@@ -312,10 +314,127 @@ pub(crate) struct LogsArgs {
     pub(crate) journalctl: Vec<std::ffi::OsString>,
 }
 
+/// Set, list and remove the secrets that services get
+///
+/// A secret is kept on this host, sealed by systemd (systemd-creds(1)) with a key that never leaves
+/// it. A service gets those that its kennel.toml names, as variables (`secrets`) or as files below
+/// $CREDENTIALS_DIRECTORY (`credentials`), from its next deployment on. Needs root.
+#[derive(Debug, Args)]
+#[command(
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = "\
+Examples:
+  openssl rand -hex 32 | kennelctl secret set site JWT_SECRET
+  kennelctl secret list site
+  kennelctl secret rm site JWT_SECRET --preview"
+)]
+pub(crate) struct SecretArgs {
+    #[command(subcommand)]
+    pub(crate) command: SecretCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretCommand {
+    Set(SecretSetArgs),
+    List(SecretListArgs),
+    Rm(SecretRmArgs),
+}
+
+/// Keep a secret, its value from standard input
+///
+/// A value is text of at most 32 KiB. The newline after a single line does not count; a value of
+/// several lines, such as a key, arrives exactly as it is. What was set before is replaced. Services
+/// that run keep the old value until they are deployed again.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  openssl rand -hex 32 | kennelctl secret set site JWT_SECRET
+  kennelctl secret set site TLS_KEY --production < key.pem
+  systemd-ask-password 'JWT_SECRET:' | kennelctl secret set site JWT_SECRET
+                                         typed without being shown")]
+pub(crate) struct SecretSetArgs {
+    /// Whose secret
+    #[arg(value_name = "PROJECT")]
+    pub(crate) project: ProjectName,
+
+    /// Its name: A-Z, 0-9 and _
+    #[arg(value_name = "NAME")]
+    pub(crate) name: SecretName,
+
+    #[command(flatten)]
+    pub(crate) scope: ScopeArgs,
+}
+
+/// List the names of secrets, never their values
+///
+/// Plain files, which other tools than kennelctl made, are listed too.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kennelctl secret list site
+  kennelctl secret list site --json | jq -r '.[] | select(.used_by == []).name'
+
+JSON: an array of objects with name, scope (both, production or preview), sealed, set_at, path and
+used_by (services whose newest deployment names it, as project/branch/name).")]
+pub(crate) struct SecretListArgs {
+    /// Whose secrets
+    #[arg(value_name = "PROJECT")]
+    pub(crate) project: ProjectName,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Remove a secret
+///
+/// Services that run keep it until they are deployed again, and cannot be deployed without it if
+/// their kennel.toml still names it: those are told.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kennelctl secret rm site JWT_SECRET
+  kennelctl secret rm site JWT_SECRET --preview")]
+pub(crate) struct SecretRmArgs {
+    /// Whose secret
+    #[arg(value_name = "PROJECT")]
+    pub(crate) project: ProjectName,
+
+    /// Its name
+    #[arg(value_name = "NAME")]
+    pub(crate) name: SecretName,
+
+    #[command(flatten)]
+    pub(crate) scope: ScopeArgs,
+}
+
+/// For which deployments; without either, for all that have none of their own.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct ScopeArgs {
+    /// Only for the default branch
+    #[arg(long, conflicts_with = "preview")]
+    pub(crate) production: bool,
+
+    /// Only for other branches and pull requests
+    #[arg(long)]
+    pub(crate) preview: bool,
+}
+
+impl From<ScopeArgs> for SecretScope {
+    fn from(args: ScopeArgs) -> Self {
+        match (args.production, args.preview) {
+            (true, _) => Self::Production,
+            (false, true) => Self::Preview,
+            (false, false) => Self::Both,
+        }
+    }
+}
+
 /// Check configuration, with the line of each mistake
 ///
-/// Without FILE, everything in /etc/kennel: config.toml, projects.d and webhook secrets. Which kind
-/// a FILE is follows from its name: config.toml is the host's, a file in a directory projects.d is
+/// Without FILE, everything in /etc/kennel: config.toml, projects.d, webhook secrets and services'
+/// secrets. Which kind a FILE is follows from its name: config.toml is the host's, a file in a directory projects.d is
 /// a project's, kennel.toml is a repository's.
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -4,10 +4,11 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use kennel_core::{BuildId, BuildState, ProjectName};
-use kennel_store::StoreError;
+use kennel_core::{BadSecret, BuildId, BuildState, ProjectName, SecretName};
+use kennel_store::{ConfigError, SecretsError, StoreError};
+use kennel_systemd::SealError;
 
-use crate::say;
+use crate::{say, secret};
 
 /// How the program ends; the numbers stand in its help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +93,23 @@ pub(crate) enum Failure {
     Runtime(#[source] io::Error),
     #[error("{}", say::no_journalctl())]
     Journalctl(#[source] io::Error),
+    #[error("the project cannot be used; see `kennelctl check`")]
+    Config(#[from] ConfigError),
+    #[error("the secret was not set")]
+    Seal(#[from] SealError),
+    #[error(transparent)]
+    Secrets(SecretsError),
+    #[error("{}", secret::say::needs_root(.0))]
+    NeedsRoot(PathBuf),
+    #[error("{}", secret::say::typed(.0))]
+    Typed(SecretName),
+    #[error("cannot read the secret from standard input")]
+    Input(#[source] io::Error),
+    #[error("{}", secret::say::bad_value(.name, *.why))]
+    BadSecret { name: SecretName, why: BadSecret },
+    /// The sentence says which there are.
+    #[error("{0}")]
+    NoSecret(String),
     #[error("cannot print the answer")]
     Print(#[source] io::Error),
     #[error("cannot write the answer as JSON")]
@@ -110,16 +128,22 @@ impl Failure {
             | Self::NoTarget { .. }
             | Self::NeverBuilt { .. }
             | Self::NoServiceLog(_)
+            | Self::NoSecret(_)
             | Self::NoFile(_) => Exit::NotFound,
-            Self::NotPermitted(_) => Exit::NotPermitted,
+            Self::NotPermitted(_) | Self::NeedsRoot(_) => Exit::NotPermitted,
             Self::Ambiguous { .. }
             | Self::WholeProject(_)
             | Self::RebuildOfOne { .. }
             | Self::BuildOfOne { .. }
             | Self::UnknownKind(_)
+            | Self::Typed(_)
             | Self::NobodyToAsk => Exit::Usage,
-            Self::ProjectFileName { .. } => Exit::BadConfiguration,
+            Self::ProjectFileName { .. } | Self::Config(_) => Exit::BadConfiguration,
             Self::Read { .. }
+            | Self::Seal(_)
+            | Self::Secrets(_)
+            | Self::Input(_)
+            | Self::BadSecret { .. }
             | Self::Store(_)
             | Self::AlreadyEnded(..)
             | Self::Refused(_)

@@ -45,12 +45,20 @@ fn man_pages(directory: &Path) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     let mut cli = Cli::command();
     cli.build();
-    fs::write(directory.join("kennelctl.1"), page(&cli, "kennelctl")?)?;
-    for command in cli.get_subcommands().filter(|command| !command.is_hide_set()) {
-        let name = format!("kennelctl-{}", command.get_name());
-        fs::write(directory.join(format!("{name}.1")), page(command, &name)?)?;
+    write_pages(directory, &cli, "kennelctl")
+}
+
+/// The page of a command and those of its own commands.
+fn write_pages(directory: &Path, command: &Command, name: &str) -> io::Result<()> {
+    fs::write(directory.join(format!("{name}.1")), page(command, name)?)?;
+    for command in visible(command) {
+        write_pages(directory, command, &format!("{name}-{}", command.get_name()))?;
     }
     Ok(())
+}
+
+fn visible(command: &Command) -> impl Iterator<Item = &Command> {
+    command.get_subcommands().filter(|command| !command.is_hide_set())
 }
 
 /// One command's page. Sections that clap_mangen would run together are written here.
@@ -69,9 +77,9 @@ fn page(command: &Command, name: &str) -> io::Result<String> {
     man.render_description_section(&mut text)?;
     if command.has_subcommands() {
         text.extend(b".SH COMMANDS\n");
-        for subcommand in command.get_subcommands().filter(|it| !it.is_hide_set()) {
+        for subcommand in visible(command) {
             let about = subcommand.get_about().map(ToString::to_string).unwrap_or_default();
-            let name = escaped(&format!("kennelctl-{}", subcommand.get_name()));
+            let name = escaped(&format!("{name}-{}", subcommand.get_name()));
             text.extend(format!(".TP\n.BR {name} (1)\n{}\n", escaped(&about)).bytes());
         }
     }
@@ -123,6 +131,8 @@ fn see_also(command: &Command) -> String {
         "status" | "redeploy" | "teardown" => &["kennelctl-builds (1)", "kennel-deploy (8)"],
         "logs" => &["journalctl (1)", "kennelctl-build (1)"],
         "check" => &["kennel-config (5)", "kennel.toml (5)"],
+        "secret" => &["kennel.toml (5)", "systemd-creds (1)"],
+        "set" | "list" | "rm" => &["kennelctl-secret (1)", "kennelctl-redeploy (1)"],
         _ => &["kennel (7)"],
     };
     let mut text = ".SH SEE ALSO\n".to_owned();
@@ -158,10 +168,17 @@ mod tests {
         let mut cli = Cli::command();
         cli.build();
         let [bash, zsh, fish] = ["kennelctl", "_kennelctl", "kennelctl.fish"].map(read);
-        for command in cli.get_subcommands().filter(|it| !it.is_hide_set()) {
-            let name = command.get_name();
-            let page = read(&format!("kennelctl-{name}.1"));
-            assert!(read("kennelctl.1").contains(&format!("kennelctl\\-{name} (1)")), "{name}");
+        let nested = visible(&cli).flat_map(|above| {
+            visible(above).map(move |it| (format!("kennelctl-{}", above.get_name()), it))
+        });
+        let top = visible(&cli).map(|it| ("kennelctl".to_owned(), it));
+        let all: Vec<_> = top.chain(nested).collect();
+        assert!(all.iter().any(|(above, _)| above == "kennelctl-secret"));
+        for (above, command) in all {
+            let name = format!("{above}-{}", command.get_name());
+            let page = read(&format!("{name}.1"));
+            let reference = escaped(&format!("{name} (1)"));
+            assert!(read(&format!("{above}.1")).contains(&reference), "{name}");
             for option in command.get_opts().filter(|it| !it.is_hide_set()) {
                 let long = option.get_long().unwrap();
                 assert!(page.contains(&escaped(&format!("--{long}"))), "{name} --{long}:\n{page}");

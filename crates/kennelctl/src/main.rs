@@ -2,7 +2,7 @@
 //!
 //! Shows what serves, what builds and what is wrong, and leaves wishes in the inbox. It reads the
 //! databases and never writes them, starts and stops no unit, and does nothing that the programs
-//! it talks about could not finish without it.
+//! it talks about could not finish without it. Files of secrets are all that it writes.
 
 mod args;
 mod build;
@@ -20,6 +20,7 @@ mod http;
 mod logs;
 mod redeploy;
 mod say;
+mod secret;
 mod signals;
 mod status;
 mod table;
@@ -62,6 +63,7 @@ fn run(cli: &Cli, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Redeploy(args) => redeploy::run(&host, args),
         Command::Teardown(args) => teardown::run(&host, args),
         Command::Logs(args) => logs::run(&host, args),
+        Command::Secret(args) => secret::run(&host, args),
         Command::Generate(args) => generate::run(args),
         Command::Check(args) => check::run(&host, args),
         Command::Doctor(args) => doctor::run(&host, args),

@@ -194,6 +194,7 @@ fn help_begins_with_what_can_be_done() {
       redeploy  Deploy what was built last again, without a new build
       teardown  Remove a branch's deployments, or one of them, with all that they left
       logs      Show what a service prints
+      secret    Set, list and remove the secrets that services get
       check     Check configuration, with the line of each mistake
       doctor    Look over the whole host: what is wrong, and what to do about it
 
@@ -234,11 +235,24 @@ fn help_begins_with_what_can_be_done() {
 #[test]
 fn every_help_text() {
     let tree = Tree::fresh();
-    let commands =
-        ["", "status", "builds", "build", "cancel", "redeploy", "teardown", "logs", "check"];
+    let commands = [
+        "",
+        "status",
+        "builds",
+        "build",
+        "cancel",
+        "redeploy",
+        "teardown",
+        "logs",
+        "secret",
+        "secret set",
+        "secret list",
+        "secret rm",
+        "check",
+    ];
     let help = commands.map(|command| {
-        let arguments = [command, "--help"];
-        let said = tree.ctl(arguments.get(usize::from(command.is_empty())..).unwrap());
+        let arguments: Vec<_> = command.split_whitespace().chain(["--help"]).collect();
+        let said = tree.ctl(&arguments);
         assert_eq!(said.code, 0, "{said}");
         said.out
     });

@@ -7,6 +7,8 @@ mod looking;
 #[cfg(test)]
 mod redeploying;
 #[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod status;
 #[cfg(test)]
 mod tree;
