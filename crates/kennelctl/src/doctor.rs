@@ -23,6 +23,7 @@ mod report;
 mod router;
 mod rows;
 mod say;
+mod secrets;
 mod systemd;
 mod tmpfiles;
 mod units;
@@ -91,6 +92,7 @@ async fn examine(host: &Host) -> Vec<Finding> {
             asking("deployments.health", &facts, deployments::check),
         ]);
     }
+    checks.push(blocking("deployments.secrets", secrets::check));
     checks.push(asking("deployments", &facts, rows::check));
     let mut findings = Vec::new();
     for (check, running) in checks {

@@ -15,6 +15,7 @@ mod polkit;
 mod ports;
 mod router;
 mod rows;
+mod secrets;
 mod systemd;
 mod webhook;
 
@@ -32,6 +33,7 @@ pub(super) use self::polkit::*;
 pub(super) use self::ports::*;
 pub(super) use self::router::*;
 pub(super) use self::rows::*;
+pub(super) use self::secrets::*;
 pub(super) use self::systemd::*;
 pub(super) use self::webhook::*;
 use super::finding::Finding;

@@ -6,7 +6,11 @@ use std::path::Path;
 use super::{TMPFILES, bytes};
 use crate::doctor::finding::Finding;
 
-pub(in crate::doctor) fn database_unread(check: &'static str, path: &Path, error: &io::Error) -> Finding {
+pub(in crate::doctor) fn database_unread(
+    check: &'static str,
+    path: &Path,
+    error: &io::Error,
+) -> Finding {
     let place = path.display();
     if error.kind() == io::ErrorKind::PermissionDenied {
         return Finding::skipped(check, format!("{place} may not be opened"))
@@ -23,7 +27,12 @@ pub(in crate::doctor) fn database_whole(check: &'static str, schema: u32, size: 
     Finding::ok(check, format!("whole, schema {schema}, {}", bytes(size)))
 }
 
-pub(in crate::doctor) fn database_newer(check: &'static str, path: &Path, found: u32, known: u32) -> Finding {
+pub(in crate::doctor) fn database_newer(
+    check: &'static str,
+    path: &Path,
+    found: u32,
+    known: u32,
+) -> Finding {
     let sentence = format!("{} has schema {found}, and this version knows {known}", path.display());
     Finding::failure(check, sentence).by_hand("install the newer version of Kennel again")
 }

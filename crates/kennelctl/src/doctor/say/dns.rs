@@ -28,7 +28,12 @@ fn records(record: &str, own: &[IpAddr]) -> String {
     records.join(" and ")
 }
 
-pub(in crate::doctor) fn dns_elsewhere(record: &str, asked: &str, elsewhere: &str, own: &[IpAddr]) -> Finding {
+pub(in crate::doctor) fn dns_elsewhere(
+    record: &str,
+    asked: &str,
+    elsewhere: &str,
+    own: &[IpAddr],
+) -> Finding {
     Finding::warning(DNS, format!("{asked} leads to {elsewhere}, which is not this host")).by_hand(
         format!(
             "unless that is a proxy or NAT before this host, make the record {}",
@@ -37,7 +42,12 @@ pub(in crate::doctor) fn dns_elsewhere(record: &str, asked: &str, elsewhere: &st
     )
 }
 
-pub(in crate::doctor) fn dns_silent(record: &str, asked: &str, why: &str, own: &[IpAddr]) -> Finding {
+pub(in crate::doctor) fn dns_silent(
+    record: &str,
+    asked: &str,
+    why: &str,
+    own: &[IpAddr],
+) -> Finding {
     Finding::warning(DNS, format!("{asked} is not found: {why}"))
         .by_hand(format!("make the record {}", records(record, own)))
 }

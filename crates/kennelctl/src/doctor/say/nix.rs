@@ -53,7 +53,12 @@ pub(in crate::doctor) fn nix_daemon_silent(error: &io::Error) -> Finding {
 }
 
 /// `by_group` is whether membership in the group would open it.
-pub(in crate::doctor) fn nix_daemon_closed(path: &Path, mode: u32, group: &str, by_group: bool) -> Finding {
+pub(in crate::doctor) fn nix_daemon_closed(
+    path: &Path,
+    mode: u32,
+    group: &str,
+    by_group: bool,
+) -> Finding {
     let mode = mode & 0o7777;
     let sentence =
         format!("{} is closed to kennel-build ({mode:04o}, group {group})", path.display());

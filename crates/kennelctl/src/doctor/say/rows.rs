@@ -138,7 +138,12 @@ pub(in crate::doctor) fn drains_match() -> Finding {
     Finding::ok(DRAINS, "whatever was replaced ends in time")
 }
 
-pub(in crate::doctor) fn drain_overdue(key: &str, id: DeploymentId, when: &str, unit: &UnitName) -> Finding {
+pub(in crate::doctor) fn drain_overdue(
+    key: &str,
+    id: DeploymentId,
+    when: &str,
+    unit: &UnitName,
+) -> Finding {
     let sentence = format!("deployment {id} of {key} should have ended {when} and still drains");
     Finding::failure(DRAINS, sentence).run(format!("systemctl start {unit}"))
 }
