@@ -26,6 +26,7 @@ mod pull_requests;
 mod push;
 mod reboot;
 mod redeploy;
+mod secrets;
 
 use std::process::ExitCode;
 
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
             "redeploy::of_a_build_whose_cause_has_gone",
             redeploy::of_a_build_whose_cause_has_gone,
         )
+        .test("secrets::reach_their_services", secrets::reach_their_services)
         .test("failures::never_healthy", failures::never_healthy)
         .test("failures::exits_at_once", failures::exits_at_once)
         .test("failures::without_a_program", failures::without_a_program)
@@ -123,6 +125,10 @@ fn main() -> ExitCode {
         .test_alone("full_disk::under_the_databases", full_disk::under_the_databases)
         .test_alone("cancel::before_its_turn", cancel::before_its_turn)
         .test_alone("doctor::sees_it_and_says_what_helps", doctor::sees_it_and_says_what_helps)
+        .test_alone(
+            "secrets::stay_secret_and_survive_a_reboot",
+            secrets::stay_secret_and_survive_a_reboot,
+        )
         .test_alone("reboot::at_rest", reboot::at_rest)
         .test_alone("reboot::in_the_middle_of_a_build", reboot::in_the_middle_of_a_build)
         .test_alone("reboot::in_the_middle_of_a_deployment", reboot::in_the_middle_of_a_deployment)

@@ -108,6 +108,16 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
         services().map(|it| env_file(it)),
         found.env_files.iter().filter(|file| instance(file).is_none_or(is_own)).cloned(),
     );
+    // Only some services have any; their own tests know which.
+    let serving: BTreeSet<String> = services().map(|it| credentials(it)).collect();
+    all.none(
+        "credentials",
+        found
+            .credentials
+            .iter()
+            .filter(|it| instance(it).is_none_or(is_own) && !serving.contains(*it))
+            .cloned(),
+    );
     let in_slice = format!("/{slice}.slice/");
     all.compare(
         "listeners",
@@ -230,9 +240,15 @@ fn part(name: &str) -> String {
 }
 
 fn env_file(of: &Deployment) -> String {
-    let unit = of.unit();
-    let name = unit.trim_start_matches("kennel-").trim_end_matches(".service");
-    format!("{name}.env")
+    format!("{}.env", short(&of.unit()))
+}
+
+fn credentials(of: &Deployment) -> String {
+    format!("{}.credentials", short(&of.unit()))
+}
+
+fn short(unit: &str) -> &str {
+    unit.trim_start_matches("kennel-").trim_end_matches(".service")
 }
 
 #[cfg(test)]

@@ -28,6 +28,10 @@
 //!
 //! `/eat?mib=<n>`, `/threads?n=<n>` and `/spin?n=<n>` take memory, start threads that sleep and
 //! threads that do not, all of them for as long as the process lives.
+//!
+//! `/digest?variable=<name>` and `/digest?credential=<name>` answer with the length and the FNV-1a
+//! hash (64 bits, in hex) of what this process was handed under the name, or with `none`: a test can
+//! tell that it is right, and nobody reads it on the way.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -261,6 +265,7 @@ fn route(path: &str, query: &str, answer: &mut Answer) -> io::Result<()> {
             eprintln!("crash asked for");
             std::process::exit(3);
         }
+        "/digest" => answer.whole(200, "text/plain", &format!("{}\n", digest(query))),
         "/env" => answer.whole(200, "application/json", &environment()),
         "/" => answer.whole(200, "text/plain", &format!("hello from {}\n", conf.version)),
         _ => answer.whole(404, "text/plain", "nothing here\n"),
@@ -320,7 +325,8 @@ fn echo(
     if chunked { answer.chunk(b"") } else { Ok(()) }
 }
 
-/// What Kennel told this process. Never anything else: secrets come by the environment too.
+/// What Kennel told this process. Never anything else: secrets come by the environment too, see
+/// `digest`.
 fn environment() -> String {
     let own: Vec<String> = env::vars()
         .filter(|(name, _)| name.starts_with("KENNEL_") || name == "PORT" || name == "LOG_LEVEL")
@@ -329,6 +335,21 @@ fn environment() -> String {
         .map(|(name, value)| format!("{}:{}", json(&name), json(&value)))
         .collect();
     format!("{{{}}}\n", own.join(","))
+}
+
+/// What of a variable or a credential may be told.
+fn digest(query: &str) -> String {
+    let handed = match query.split_once('=') {
+        Some(("variable", name)) => env::var_os(name).map(|value| value.into_encoded_bytes()),
+        Some(("credential", name)) => env::var_os("CREDENTIALS_DIRECTORY")
+            .and_then(|directory| fs::read(std::path::Path::new(&directory).join(name)).ok()),
+        _ => None,
+    };
+    let Some(handed) = handed else { return "none".to_owned() };
+    let hash = handed.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{} {hash:016x}", handed.len())
 }
 
 fn json(text: &str) -> String {

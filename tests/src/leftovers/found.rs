@@ -43,8 +43,10 @@ pub(super) struct Found {
     pub(super) units: Vec<(String, String)>,
     /// Names in the directories of unit files.
     pub(super) unit_files: Vec<String>,
-    /// Names in the directory of env files.
+    /// Names in the directory of env files, but for those of [`Self::credentials`].
     pub(super) env_files: Vec<String>,
+    /// Directories of sealed credentials beside them.
+    pub(super) credentials: Vec<String>,
     /// Listening ports with the cgroup that listens.
     pub(super) listeners: Vec<(u16, String)>,
     /// `project/`, `project/main/`, `project/main/web -> /nix/store/…`
@@ -82,11 +84,14 @@ impl Found {
         let routes: serde_json::Value =
             serde_json::from_str(&take("routes").concat()).context("no route table")?;
         let hosts = routes.get("hosts").and_then(|it| it.as_object()).context("no hosts in it")?;
+        let (credentials, env_files) =
+            owned(take("env_files")).into_iter().partition(|name| name.ends_with(".credentials"));
         let targets = hosts.values().flat_map(|paths| paths.as_array().into_iter().flatten());
         Ok(Self {
             units: take("units").into_iter().filter_map(unit).collect(),
             unit_files: owned(take("unit_files")),
-            env_files: owned(take("env_files")),
+            env_files,
+            credentials,
             listeners: take("listeners")
                 .into_iter()
                 .map(|line| listener(line).with_context(|| format!("what is {line:?}?")))

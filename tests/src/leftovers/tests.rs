@@ -61,6 +61,7 @@ fn world() -> (Found, Rows) {
         ],
         unit_files: vec!["kennel-site-main-api@2.service".into(), "dbus.service".into()],
         env_files: vec!["site-main-api@2.env".into()],
+        credentials: vec!["site-main-api@2.credentials".into()],
         listeners: vec![
             (80, "/system.slice/kennel-router.socket".into()),
             (18_000, "/kennel.slice/kennel-site.slice/kennel-site-main-api@2.service".into()),
@@ -93,7 +94,7 @@ fn a_host_that_is_as_its_rows_say() {
 #[test]
 fn everything_that_is_left_over_or_missing_is_seen() {
     type Change = fn(&mut Found, &mut Rows);
-    let changes: [(Change, &str); 24] = [
+    let changes: [(Change, &str); 25] = [
         (|_, rows| rows.deployments[0].state = "draining".into(), "rows: 1 of api is draining"),
         (|_, rows| rows.deployments[3].cleaned = false, "rows: 4 of api is failed"),
         (|_, rows| rows.deployments[0].port = Some(18_001), "ports: 18001 of 1 is left"),
@@ -127,6 +128,10 @@ fn everything_that_is_left_over_or_missing_is_seen() {
             "env files: site-main-api@4.env is left",
         ),
         (|found, _| found.env_files.push(".new".into()), "env files: .new is left"),
+        (
+            |found, _| found.credentials.push("site-main-api@1.credentials".into()),
+            "credentials: site-main-api@1.credentials is left",
+        ),
         (
             |found, _| found.listeners[1].0 = 18_004,
             "listeners: kennel-site-main-api@2.service on 18004 is left",
