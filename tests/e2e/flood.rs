@@ -3,18 +3,21 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kennel_tests::{
-    Ask, Asked, BuildRow, Context, Edit, Kennel, Project, Pushed, Result, anyhow, builders, ensure,
-    expect_no_leftovers, that_waits,
+    Ask, Asked, BuildRow, Context, Edit, Event, Forge, Kennel, NO_COMMIT, Project, Pushed, Result,
+    anyhow, builders, ensure, expect_no_leftovers, say_figures, that_waits,
 };
 
 const BRANCHES: usize = 50;
 const PUSHES: usize = 10;
 
-/// Each sends as soon as its last one was answered.
-const SENDERS: usize = 10;
+/// One for each branch, which keeps its order: each sends as soon as its last one was answered.
+const SENDERS: usize = BRANCHES;
+
+/// All deliveries of the flood are to be there by then.
+const FLOODED: Duration = Duration::from_secs(2);
 
 /// Forgejo and Gitea give up then, and GitHub after ten.
 const FORGES_PATIENCE: Duration = Duration::from_secs(5);
@@ -48,7 +51,9 @@ pub(crate) fn of_pushes_ends_with_the_newest(kennel: &Kennel) -> Result<()> {
     thread::scope(|scope| -> Result<()> {
         let watching = scope.spawn(|| watch(kennel, &over));
         let ended = (|| -> Result<()> {
+            let begun = Instant::now();
             let statuses = send(kennel, &asks)?;
+            say_took(&asks, begun.elapsed(), "beside builds and other tests");
             ensure!(
                 statuses == BTreeMap::from([(202, asks.len())]),
                 "the answers are {statuses:?}"
@@ -81,6 +86,33 @@ pub(crate) fn of_pushes_ends_with_the_newest(kennel: &Kennel) -> Result<()> {
     ensure!(BuildRow::of(kennel, "flood")?.len() == builds.len(), "something is built again");
     expect_no_leftovers(kennel, "flood")?;
     Ok(())
+}
+
+/// The same deliveries, of commits that nobody builds, on a machine that has nothing else to do.
+pub(crate) fn of_pushes_is_taken_in_two_seconds(kennel: &Kennel) -> Result<()> {
+    let project = kennel.project_on(Forge::Forgejo, "deluge", "branches = [\"none\"]")?;
+    let asks = edits().into_iter().enumerate().map(|(number, edit)| {
+        // Zeros alone would be a deletion.
+        let after = format!("{:040x}", number + 1);
+        project.asks(&Event::Push { branch: edit.branch, before: NO_COMMIT.to_owned(), after })
+    });
+    let asks: Vec<Ask> = asks.collect::<Result<Vec<_>>>()?.concat();
+    ensure!(asks.len() == BRANCHES * PUSHES, "there are {} deliveries", asks.len());
+    let begun = Instant::now();
+    let statuses = send(kennel, &asks)?;
+    let took = begun.elapsed();
+    say_took(&asks, took, "on a machine of their own");
+    ensure!(statuses == BTreeMap::from([(202, asks.len())]), "the answers are {statuses:?}");
+    ensure!(took < FLOODED, "the last answer came after {took:?}");
+    kennel.wait_for("outcome of all", LIMIT, || {
+        let asked = Asked::about(kennel, "deluge")?;
+        let waiting = asked.iter().filter(|it| it.outcome.is_none()).count();
+        if waiting == 0 { Ok(Some(())) } else { Err(anyhow!("{waiting} rows wait")) }
+    })
+}
+
+fn say_took(asks: &[Ask], took: Duration, how: &str) {
+    say_figures(&format!("{} deliveries were answered in {took:.2?}, {how}", asks.len()));
 }
 
 /// All branches' first push, then all branches' second, and so on.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use kennel_tests::{
     Ask, Asked, BuildRow, Context, Event, Forge, Kennel, NO_COMMIT, Project, Result, Rows, anyhow,
     builders, ensure, expect_deployment, expect_failure, expect_gone, expect_nothing_left,
+    say_figures,
 };
 use xtask::forge::sign;
 
@@ -112,6 +113,7 @@ pub(crate) fn senders(kennel: &Kennel) -> Result<()> {
     deliver(0)?;
     let receiver = main_pid(kennel, "kennel-webhook.service")?;
     let router = main_pid(kennel, "kennel-router.service")?;
+    packed(kennel, &project, receiver)?;
     let head = format!(
         "POST /webhook/besieged HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
          X-GitHub-Event: push\r\nX-Hub-Signature-256: sha256={}\r\nContent-Length: 30000\r\n\r\n",
@@ -162,6 +164,28 @@ pub(crate) fn senders(kennel: &Kennel) -> Result<()> {
     let (receiver, router) = (peak(kennel, receiver)?, peak(kennel, router)?);
     ensure!(receiver < 256 << 10, "the receiver had {receiver} KiB");
     ensure!(router < 128 << 10, "the router had {router} KiB");
+    Ok(())
+}
+
+/// A quarter of a megabyte that would be 256 of them: nobody unpacks it, also for the right secret.
+fn packed(kennel: &Kennel, project: &Project, receiver: u32) -> Result<()> {
+    let before = peak(kennel, receiver)?;
+    let file = "srv/bomb.gz";
+    kennel.host().sh(&format!("head -c 256M /dev/zero | tr '\\0' 9 | gzip > /{file}"))?;
+    let body = kennel.host().read(file)?;
+    ensure!((1 << 16..1 << 20).contains(&body.len()), "it has {} bytes", body.len());
+    for signature in [sign(project.secret().as_bytes(), &body), "0".repeat(64)] {
+        let ask = Ask::post(&kennel.control_host(), "/webhook/besieged", body.clone())
+            .header("content-type", "application/json")
+            .header("content-encoding", "gzip")
+            .header("x-github-event", "push")
+            .header("x-hub-signature-256", &format!("sha256={signature}"));
+        let answer = kennel.ask(&ask)?;
+        let (status, text) = (answer.status, answer.text());
+        ensure!(status == 415 && text.contains("compressed"), "it is answered {status}: {text}");
+    }
+    let grown = peak(kennel, receiver)?.saturating_sub(before);
+    ensure!(grown < 8 << 10, "the receiver took {grown} KiB more");
     Ok(())
 }
 
@@ -265,7 +289,6 @@ pub(crate) fn builds(kennel: &Kennel) -> Result<()> {
 /// A builder that prints without end but for the test's: the log has its beginning, its end and
 /// its limit, and nothing grows.
 pub(crate) fn printing(kennel: &Kennel) -> Result<()> {
-    let project = kennel.project("printing")?;
     // 16 MB in lines of 80 bytes, 1 MB in lines of two, then one line of 2 MB: Nix is slow at them.
     let text = |megabytes: u32| {
         format!("$bb dd if=/dev/zero bs=1M count={megabytes} 2>/dev/null | $bb tr '\\\\0' x")
@@ -275,10 +298,29 @@ pub(crate) fn printing(kennel: &Kennel) -> Result<()> {
         "echo the first line; {long} | $bb fold -w 80; {short} | $bb fold -w 2; {endless}; echo; \
          echo the last line; exit 3"
     );
-    let pushed = project.push("main", &builder(kennel, &script), "it prints")?;
+    expect_bounded_log(kennel, "printing", &script)
+}
+
+/// A whole gigabyte, in lines that are long enough for Nix to pass it on within a minute.
+pub(crate) fn printing_a_gigabyte(kennel: &Kennel) -> Result<()> {
+    let script = "echo the first line; \
+         $bb dd if=/dev/zero bs=1M count=1 2>/dev/null | $bb tr '\\\\0' x > line; echo >> line; \
+         n=0; while [ $n -lt 1024 ]; do $bb cat line; n=$((n+1)); done; \
+         echo the last line; exit 3";
+    let journal = disk_usage(kennel)?;
+    expect_bounded_log(kennel, "gigabyte", script)?;
+    let grown = disk_usage(kennel)?.saturating_sub(journal);
+    ensure!(grown < 64 << 20, "the journal grew by {grown} bytes");
+    Ok(())
+}
+
+/// What a builder prints before it fails is bounded on disk and in memory.
+fn expect_bounded_log(kennel: &Kennel, name: &str, script: &str) -> Result<()> {
+    let project = kennel.project(name)?;
+    let pushed = project.push("main", &builder(kennel, script), "it prints")?;
     let mut peak = 0;
     let build = kennel.wait_for("end of what prints", LIMIT, || {
-        let rows = BuildRow::of(kennel, "printing")?;
+        let rows = BuildRow::of(kennel, name)?;
         let row = rows.iter().find(|row| row.commit == pushed.after).context("no build")?;
         let unit = format!("kennel-build@{}.service", row.id);
         if row.state == "building" {
@@ -288,6 +330,8 @@ pub(crate) fn printing(kennel: &Kennel) -> Result<()> {
         }
         Err(anyhow!("{row:?}"))
     })?;
+    let took = build.finished_at.zip(build.started_at).map_or(0, |(end, start)| end - start);
+    say_figures(&format!("the build {name} took {took} ms, and kennel-build {peak} KiB"));
     let reason = build.reason.clone().unwrap_or_default();
     ensure!(build.state == "failed" && reason.contains("web"), "the build is {build:?}");
     let log = kennel.host().root().join(format!("var/lib/kennel/logs/{}/web.log", build.id));
@@ -297,7 +341,7 @@ pub(crate) fn printing(kennel: &Kennel) -> Result<()> {
     for words in ["the first line\n", " lines (", " MiB) are left out here", "the last line\n"] {
         ensure!(log.contains(words), "the log does not say {words:?}");
     }
-    ensure!(peak < 64 << 10, "kennel-build had {peak} KiB");
+    ensure!(peak > 0 && peak < 64 << 10, "kennel-build had {peak} KiB");
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! Killed anywhere: at every named point of a push's life the program that passes it is killed, in
-//! two ways. Every push ends live or with a reason, one version serves, and nothing is left over.
+//! two ways, and every program in a third. Every push ends live or with a reason, one version
+//! serves, and nothing is left over.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use kennel_core::KillPoint::{self, *};
 use kennel_tests::{
-    Armed, Asked, Context, Event, Holds, Kennel, Project, Result, Rows, Settings, Sources, Way,
-    anyhow, bail, ensure, expect_gone, expect_no_leftovers, expect_nothing_left,
+    Armed, Asked, Context, Event, Held, Holds, Kennel, Project, Result, Rows, Settings, Sources,
+    Way, anyhow, bail, ensure, expect_gone, expect_no_leftovers, expect_nothing_left,
 };
 use serde_json::Value;
 
@@ -95,6 +96,27 @@ const LANES: &[(&[Push], &[KillPoint])] = &[
     ),
 ];
 
+/// The same in the third way, for which each program needs one point: what differs is what happens
+/// to the processes beside the one that is held.
+const WHOLE: (&[Push], &[KillPoint]) = (
+    &[
+        good(&[DeliveryVerified, EventDecided, Healthy, EndBegun]),
+        good(&[OutputBegun]),
+        good(&[InboxRowCommitted, OutputLinked]),
+    ],
+    &[UnitStopped],
+);
+
+/// What is killed in the third way, as units are called.
+const PROGRAMS: [&str; 6] = [
+    "kennel-build@",
+    "kennel-deploy@",
+    "kennel-dispatch.",
+    "kennel-restore.",
+    "kennel-teardown@",
+    "kennel-webhook.",
+];
+
 /// Those of kennel-build before its row has an end: killed there, the build has failed.
 const BUILDING: &[KillPoint] = &[
     BuildClaimed,
@@ -106,8 +128,33 @@ const BUILDING: &[KillPoint] = &[
     OutputsDone,
 ];
 
-/// All points at which somebody was killed, in either way.
-type Seen = Mutex<BTreeSet<(KillPoint, &'static str)>>;
+/// Who was killed at which points, in which way.
+#[derive(Default)]
+struct Seen(Mutex<BTreeSet<(KillPoint, &'static str, String)>>);
+
+impl Seen {
+    fn note(&self, held: &Held, way: Way) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.insert((held.point, word(way), held.unit.clone()));
+    }
+
+    /// Every point in two ways, and every program in the third.
+    fn expect_all(self) -> Result<()> {
+        let seen = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let missing: Vec<_> = KillPoint::ALL
+            .iter()
+            .flat_map(|point| [(*point, word(Way::Kill)), (*point, word(Way::Terminate))])
+            .filter(|it| !seen.iter().any(|(point, way, _)| *it == (*point, *way)))
+            .collect();
+        ensure!(missing.is_empty(), "nobody was killed at {missing:?}");
+        let whole = |program: &&str| {
+            seen.iter().any(|(_, way, unit)| *way == word(Way::Whole) && unit.starts_with(*program))
+        };
+        let missing: Vec<_> = PROGRAMS.into_iter().filter(|program| !whole(program)).collect();
+        ensure!(missing.is_empty(), "the whole unit was never killed of {missing:?}");
+        Ok(())
+    }
+}
 
 pub(crate) fn anywhere(kennel: &Kennel) -> Result<()> {
     let _quick = QuickRecovery::set(kennel)?;
@@ -115,8 +162,8 @@ pub(crate) fn anywhere(kennel: &Kennel) -> Result<()> {
     let _settings = Settings::with(kennel, "max_concurrent_builds = 4\nkeep_deployments = 1\n")?;
     let holds = Holds::listen(kennel)?;
     let seen = Seen::default();
-    let all: Vec<_> =
-        LANES.iter().flat_map(|lane| [(lane, Way::Kill), (lane, Way::Terminate)]).collect();
+    let all = LANES.iter().flat_map(|lane| [(lane, Way::Kill), (lane, Way::Terminate)]);
+    let all: Vec<_> = all.chain([(&WHOLE, Way::Whole)]).collect();
     let mut failed = Vec::new();
     thread::scope(|scope| {
         let mut running = Vec::new();
@@ -147,18 +194,14 @@ pub(crate) fn anywhere(kennel: &Kennel) -> Result<()> {
         }
     });
     ensure!(failed.is_empty(), "{}", failed.join("\n\n"));
-    for way in [Way::Kill, Way::Terminate] {
+    let every = &[RestoreWritten, StrangersRemoved, RestorePublished, RestoreStarted];
+    let restored =
+        [(Way::Kill, &every[..]), (Way::Terminate, every), (Way::Whole, &[RestorePublished])];
+    for (way, points) in restored {
         let name = format!("kill-restore-{}", word(way));
-        Lane::begin(kennel, &holds, &seen, &name, way)?.restore().with_context(|| name)?;
+        Lane::begin(kennel, &holds, &seen, &name, way)?.restore(points).with_context(|| name)?;
     }
-    let seen = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let missing: Vec<_> = KillPoint::ALL
-        .iter()
-        .flat_map(|point| [(*point, word(Way::Kill)), (*point, word(Way::Terminate))])
-        .filter(|it| !seen.contains(it))
-        .collect();
-    ensure!(missing.is_empty(), "nobody was killed at {missing:?}");
-    Ok(())
+    seen.expect_all()
 }
 
 /// Jobs of other units, more than a connection to the bus has room for.
@@ -188,6 +231,7 @@ fn word(way: Way) -> &'static str {
     match way {
         Way::Kill => "kill",
         Way::Terminate => "term",
+        Way::Whole => "whole",
     }
 }
 
@@ -271,8 +315,7 @@ impl<'k> Lane<'k> {
         while !self.armed.left().is_empty() || !sender.is_finished() {
             if let Some(held) = self.armed.next(LOOK)? {
                 self.armed.end(&held, self.way)?;
-                let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-                seen.insert((held.point, word(self.way)));
+                self.seen.note(&held, self.way);
                 ended.push(held);
             }
             if Instant::now() > deadline {
@@ -298,7 +341,9 @@ impl<'k> Lane<'k> {
         }
         let ended_build = push.points.iter().any(|point| BUILDING.contains(point))
             && !push.points.contains(&LossWritten);
-        ensure!(was_built != ended_build, "the build is {build}");
+        // In the third way its settlement may be killed with it: then it was lost, and runs again.
+        let is_clear = was_built != ended_build || self.way == Way::Whole;
+        ensure!(is_clear, "the build is {build}");
 
         for service in ["api", "web"] {
             let of_push = rows.at(name, service, commit);
@@ -346,10 +391,11 @@ impl<'k> Lane<'k> {
         let held = self.armed.expect(TableWritten, LIMIT)?;
         let router = ["systemctl", "kill", "--kill-whom=main"];
         let signal = match self.way {
-            Way::Kill => "--signal=KILL",
+            Way::Kill | Way::Whole => "--signal=KILL",
             Way::Terminate => "--signal=TERM",
         };
-        self.kennel.host().run(&[&router[..], &[signal, "kennel-router.service"]].concat())?;
+        // One that is down has just been killed by the other lane.
+        self.kennel.host().try_run(&[&router[..], &[signal, "kennel-router.service"]].concat())?;
         self.armed.release(held.point)?;
         self.expect_end(&Push { version: Version::Good, points: &[] }, &first.1)
             .context("with the router killed")?;
@@ -379,11 +425,11 @@ impl<'k> Lane<'k> {
                 self.armed.arm(&[NewerPreferred])?;
                 self.tell_only(&newer)?;
             }
-            Way::Kill => {
+            Way::Kill | Way::Whole => {
                 self.armed.arm(&[DeploymentMade, NewerPreferred])?;
                 self.tell_only(&newer)?;
                 self.armed.expect(DeploymentMade, LIMIT)?;
-                self.armed.end(&starting, Way::Kill)?;
+                self.armed.end(&starting, self.way)?;
                 self.kennel.wait_for("older deployment that waits again", LIMIT, || {
                     let rows = Rows::read(self.kennel)?;
                     let it = rows.at(self.project.name(), "api", &older.1).context("no row")?;
@@ -422,15 +468,14 @@ impl<'k> Lane<'k> {
     fn end_at(&mut self, point: KillPoint) -> Result<()> {
         let held = self.armed.expect(point, LIMIT)?;
         self.armed.end(&held, self.way)?;
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.insert((point, word(self.way)));
+        self.seen.note(&held, self.way);
         Ok(())
     }
 
     /// What serves is damaged, and kennel-restore killed while it repairs it.
-    fn restore(&mut self) -> Result<()> {
+    fn restore(&mut self, points: &[KillPoint]) -> Result<()> {
         let name = self.project.name().to_owned();
-        for point in [RestoreWritten, StrangersRemoved, RestorePublished, RestoreStarted] {
+        for point in points.iter().copied() {
             let rows = Rows::read(self.kennel)?;
             let active = rows.of(&name).find(|it| it.state == "active" && !it.is_site);
             let unit = active.context("nothing serves")?.unit();

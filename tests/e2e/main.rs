@@ -115,13 +115,19 @@ fn main() -> ExitCode {
         )
         .test_alone("hostile::ringing", hostile::ringing)
         .test_alone("hostile::senders", hostile::senders)
+        .test_alone("hostile::printing_a_gigabyte", hostile::printing_a_gigabyte)
         .test_timed("hostile::builds", hostile::builds)
+        .test_timed(
+            "flood::of_pushes_is_taken_in_two_seconds",
+            flood::of_pushes_is_taken_in_two_seconds,
+        )
         .test_timed("cancel::by_stopping_its_unit", cancel::by_stopping_its_unit)
         .test_timed("cancel::by_kennelctl", cancel::by_kennelctl)
         .test_alone("killed::anywhere", killed::anywhere)
         .test_alone("killed::held_up_while_others_work", killed::held_up_while_others_work)
         .test_alone("clock::set_back_an_hour", clock::set_back_an_hour)
         .test_alone("locked::by_another_writer", locked::by_another_writer)
+        .test_alone("locked::each_by_itself", locked::each_by_itself)
         .test_alone("full_disk::under_the_databases", full_disk::under_the_databases)
         .test_alone("cancel::before_its_turn", cancel::before_its_turn)
         .test_alone("doctor::sees_it_and_says_what_helps", doctor::sees_it_and_says_what_helps)
@@ -130,6 +136,7 @@ fn main() -> ExitCode {
             secrets::stay_secret_and_survive_a_reboot,
         )
         .test_alone("reboot::at_rest", reboot::at_rest)
+        .test_alone("reboot::with_a_broken_configuration", reboot::with_a_broken_configuration)
         .test_alone("reboot::in_the_middle_of_a_build", reboot::in_the_middle_of_a_build)
         .test_alone("reboot::in_the_middle_of_a_deployment", reboot::in_the_middle_of_a_deployment)
         .test_on_vm("limits::of_services", limits::of_services)
@@ -139,6 +146,5 @@ fn main() -> ExitCode {
             "limits::builds_leave_room_for_visitors",
             limits::builds_leave_room_for_visitors,
         )
-        .test_alone("reboot::with_a_broken_configuration", reboot::with_a_broken_configuration)
         .main()
 }

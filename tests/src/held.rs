@@ -57,6 +57,8 @@ pub enum Way {
     Kill,
     /// `systemctl kill` of its unit: SIGTERM to all processes of it.
     Terminate,
+    /// `systemctl kill --signal=KILL` of its unit: none of its processes outlives another.
+    Whole,
 }
 
 impl Holds {
@@ -171,6 +173,7 @@ impl Armed<'_> {
         match way {
             Way::Kill => host.try_run(&["kill", "-9", &held.pid])?,
             Way::Terminate => host.try_run(&["systemctl", "kill", &held.unit])?,
+            Way::Whole => host.try_run(&["systemctl", "kill", "--signal=KILL", &held.unit])?,
         };
         self.release(held.point)
     }
