@@ -3,11 +3,10 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kennel_tests::{
-    Context, Kennel, Project, Pushed, Result, Rows, anyhow, bail, builders, ensure, that_waits,
+    Context, Kennel, LIMIT, Project, Pushed, Result, Rows, anyhow, bail, builders, ensure,
+    that_waits,
 };
 use serde_json::Value;
-
-const LIMIT: Duration = Duration::from_secs(180);
 
 /// From the wish to the row and the last process, in milliseconds.
 const AT_ONCE: i64 = 2000;

@@ -5,14 +5,12 @@
 //! monotonic clock goes on, as the kernel's does when somebody sets the time.
 
 use std::fs;
-use std::time::Duration;
 
 use kennel_core::KillPoint::*;
 use kennel_tests::{
-    Context, Holds, Kennel, Result, Rows, Way, ensure, expect_deployment, expect_no_leftovers,
+    Context, Holds, Kennel, LIMIT, Result, Rows, Way, ensure, expect_deployment,
+    expect_no_leftovers,
 };
-
-const LIMIT: Duration = Duration::from_secs(180);
 
 /// In the tree, so that every sandbox reads it.
 const OFFSET: &str = "etc/kennel-test-clock";

@@ -6,16 +6,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use kennel_tests::{
-    Asked, BuildRow, Context, Forge, Kennel, Project, Result, Rows, anyhow, ensure, expect_gone,
-    expect_no_leftovers, expect_nothing_left,
+    Asked, BuildRow, Context, Forge, Kennel, LIMIT, Project, Result, Rows, anyhow, ensure,
+    expect_gone, expect_no_leftovers, expect_nothing_left,
 };
 use serde_json::Value;
 use xtask::forge::Event;
 use xtask::http::Ask;
 
 use crate::hostile::{cursor, ring, said_since};
-
-const LIMIT: Duration = Duration::from_secs(180);
 
 /// `kennelctl check` on a tree with every mistake that the operator can make.
 pub(crate) fn check_explains_mistakes(kennel: &Kennel) -> Result<()> {

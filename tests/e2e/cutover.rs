@@ -7,16 +7,13 @@ use std::thread;
 use std::time::Duration;
 
 use kennel_tests::{
-    Answer, Ask, Context, Deployment, Kennel, Load, Project, Result, Rows, Sources, anyhow, ensure,
-    expect_deployment, expect_no_leftovers,
+    Answer, Ask, Context, Deployment, Kennel, LIMIT, Load, Project, Result, Rows, Sources, anyhow,
+    ensure, expect_deployment, expect_no_leftovers,
 };
 
 /// Visitors at once: a fifth of them each kept and new connections, bodies of known and of unknown
 /// length, answers that take a second.
 const VISITORS: usize = 50;
-
-/// On a busy machine.
-const LIMIT: Duration = Duration::from_secs(180);
 
 /// How many retired deployments keep their GC root, by default.
 const KEPT: usize = 5;

@@ -1,13 +1,9 @@
 //! Deleted branches: gone, whatever was being done with them, and never back by themselves.
 
-use std::time::Duration;
-
 use kennel_tests::{
-    Asked, Forge, Kennel, Project, Result, Rows, builders, builds_of, ensure, expect_gone,
+    Asked, Forge, Kennel, LIMIT, Project, Result, Rows, builders, builds_of, ensure, expect_gone,
     expect_nothing_left, that_waits,
 };
-
-const LIMIT: Duration = Duration::from_secs(180);
 
 const BRANCH: &str = "feature/login";
 const REF: &str = "refs/heads/feature/login";

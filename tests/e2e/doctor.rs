@@ -1,12 +1,8 @@
 //! `kennelctl doctor` on a real host: nothing to complain about, then much that is broken, then
 //! healed by the very commands that it prints.
 
-use std::time::Duration;
-
-use kennel_tests::{Context, Kennel, Result, ensure};
+use kennel_tests::{Context, Kennel, LIMIT, Result, ensure};
 use serde_json::Value;
-
-const LIMIT: Duration = Duration::from_secs(180);
 
 /// What no command can mend, or what other tests on this host may have left in the open: projects
 /// without a secret, services that are down.

@@ -3,15 +3,11 @@
 
 use std::io::{self, Read, Write};
 use std::thread;
-use std::time::Duration;
 
 use kennel_tests::{
-    Ask, Context, Kennel, Project, Result, Rows, Sources, anyhow, ensure, expect_deployment,
+    Ask, Context, Kennel, LIMIT, Project, Result, Rows, Sources, anyhow, ensure, expect_deployment,
     expect_failure, expect_no_leftovers, expect_nothing_left,
 };
-
-/// On a busy machine.
-const LIMIT: Duration = Duration::from_secs(180);
 
 /// A version that cannot serve.
 struct Broken {

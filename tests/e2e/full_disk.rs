@@ -3,16 +3,13 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 use kennel_core::KillPoint::{self, *};
 use kennel_tests::{
-    Armed, Asked, Context, Event, Holds, Kennel, Project, Pushed, Result, Settings, bail, ensure,
-    expect_deployment, expect_no_leftovers,
+    Armed, Asked, Context, Event, Holds, Kennel, LIMIT, Project, Pushed, Result, Settings, bail,
+    ensure, expect_deployment, expect_no_leftovers,
 };
 use serde_json::Value;
-
-const LIMIT: Duration = Duration::from_secs(180);
 
 /// Builds begin with a GiB free; this leaves them some more. Sparse: little of it is ever written.
 const SIZE: u64 = 1536 << 20;

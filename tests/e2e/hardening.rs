@@ -1,11 +1,8 @@
 //! The walls around Kennel's programs and around what is deployed, asked of the running manager.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use kennel_tests::{Context, Kennel, Result, Rows, bail, ensure};
-
-const LIMIT: Duration = Duration::from_secs(180);
+use kennel_tests::{Context, Kennel, LIMIT, Result, Rows, bail, ensure};
 
 /// The most exposure that `systemd-analyze security` may find, in tenths.
 const EXPOSURE: [(&str, u32); 7] = [

@@ -9,13 +9,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kennel_tests::{
-    Ask, Asked, BuildRow, Context, Event, Forge, Kennel, NO_COMMIT, Project, Result, Rows, anyhow,
-    builders, ensure, expect_deployment, expect_failure, expect_gone, expect_nothing_left,
+    Ask, Asked, BuildRow, Context, Event, Forge, Kennel, LIMIT, NO_COMMIT, Project, Result, Rows,
+    anyhow, builders, ensure, expect_deployment, expect_failure, expect_gone, expect_nothing_left,
     say_figures,
 };
 use xtask::forge::sign;
-
-const LIMIT: Duration = Duration::from_secs(180);
 
 /// Forgejo and Gitea give up then.
 const FORGES_PATIENCE: Duration = Duration::from_secs(5);

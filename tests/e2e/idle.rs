@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use kennel_tests::{Kennel, Result, ensure};
+use kennel_tests::{Kennel, LIMIT, Result, ensure};
 use xtask::base;
 use xtask::resident;
-
-const FIRST_PUSH: Duration = Duration::from_secs(180);
 
 /// The dispatcher lingers for four seconds, the receiver is told to for one.
 /// Less than the minute that the receiver would stay by itself.
@@ -28,16 +26,16 @@ pub(crate) fn only_the_router_stays(kennel: &Kennel) -> Result<()> {
     let project = kennel.project("idle")?;
     let sources = kennel.sources().service("api", "idle-1").site("web", "nothing to do");
     let pushed = project.push("main", &sources, "the last one for today")?;
-    project.expect_build(&pushed.after, "succeeded", FIRST_PUSH)?;
-    kennel.expect_page(&project.address("api", "main"), "/version", "idle-1", FIRST_PUSH)?;
-    kennel.expect_page(&project.address("web", "main"), "/", "nothing to do", FIRST_PUSH)?;
+    project.expect_build(&pushed.after, "succeeded", LIMIT)?;
+    kennel.expect_page(&project.address("api", "main"), "/version", "idle-1", LIMIT)?;
+    kennel.expect_page(&project.address("web", "main"), "/", "nothing to do", LIMIT)?;
 
     let router = resident::expect_only_router(kennel, REST)?;
     ensure!(router.pss_kib < MOST, "the router takes {} KiB", router.pss_kib);
 
     // And the next push finds it all there.
     project.push("main", &kennel.sources().service("api", "idle-2"), "one more")?;
-    kennel.expect_page(&project.address("api", "main"), "/version", "idle-2", FIRST_PUSH)?;
+    kennel.expect_page(&project.address("api", "main"), "/version", "idle-2", LIMIT)?;
 
     std::fs::remove_file(&drop_in)?;
     host.run(&["systemctl", "daemon-reload"])?;

@@ -1,11 +1,7 @@
 //! What strangers wrote is evaluated, and sees nothing of other projects.
 
-use std::time::Duration;
-
-use kennel_tests::{Kennel, Pushed, Result, ensure};
+use kennel_tests::{Kennel, LIMIT, Pushed, Result, ensure};
 use serde_json::Value;
-
-const LIMIT: Duration = Duration::from_secs(180);
 
 /// Two inputs that lead into another project's repository, by a lock file with all that Nix wants,
 /// and an output that needs neither.

@@ -11,13 +11,10 @@ use std::time::{Duration, Instant};
 
 use kennel_core::KillPoint::{self, *};
 use kennel_tests::{
-    Armed, Asked, Context, Event, Held, Holds, Kennel, Project, Result, Rows, Settings, Sources,
-    Way, anyhow, bail, ensure, expect_gone, expect_no_leftovers, expect_nothing_left,
+    Armed, Asked, Context, Event, Held, Holds, Kennel, LIMIT, Project, Result, Rows, Settings,
+    Sources, Way, anyhow, bail, ensure, expect_gone, expect_no_leftovers, expect_nothing_left,
 };
 use serde_json::Value;
-
-/// For one push: several starts of programs, each after a pause, on a busy machine.
-const LIMIT: Duration = Duration::from_secs(180);
 
 /// Between two looks at what came of a push.
 const LOOK: Duration = Duration::from_millis(100);
@@ -394,8 +391,11 @@ impl<'k> Lane<'k> {
             Way::Kill | Way::Whole => "--signal=KILL",
             Way::Terminate => "--signal=TERM",
         };
+        let killed = [&router[..], &[signal, "kennel-router.service"]].concat();
+        let killed = self.kennel.host().try_run(&killed)?;
         // One that is down has just been killed by the other lane.
-        self.kennel.host().try_run(&[&router[..], &[signal, "kennel-router.service"]].concat())?;
+        let is_down = killed.code == 0 || killed.stderr.contains("No main process to kill");
+        ensure!(is_down, "the router is not killed: {killed:?}");
         self.armed.release(held.point)?;
         self.expect_end(&Push { version: Version::Good, points: &[] }, &first.1)
             .context("with the router killed")?;

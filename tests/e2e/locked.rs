@@ -7,11 +7,9 @@ use std::time::{Duration, Instant};
 
 use kennel_core::KillPoint::{self, *};
 use kennel_tests::{
-    Armed, Connection, Context, Holds, Kennel, Project, Pushed, Result, Rows, Settings, Way,
+    Armed, Connection, Context, Holds, Kennel, LIMIT, Project, Pushed, Result, Rows, Settings, Way,
     ensure, expect_deployment, expect_no_leftovers,
 };
-
-const LIMIT: Duration = Duration::from_secs(180);
 
 /// Longer than `TimeoutStopSec=` of any job: what settles a row must not be cut off by it.
 const LOCKED: Duration = Duration::from_secs(11);

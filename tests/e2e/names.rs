@@ -1,14 +1,12 @@
 //! Names that look alike, are odd or as long as may be: each has its own host, unit and user.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use kennel_tests::{
-    Asked, Context, Event, Kennel, NO_COMMIT, Project, Result, Rows, ensure, expect_nothing_left,
+    Asked, Context, Event, Kennel, LIMIT, NO_COMMIT, Project, Result, Rows, ensure,
+    expect_nothing_left,
 };
 use serde_json::Value;
-
-const LIMIT: Duration = Duration::from_secs(180);
 
 /// 32 characters, the most that there may be.
 const PROJECT: &str = "names-that-are-as-long-as-may-be";

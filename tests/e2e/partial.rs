@@ -1,13 +1,8 @@
 //! Three outputs, one of which cannot be built: the other two are deployed all the same.
 
-use std::time::Duration;
-
 use kennel_tests::{
-    Kennel, Project, Pushed, Result, Sources, ensure, expect_deployment, expect_no_leftovers,
+    Kennel, LIMIT, Project, Pushed, Result, Sources, ensure, expect_deployment, expect_no_leftovers,
 };
-
-/// On a busy machine.
-const LIMIT: Duration = Duration::from_secs(180);
 
 const NOT_WRITTEN: &str = "the manual is not written yet";
 

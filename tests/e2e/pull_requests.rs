@@ -1,13 +1,9 @@
 //! Pull requests: each forge's words for their life, strangers, and branches that pose as one.
 
-use std::time::Duration;
-
 use kennel_tests::{
-    Asked, Event, Forge, HeadRepository, Kennel, Project, PullRequest, PullRequestAction, Result,
-    Rows, anyhow, builds_of, ensure, expect_gone,
+    Asked, Event, Forge, HeadRepository, Kennel, LIMIT, Project, PullRequest, PullRequestAction,
+    Result, Rows, anyhow, builds_of, ensure, expect_gone,
 };
-
-const LIMIT: Duration = Duration::from_secs(180);
 
 pub(crate) fn live_on_forgejo(kennel: &Kennel) -> Result<()> {
     live(kennel, Forge::Forgejo)

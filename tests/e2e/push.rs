@@ -1,11 +1,6 @@
 //! A push to `main` of a new project: from the forge's webhook to pages.
 
-use std::time::Duration;
-
-use kennel_tests::{Context, Kennel, Result, ensure};
-
-/// A first build copies a few megabytes into the store; a busy machine does it in seconds.
-const FIRST_PUSH: Duration = Duration::from_secs(180);
+use kennel_tests::{Context, Kennel, LIMIT, Result, ensure};
 
 pub(crate) fn first_push_serves(kennel: &Kennel) -> Result<()> {
     let host = kennel.host();
@@ -16,9 +11,9 @@ pub(crate) fn first_push_serves(kennel: &Kennel) -> Result<()> {
     // Both answer with what was pushed.
     let api = project.address("api", "main");
     let web = project.address("web", "main");
-    kennel.expect_page(&api, "/version", "first-1", FIRST_PUSH)?;
-    kennel.expect_page(&web, "/", "hello from first", FIRST_PUSH)?;
-    kennel.expect_page(&web, "/assets/main.3f9c2a71.css", "sans-serif", FIRST_PUSH)?;
+    kennel.expect_page(&api, "/version", "first-1", LIMIT)?;
+    kennel.expect_page(&web, "/", "hello from first", LIMIT)?;
+    kennel.expect_page(&web, "/assets/main.3f9c2a71.css", "sans-serif", LIMIT)?;
     ensure!(kennel.get(&web, "/not-there")?.status == 404, "a page that is not there answers 200");
 
     // The service was told who it is.
@@ -74,7 +69,7 @@ pub(crate) fn first_push_serves(kennel: &Kennel) -> Result<()> {
         let commit = deployment.get("commit").and_then(|commit| commit.as_str());
         ensure!(commit == Some(&pushed.after), "kennelctl status has another commit: {deployment}");
     }
-    let build = project.expect_build(&pushed.after, "succeeded", FIRST_PUSH)?;
+    let build = project.expect_build(&pushed.after, "succeeded", LIMIT)?;
     let build = build.get("id").context("a build without an id")?;
     let log = host.run(&["cat", &format!("/var/lib/kennel/logs/{build}/api.log")])?;
     ensure!(log.contains("-api"), "the log of api does not name what it built:\n{log}");

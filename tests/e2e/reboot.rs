@@ -2,15 +2,11 @@
 //! everything that served serves again without a push, and what was begun is finished.
 
 use std::fs;
-use std::time::Duration;
 
 use kennel_tests::{
-    Asked, Context, Kennel, Result, Sources, builders, ensure, expect_deployment,
+    Asked, Context, Kennel, LIMIT, Result, Sources, builders, ensure, expect_deployment,
     expect_no_leftovers,
 };
-
-/// Boots, builds and deployments on a busy machine.
-const LIMIT: Duration = Duration::from_secs(180);
 
 /// Long enough to be met in the middle; it also tells this builder from others.
 const BUILD_SECONDS: u32 = 6;

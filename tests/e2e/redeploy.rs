@@ -1,13 +1,8 @@
 //! `kennelctl redeploy`: what is built already is deployed again, and what failed is built again.
 
-use std::time::Duration;
-
 use kennel_tests::{
-    Context, Deployment, Kennel, Project, Result, Rows, ensure, expect_no_leftovers,
+    Context, Deployment, Kennel, LIMIT, Project, Result, Rows, ensure, expect_no_leftovers,
 };
-
-/// On a busy machine.
-const LIMIT: Duration = Duration::from_secs(180);
 
 const VISITORS: usize = 20;
 

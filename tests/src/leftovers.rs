@@ -6,15 +6,11 @@
 mod found;
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use found::Found;
 
 use crate::rows::{Deployment, Rows};
-use crate::{Kennel, Result, bail};
-
-/// A drain of three seconds, a service that takes all of its ten to stop, and a busy machine.
-const LIMIT: Duration = Duration::from_secs(180);
+use crate::{Kennel, LIMIT, Result, bail};
 
 /// Waits until nothing of the project is pending, draining or being removed, and the host has
 /// exactly what the rows say. Returns the rows: that they say the right thing is the test's to

@@ -18,6 +18,8 @@ mod settings;
 mod suite;
 mod waiting;
 
+use std::time::Duration;
+
 pub use anyhow::{Context, Result, anyhow, bail, ensure};
 pub use build_row::BuildRow;
 pub use gone::{builds_of, expect_gone};
@@ -41,6 +43,10 @@ pub use xtask::sources::Sources;
 
 /// The domain of the shared host. Nothing resolves it: requests go to the host whatever they name.
 pub const BASE_DOMAIN: &str = "kennel.test";
+
+/// How long a test waits for what takes seconds on a calm machine: pushes, builds, deployments, drains
+/// and boots. It bounds a test that would wait for ever, and is no promise of Kennel's.
+pub const LIMIT: Duration = Duration::from_secs(180);
 
 /// Figures that a test has measured, for whoever reads along. They are no part of its verdict.
 pub fn say_figures(figures: &str) {

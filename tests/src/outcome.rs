@@ -1,11 +1,6 @@
 //! What became of a pushed commit, seen from outside.
 
-use std::time::Duration;
-
-use crate::{Context, Deployment, Kennel, Project, Result, Rows, anyhow, ensure};
-
-/// Builds take a second or two each; a machine that runs other tests beside takes longer.
-const LIMIT: Duration = Duration::from_secs(180);
+use crate::{Context, Deployment, Kennel, LIMIT, Project, Result, Rows, anyhow, ensure};
 
 /// Waits for the deployment of a service or site at a commit to be in a state, such as `active`.
 ///
