@@ -59,8 +59,8 @@ pub(crate) struct Asked<'a> {
 
 #[derive(Debug)]
 enum Answer {
-    /// The last one, in the system of [`Asked::nix`].
-    Remembered,
+    /// The last one.
+    Remembered(String),
     /// This one's, to be kept there.
     Awaited(Child, Option<Remembered>),
 }
@@ -79,7 +79,7 @@ impl<'a> Asked<'a> {
         let remembered =
             leash.find("nix").map(|program| Remembered::of(&directories.cache, &program));
         if let Some(system) = remembered.as_ref().and_then(Remembered::system) {
-            return Ok(Self { nix: Nix { system, ..nix }, answer: Answer::Remembered });
+            return Ok(Self { nix, answer: Answer::Remembered(system) });
         }
         let answer = nix
             .command("eval")
@@ -95,17 +95,18 @@ impl<'a> Asked<'a> {
     /// # Errors
     /// [`NixError`] if there is no working Nix.
     pub(crate) fn on(self, build: BuildId, sha: &CommitSha) -> Result<Nix<'a>, NixError> {
-        let flake = reference(&self.nix.directories.mirror, build, sha);
-        match self.answer {
-            Answer::Remembered => Ok(Nix { flake, ..self.nix }),
+        let system = match self.answer {
+            Answer::Remembered(system) => system,
             Answer::Awaited(answer, remembered) => {
                 let system = heard(answer)?;
                 if let Some(Err(error)) = remembered.map(|it| it.keep(&system)) {
                     warn!("remembering Nix's system: {error}, ignoring: it is asked again");
                 }
-                Ok(Nix { flake, system, ..self.nix })
+                system
             }
-        }
+        };
+        let flake = reference(&self.nix.directories.mirror, build, sha);
+        Ok(Nix { flake, system, ..self.nix })
     }
 }
 
