@@ -1,65 +1,32 @@
-//! Files that appear whole or not at all.
+//! Files, links, directories and locks, with errors that name them.
 
-use std::fs::{self, DirBuilder, File, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
 
+use kennel_store::whole_file;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::DeployError;
 
-/// Replaces `path` by a file with this text and mode: written and synced under a temporary name
-/// made with 0600 in the same directory, then renamed, then the directory synced.
+/// As [`whole_file::replace`].
 pub(crate) fn replace(path: &Path, text: &str, mode: u32) -> Result<(), DeployError> {
-    put(path, |temporary| {
-        let mut file = File::options().write(true).create_new(true).mode(0o600).open(temporary)?;
-        file.write_all(text.as_bytes())?;
-        file.set_permissions(Permissions::from_mode(mode))?;
-        file.sync_all()
-    })
-    .map_err(DeployError::file("write", path))
+    whole_file::replace(path, text, mode).map_err(DeployError::file("write", path))
 }
 
-/// Makes `link` point to `target`, whatever it was before, with no moment without it.
+/// As [`whole_file::replace_link`].
 pub(crate) fn replace_link(link: &Path, target: &Path) -> Result<(), DeployError> {
-    if fs::read_link(link).is_ok_and(|old| old == target) {
-        return Ok(());
-    }
-    put(link, |temporary| symlink(target, temporary)).map_err(DeployError::file("link", link))
+    whole_file::replace_link(link, target).map_err(DeployError::file("link", link))
 }
 
-/// Removes a file or link, if there is one, and what a run that was killed left beside it.
+/// As [`whole_file::remove`].
 pub(crate) fn remove(path: &Path) -> Result<(), DeployError> {
-    remove_if_there(&temporary(path))
-        .and_then(|()| remove_if_there(path))
-        .map_err(DeployError::file("remove", path))
+    whole_file::remove(path).map(drop).map_err(DeployError::file("remove", path))
 }
 
-/// Makes something beside `path` and moves it there. A full disk leaves nothing of it.
-fn put(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
-    let temporary = temporary(path);
-    // Left by a run that was killed here.
-    remove_if_there(&temporary)?;
-    make(&temporary).and_then(|()| fs::rename(&temporary, path)).inspect_err(|_| {
-        // The first error is the one that counts.
-        let _ = remove_if_there(&temporary);
-    })?;
-    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
-}
-
-/// The one name under which `path` is made, so that whoever comes later finds what is left of it.
-fn temporary(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.new"))
-}
-
-/// Makes a directory for root alone, if it is not there.
+/// As [`whole_file::make_private_dir`].
 pub(crate) fn make_private_dir(path: &Path) -> Result<(), DeployError> {
-    match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        made => made.map_err(DeployError::file("make", path)),
-    }
+    whole_file::make_private_dir(path).map_err(DeployError::file("make", path))
 }
 
 /// Removes a directory if it is there and empty.
@@ -86,53 +53,4 @@ pub(crate) fn lock(path: &Path, operation: FlockOperation) -> Result<File, Deplo
         Ok(file)
     };
     locked().map_err(DeployError::file("lock", path))
-}
-
-fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_secret_file_is_never_readable_by_others() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("x.env");
-        replace(&path, "A=1\n", 0o400).unwrap();
-        // A run that was killed in the middle.
-        fs::write(temporary(&path), "A=").unwrap();
-        replace(&path, "A=2\n", 0o400).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o400);
-        assert_eq!(fs::read_to_string(&path).unwrap(), "A=2\n");
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn what_is_removed_leaves_nothing_of_a_killed_run() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("x.env");
-        fs::write(temporary(&path), "A=").unwrap();
-        remove(&path).unwrap();
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
-        // Nor does a file that cannot be put in its place.
-        fs::create_dir(&path).unwrap();
-        assert!(replace(&path, "A=1\n", 0o400).is_err());
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn a_link_moves_in_one_step_and_survives_a_killed_run() {
-        let dir = tempfile::tempdir().unwrap();
-        let link = dir.path().join("web");
-        symlink("/left/over", dir.path().join(".web.new")).unwrap();
-        replace_link(&link, Path::new("/a")).unwrap();
-        replace_link(&link, Path::new("/b")).unwrap();
-        assert_eq!(fs::read_link(&link).unwrap(), Path::new("/b"));
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-    }
 }

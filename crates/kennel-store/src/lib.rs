@@ -20,6 +20,7 @@ mod operator;
 mod ports;
 mod secrets;
 mod teardown;
+pub mod whole_file;
 
 pub use build_row::{Build, BuildFilter, BuildOutput, Enqueued, NewBuild};
 pub use builds::Builds;

@@ -4,15 +4,16 @@
 //! to. Below `production` and `preview` lie those that hold for these alone. Nothing here opens a
 //! seal; a plain value passes as [`SecretValue`], which does not show itself.
 
-use std::fs::{self, DirBuilder, File, Metadata};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use kennel_core::config::ProjectConfig;
 use kennel_core::{
-    BadSecret, Layout, ProjectName, SecretName, SecretScope, SecretValue, Timestamp,
+    BadSecret, Invalid, Layout, ProjectName, SecretName, SecretScope, SecretValue, Timestamp,
 };
+
+use crate::whole_file;
 
 /// What the name of a sealed file ends in.
 const SEALED: &str = ".cred";
@@ -80,6 +81,19 @@ pub enum SecretsError {
     },
 }
 
+impl SecretsError {
+    /// What may not be opened, if that is what is wrong.
+    #[must_use]
+    pub fn denied(&self) -> Option<&Path> {
+        match self {
+            Self::File { path, source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Some(path)
+            }
+            Self::File { .. } | Self::Twice(_) | Self::NotOurs(_) | Self::Bad { .. } => None,
+        }
+    }
+}
+
 impl Secrets {
     /// Those of a project. Looks at nothing yet.
     #[must_use]
@@ -103,6 +117,18 @@ impl Secrets {
         scope.seal(&self.project, name)
     }
 
+    /// The secret that a file holds by its name, and whether sealed.
+    ///
+    /// # Errors
+    /// Why it is none.
+    pub fn named(file: &Path) -> Result<(SecretName, bool), Invalid> {
+        let file = file.file_name().unwrap_or_default().to_string_lossy();
+        match file.strip_suffix(SEALED) {
+            Some(name) => Ok((name.parse()?, true)),
+            None => Ok((file.parse()?, false)),
+        }
+    }
+
     /// All there are, by name. Files that are no secrets are left out.
     ///
     /// # Errors
@@ -119,12 +145,7 @@ impl Secrets {
             };
             for entry in entries {
                 let path = entry.map_err(&failed)?.path();
-                let file = path.file_name().unwrap_or_default().to_string_lossy();
-                let (name, is_sealed) = match file.strip_suffix(SEALED) {
-                    Some(name) => (name, true),
-                    None => (&*file, false),
-                };
-                let Ok(name) = name.parse() else { continue };
+                let Ok((name, is_sealed)) = Self::named(&path) else { continue };
                 // Follows links: other tools' secrets are some. One that leads nowhere is none.
                 let Ok(found) = fs::metadata(&path) else { continue };
                 if found.is_file() {
@@ -179,22 +200,13 @@ impl Secrets {
         if look(&plain)?.is_some() {
             return Err(SecretsError::NotOurs(plain));
         }
-        make(&self.directory)?;
-        make(&directory)?;
+        for directory in [&self.directory, &directory] {
+            whole_file::make_private_dir(directory).map_err(failed("make", directory))?;
+        }
         let path = sealed(&plain);
         let replaced = look(&path)?.as_ref().map(changed);
-        // One name of its own, so that a run that is killed leaves nothing that the next one keeps.
-        let temporary = directory.join(format!(".{name}{SEALED}.new"));
-        let put = || {
-            remove_if_there(&temporary)?;
-            let mut file =
-                File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
-            file.write_all(format!("{}\n", sealed_value.trim_end()).as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&temporary, &path)?;
-            File::open(&directory)?.sync_all()
-        };
-        put().map_err(failed("write", &path))?;
+        let text = format!("{}\n", sealed_value.trim_end());
+        whole_file::replace(&path, &text, 0o600).map_err(failed("write", &path))?;
         Ok(replaced)
     }
 
@@ -205,13 +217,13 @@ impl Secrets {
     pub fn remove(&self, name: &SecretName, scope: SecretScope) -> Result<bool, SecretsError> {
         let plain = self.directory(scope).join(name.as_str());
         let path = sealed(&plain);
-        if !remove_if_there(&path).map_err(failed("remove", &path))? {
-            return match look(&plain)? {
-                Some(_) => Err(SecretsError::NotOurs(plain)),
-                None => Ok(false),
-            };
+        if whole_file::remove(&path).map_err(failed("remove", &path))? {
+            return Ok(true);
         }
-        Ok(true)
+        match look(&plain)? {
+            Some(_) => Err(SecretsError::NotOurs(plain)),
+            None => Ok(false),
+        }
     }
 }
 
@@ -253,22 +265,6 @@ fn look(path: &Path) -> Result<Option<Metadata>, SecretsError> {
 
 fn changed(found: &Metadata) -> Timestamp {
     found.modified().map_or(Timestamp::from_millis(0), Timestamp::from)
-}
-
-/// A directory for root alone, if there is none. Its parent is the operator's to make.
-fn make(directory: &Path) -> Result<(), SecretsError> {
-    match DirBuilder::new().mode(0o700).create(directory) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        made => made.map_err(failed("make", directory)),
-    }
-}
-
-fn remove_if_there(path: &Path) -> io::Result<bool> {
-    match fs::remove_file(path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 fn failed(verb: &'static str, path: &Path) -> impl Fn(io::Error) -> SecretsError {

@@ -434,8 +434,8 @@ impl From<ScopeArgs> for SecretScope {
 /// Check configuration, with the line of each mistake
 ///
 /// Without FILE, everything in /etc/kennel: config.toml, projects.d, webhook secrets and services'
-/// secrets. Which kind a FILE is follows from its name: config.toml is the host's, a file in a directory projects.d is
-/// a project's, kennel.toml is a repository's.
+/// secrets. Which kind a FILE is follows from its name: config.toml is the host's, a file in a
+/// directory projects.d is a project's, kennel.toml is a repository's.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

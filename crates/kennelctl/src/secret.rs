@@ -187,12 +187,8 @@ fn read_value(name: &SecretName) -> Result<SecretValue, Failure> {
 }
 
 fn refused(error: SecretsError) -> Failure {
-    match error {
-        SecretsError::File { path, source, .. }
-            if source.kind() == io::ErrorKind::PermissionDenied =>
-        {
-            Failure::NeedsRoot(path)
-        }
-        other => Failure::Secrets(other),
+    match error.denied() {
+        Some(path) => Failure::NeedsRoot(path.to_owned()),
+        None => Failure::Secrets(error),
     }
 }

@@ -3,8 +3,6 @@
 //! Values are read to see that there is one, and are never shown.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use kennel_core::config::ProjectConfig;
@@ -12,6 +10,7 @@ use kennel_core::{Layout, ProjectName, SecretScope};
 use kennel_store::{Secrets, SecretsError};
 
 use super::operator::list;
+use super::secrets::{ANYTHING, WRITING, open_to_others};
 use super::{Findings, Severity};
 use crate::say;
 
@@ -74,7 +73,7 @@ fn of_project(layout: &Layout, project: &ProjectConfig, findings: &mut Findings)
             }
             Err(error) => findings.about(&secret.path, Severity::Unread, unread(&error)),
         }
-        if let Some(mode) = mode(&secret.path).filter(|mode| mode & 0o077 != 0) {
+        if let Some(mode) = open_to_others(&secret.path, ANYTHING) {
             findings.about(&secret.path, Severity::Error, say::secret_open(mode));
         }
     }
@@ -83,7 +82,7 @@ fn of_project(layout: &Layout, project: &ProjectConfig, findings: &mut Findings)
 /// The directory itself, and what lies in it without being a secret.
 fn of_scope(secrets: &Secrets, scope: SecretScope, is_default: bool, findings: &mut Findings) {
     let directory = secrets.directory(scope);
-    if let Some(mode) = mode(&directory).filter(|mode| mode & 0o022 != 0) {
+    if let Some(mode) = open_to_others(&directory, WRITING) {
         findings.about(&directory, Severity::Error, say::secrets_writable(mode));
     }
     // Elsewhere other files are other programs' business.
@@ -96,23 +95,16 @@ fn of_scope(secrets: &Secrets, scope: SecretScope, is_default: bool, findings: &
         if scope == SecretScope::Both && is_scope && path.is_dir() {
             continue;
         }
-        let name = name.strip_suffix(".cred").unwrap_or(&name);
-        if let Err(invalid) = name.parse::<kennel_core::SecretName>() {
+        if let Err(invalid) = Secrets::named(&path) {
             findings.about(&path, Severity::Note, say::not_a_secret(&invalid));
         }
     }
 }
 
-fn mode(path: &Path) -> Option<u32> {
-    Some(path.metadata().ok()?.permissions().mode() & 0o7777)
-}
-
 fn unread(error: &SecretsError) -> (String, &'static str) {
-    match error {
-        SecretsError::File { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
-            let (message, help) = say::unread();
-            (message.to_owned(), help)
-        }
-        other => (format!("cannot be read: {}", kennel_core::error_chain(other)), "see `ls -l`"),
+    if error.denied().is_some() {
+        let (message, help) = say::unread();
+        return (message.to_owned(), help);
     }
+    (format!("cannot be read: {}", kennel_core::error_chain(error)), "see `ls -l`")
 }

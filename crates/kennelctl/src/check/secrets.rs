@@ -32,7 +32,7 @@ pub(super) fn check(directory: &Path, projects: &BTreeSet<ProjectName>, findings
             return;
         }
     };
-    if let Some(mode) = open_to_others(directory) {
+    if let Some(mode) = open_to_others(directory, ANYTHING) {
         findings.about(directory, Severity::Error, say::secrets_directory_open(mode));
     }
     let mut total = 0;
@@ -69,7 +69,7 @@ fn one(path: &Path, findings: &mut Findings) -> u64 {
         findings.about(path, Severity::Error, say::secret_not_a_file());
         return 0;
     }
-    if let Some(mode) = open_to_others(path) {
+    if let Some(mode) = open_to_others(path, ANYTHING) {
         findings.about(path, Severity::Error, say::secret_open(mode));
     }
     if found.len() > LARGEST {
@@ -87,8 +87,12 @@ fn one(path: &Path, findings: &mut Findings) -> u64 {
     found.len()
 }
 
-/// The mode, if anybody but the owner may do anything.
-fn open_to_others(path: &Path) -> Option<u32> {
+/// Permission bits of everybody but the owner.
+pub(super) const ANYTHING: u32 = 0o077;
+pub(super) const WRITING: u32 = 0o022;
+
+/// The mode, if it has any of these bits.
+pub(super) fn open_to_others(path: &Path, bits: u32) -> Option<u32> {
     let mode = path.metadata().ok()?.permissions().mode() & 0o7777;
-    (mode & 0o077 != 0).then_some(mode)
+    (mode & bits != 0).then_some(mode)
 }

@@ -1,5 +1,5 @@
-//! Every line that the doctor says, one function for each, with the next move: here what belongs to no
-//! check, and below one file for each that looks at something.
+//! Every line that the doctor says, one function for each, with the next move: here what belongs to
+//! no check, and below one file for each that looks at something.
 //!
 //! What follows `run` is a command that root can copy as it is.
 

@@ -32,11 +32,7 @@ fn judge(layout: &Layout, deployments: &[Deployment], is_live: bool) -> Vec<Find
                 Ok(None) => {
                     findings.push(say::secret_missing(&key, &deployment.key.project, &name));
                 }
-                Err(SecretsError::File { source, .. })
-                    if source.kind() == std::io::ErrorKind::PermissionDenied =>
-                {
-                    unseen = true;
-                }
+                Err(error) if error.denied().is_some() => unseen = true,
                 Err(error) => findings.push(say::secret_unusable(&key, &name, &error)),
             }
         }
