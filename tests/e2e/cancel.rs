@@ -103,7 +103,7 @@ pub(crate) fn before_its_turn(kennel: &Kennel) -> Result<()> {
     let build = project.build(&third.after)?.context("the build has no row")?;
     ensure!(is(&build, "state", "cancelled"), "the build is {build}");
     let unit = format!("kennel-build@{id}.service");
-    let journal = kennel.host().run(&["journalctl", "--no-pager", "-q", "-u", &unit])?;
+    let journal = kennel.host().journal(&["-u", &unit])?;
     ensure!(journal.is_empty(), "its unit was started:\n{journal}");
     ensure!(Rows::read(kennel)?.of("inline").count() == 0, "something was deployed");
 

@@ -154,7 +154,7 @@ pub(crate) fn without_a_secret_nobody_is_heard(kennel: &Kennel) -> Result<()> {
             ensure!(status == [401], "signed with {key:?} it answers {status:?}");
         }
     }
-    let said = kennel.host().run(&["journalctl", "-q", "--no-pager", "-t", "kennel-webhook"])?;
+    let said = kennel.host().journal(&["-t", "kennel-webhook"])?;
     for word in
         ["the webhook secret of unsecret is empty", "has no webhook secret; is there one in"]
     {
@@ -217,8 +217,12 @@ fn with_large_secret(kennel: &Kennel, project: &Project) -> Result<()> {
     })?;
     let took = begun.elapsed();
     ensure!(took > Duration::from_secs(3), "it started three times in {took:?}");
-    let status = kennel.host().try_run(&["systemctl", "status", "--no-pager", unit])?;
-    ensure!(status.stdout.contains("243/CREDENTIALS"), "it does not say why:\n{}", status.stdout);
+    // Not while it is being started once more.
+    kennel.wait_for("status that says why", LIMIT, || {
+        let status = kennel.host().try_run(&["systemctl", "status", "--no-pager", unit])?;
+        let says_why = status.stdout.contains("243/CREDENTIALS");
+        if says_why { Ok(Some(())) } else { Err(anyhow!("it says\n{}", status.stdout)) }
+    })?;
     let check = kennel.host().try_run(&["kennelctl", "check"])?;
     let says = "webhook-secrets/oversized-backup has 2000000 bytes, and with it systemd hands over";
     ensure!(check.code == 64 && check.stdout.contains(says), "kennelctl check says {check:?}");
@@ -265,6 +269,7 @@ fn with_broken_config(kennel: &Kennel, project: &Project, good: &str) -> Result<
         let state = state_of_dispatcher(kennel)?;
         if state == "failed" { Ok(Some(())) } else { Err(anyhow!("it is {state}")) }
     })?;
+    kennel.host().run(&["journalctl", "--sync"])?;
     let status =
         kennel.host().try_run(&["systemctl", "status", "--no-pager", "kennel-dispatch"])?;
     let line = good.lines().count() + 1;
@@ -285,10 +290,7 @@ fn with_broken_config(kennel: &Kennel, project: &Project, good: &str) -> Result<
     // The bell is heard and the timer goes on; one start for each of them, and one to spare.
     let bell = kennel.host().run(&["systemctl", "is-active", "kennel-dispatch.socket"])?;
     ensure!(bell.trim() == "active", "the bell is {bell}");
-    let starts = kennel.host().run(&[
-        "journalctl",
-        "-q",
-        "--no-pager",
+    let starts = kennel.host().journal(&[
         "--after-cursor",
         &cursor,
         "-t",

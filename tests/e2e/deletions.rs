@@ -89,7 +89,7 @@ pub(crate) fn while_its_deployment_starts(kennel: &Kennel) -> Result<()> {
     for forge in [Forge::Forgejo, Forge::Gitea, Forge::Github] {
         let name = format!("midstart-{}", forge.name());
         let project = kennel.project_on(forge, &name, "")?;
-        let toml = "[services.api]\nhealth_check = \"/health\"\nhealth_check_timeout_secs = 120\n";
+        let toml = "[services.api]\nhealth_check = \"/health\"\nhealth_check_timeout_secs = 600\n";
         let sources = |conf: &str| kennel.sources().service_with("api", conf).kennel_toml(toml);
         project.push(BRANCH, &sources("version = start-1\n"), "one")?;
         let hosts = expect_served(kennel, &project, "start-1")?;

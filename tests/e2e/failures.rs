@@ -21,7 +21,7 @@ struct Broken {
 }
 
 /// What is seen as soon as it happens: who waited for the health check to run out of time would
-/// fail long after [`LIMIT`].
+/// fail after [`LIMIT`].
 const AT_ONCE: u32 = 600;
 
 /// What is seen only when that time is over.

@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kennel_tests::{
-    Ask, Asked, BuildRow, Context, Edit, Event, Forge, Kennel, NO_COMMIT, Project, Pushed, Result,
-    anyhow, builders, ensure, expect_no_leftovers, say_figures, that_waits,
+    Ask, Asked, BuildRow, Context, Edit, Event, Forge, Kennel, LIMIT, NO_COMMIT, Project, Pushed,
+    Result, anyhow, builders, ensure, expect_no_leftovers, say_figures, that_waits,
 };
 
 const BRANCHES: usize = 50;
@@ -24,9 +24,6 @@ const FORGES_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Of the host that all tests share: what it has by default.
 const AT_ONCE: usize = 2;
-
-/// One build a branch on a busy machine, two at a time.
-const LIMIT: Duration = Duration::from_secs(300);
 
 /// How long the builder of the first branch would take, which never comes to its end.
 const HOURS: u32 = 31_001;

@@ -91,7 +91,7 @@ fn expect_partial(
     let log = host.run(&["cat", &format!("/var/lib/kennel/logs/{id}/{failed}.log")])?;
     ensure!(log.contains(why), "its log does not say why:\n{log}");
     let unit = format!("kennel-build@{id}.service");
-    let journal = host.run(&["journalctl", "--no-pager", "-u", &unit])?;
+    let journal = host.journal(&["-u", &unit])?;
     ensure!(journal.contains(why), "the build's journal does not say why:\n{journal}");
     Ok(())
 }

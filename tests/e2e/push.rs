@@ -73,8 +73,7 @@ pub(crate) fn first_push_serves(kennel: &Kennel) -> Result<()> {
     let build = build.get("id").context("a build without an id")?;
     let log = host.run(&["cat", &format!("/var/lib/kennel/logs/{build}/api.log")])?;
     ensure!(log.contains("-api"), "the log of api does not name what it built:\n{log}");
-    let journal =
-        host.run(&["journalctl", "--no-pager", "-u", &format!("kennel-build@{build}.service")])?;
+    let journal = host.journal(&["-u", &format!("kennel-build@{build}.service")])?;
     for word in ["first", &pushed.after, "api", "web"] {
         ensure!(journal.contains(word), "the build's journal does not say {word}:\n{journal}");
     }

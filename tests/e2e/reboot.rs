@@ -88,8 +88,7 @@ pub(crate) fn with_a_broken_configuration(kennel: &Kennel) -> Result<()> {
         kennel.host().reboot()?;
         page("api", "/version", "careless-1")?;
         page("web", "/", "careless-1")?;
-        let asked = ["journalctl", "-b", "--no-pager", "-u", "kennel-restore.service"];
-        let said = kennel.host().run(&asked)?;
+        let said = kennel.host().journal(&["-b", "-u", "kennel-restore.service"])?;
         for words in ["status=64", "config.toml:", "did you mean `base_domain`?", "used last"] {
             ensure!(said.contains(words), "it does not say {words:?}:\n{said}");
         }

@@ -1,16 +1,12 @@
 //! Secrets: set on the host, sealed at rest, and with nobody but the service that they are for.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use kennel_core::KillPoint;
 use kennel_tests::{
-    Context, Holds, Kennel, Pushed, Result, Rows, Sources, bail, ensure, expect_deployment,
+    Context, Holds, Kennel, LIMIT, Pushed, Result, Rows, Sources, bail, ensure, expect_deployment,
     expect_failure, expect_no_leftovers, expect_nothing_left,
 };
-
-/// On a busy machine.
-const LIMIT: Duration = Duration::from_secs(90);
 
 const TOML: &str =
     "[services.api]\nsecrets = [\"JWT_SECRET\", \"PLAIN\"]\ncredentials = [\"TLS_KEY\"]\n";
@@ -207,8 +203,7 @@ pub(crate) fn stay_secret_and_survive_a_reboot(kennel: &Kennel) -> Result<()> {
     kennel.host().reboot()?;
     expect_page_with(kennel, &main, &canary)?;
     expect_only(kennel, &canary, &[&env_file, &credential])?;
-    let journal = ["journalctl", "-b", "-u", "kennel-restore", "-o", "cat"];
-    let journal = kennel.host().run(&journal)?;
+    let journal = kennel.host().journal(&["-b", "-u", "kennel-restore", "-o", "cat"])?;
     ensure!(
         journal.contains("poor/main/api: the secret CANARY does not exist"),
         "it is not said whose secret is missing:\n{journal}"
@@ -264,7 +259,7 @@ const LOOK: &str = r#"
     printf '%s\n' "$patterns" |
         grep -rlaF -D skip -f /dev/stdin /etc /var /run /tmp /root /srv /usr/lib/systemd /nix/var
     out=$(mktemp -p /dev/shm)
-    journalctl --no-pager --all -o export >"$out"; found "$out" journal
+    journalctl --sync; journalctl --no-pager --all -o export >"$out"; found "$out" journal
     systemctl show --all --no-pager '*' >"$out"; found "$out" 'systemctl show'
     systemctl cat --no-pager 'kennel*' >"$out" 2>&1; found "$out" 'systemctl cat'
     busctl call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager \

@@ -1,13 +1,8 @@
 //! The end of a branch or pull request, seen from outside.
 
-use std::time::Duration;
-
 use serde_json::Value;
 
-use crate::{Asked, Context, Kennel, Project, Result, Rows, bail, expect_no_leftovers};
-
-/// Stopping may take a service its 10 s, and a busy machine longer.
-const LIMIT: Duration = Duration::from_secs(120);
+use crate::{Asked, Context, Kennel, LIMIT, Project, Result, Rows, bail, expect_no_leftovers};
 
 /// Waits until everything asked for is done and nothing of a ref (`refs/heads/x`) builds, serves
 /// or could come back; then that the host agrees with the rows.

@@ -45,8 +45,9 @@ pub use xtask::sources::Sources;
 pub const BASE_DOMAIN: &str = "kennel.test";
 
 /// How long a test waits for what takes seconds on a calm machine: pushes, builds, deployments, drains
-/// and boots. It bounds a test that would wait for ever, and is no promise of Kennel's.
-pub const LIMIT: Duration = Duration::from_secs(180);
+/// and boots. It bounds a test that would wait for ever, and is no promise of Kennel's. A test that
+/// must not end by a health check's timeout gives it the 600 s that it may have at most.
+pub const LIMIT: Duration = Duration::from_secs(480);
 
 /// Figures that a test has measured, for whoever reads along. They are no part of its verdict.
 pub fn say_figures(figures: &str) {

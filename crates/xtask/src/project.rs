@@ -18,7 +18,7 @@ const READER: &str = "kennel-build";
 const ENDS: &[&str] = &["succeeded", "partial", "failed", "cancelled", "superseded"];
 
 /// systemd sees a new secret within milliseconds; a busy machine takes longer to act on it.
-const KNOWN_LIMIT: Duration = Duration::from_secs(180);
+const KNOWN_LIMIT: Duration = Duration::from_secs(480);
 
 /// One configured project with a repository of its own in the host.
 #[derive(Clone, Debug)]

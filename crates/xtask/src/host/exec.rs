@@ -116,6 +116,19 @@ impl Host {
         self.run(&["sh", "-euc", script])
     }
 
+    /// What `journalctl` shows, with everything that was written to the journal before.
+    ///
+    /// # Errors
+    /// As [`Host::run`].
+    pub fn journal<S: AsRef<str>>(&self, arguments: &[S]) -> Result<String> {
+        // journald reads what programs send it when it gets to it.
+        self.run(&["journalctl", "--sync"])?;
+        let arguments = arguments.iter().map(AsRef::as_ref);
+        let argv: Vec<&str> =
+            ["journalctl", "-q", "--no-pager"].into_iter().chain(arguments).collect();
+        self.run(&argv)
+    }
+
     fn collect<S: AsRef<str>>(&self, argv: &[S], input: &[u8]) -> Result<Output> {
         let mut child = self
             .command(argv)?
