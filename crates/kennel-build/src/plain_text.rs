@@ -26,22 +26,42 @@ enum Escape {
 
 impl PlainText {
     /// Takes bytes and gives every line that is whole now.
-    pub(crate) fn take(&mut self, bytes: &[u8], mut line: impl FnMut(&str)) {
-        for byte in bytes {
-            if self.is_command(*byte) {
-                continue;
+    pub(crate) fn take(&mut self, mut bytes: &[u8], mut line: impl FnMut(&str)) {
+        while let Some((byte, behind)) = bytes.split_first() {
+            let text = self.text_at_the_beginning(bytes);
+            if text > 0 {
+                let (text, behind) = bytes.split_at(text);
+                self.line.extend_from_slice(text);
+                self.after_return = false;
+                bytes = behind;
+            } else {
+                self.take_byte(*byte, &mut line);
+                bytes = behind;
             }
-            // A progress display that writes over itself becomes lines; `\r\n` is one end.
-            let ends = *byte == b'\r' || (*byte == b'\n' && !self.after_return);
-            self.after_return = *byte == b'\r';
-            if ends {
+            if self.line.len() >= LONGEST {
                 self.give(&mut line);
-            } else if *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f) {
-                self.line.push(*byte);
-                if self.line.len() >= LONGEST {
-                    self.give(&mut line);
-                }
             }
+        }
+    }
+
+    /// How many bytes at the beginning are nothing but text, and have room in the line.
+    fn text_at_the_beginning(&self, bytes: &[u8]) -> usize {
+        if self.escape != Escape::No {
+            return 0;
+        }
+        let room = LONGEST - self.line.len();
+        bytes.iter().take(room).take_while(|byte| is_text(**byte)).count()
+    }
+
+    fn take_byte(&mut self, byte: u8, line: &mut impl FnMut(&str)) {
+        if self.is_command(byte) {
+            return;
+        }
+        // A progress display that writes over itself becomes lines; `\r\n` is one end.
+        let ends = byte == b'\r' || (byte == b'\n' && !self.after_return);
+        self.after_return = byte == b'\r';
+        if ends {
+            self.give(line);
         }
     }
 
@@ -54,8 +74,12 @@ impl PlainText {
 
     fn give(&mut self, line: &mut impl FnMut(&str)) {
         let text = String::from_utf8_lossy(&self.line);
-        let text: String = text.chars().filter(|c| *c == '\t' || !is_unprintable(*c)).collect();
-        line(&text);
+        if text.is_ascii() {
+            // Which has no control characters but `\t` any more.
+            line(&text);
+        } else {
+            line(&text.replace(is_unprintable, ""));
+        }
         self.line.clear();
     }
 
@@ -81,10 +105,15 @@ impl PlainText {
     }
 }
 
+/// Whether a byte is shown as it is, or is a part of a character that may be.
+fn is_text(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
+
 /// Control characters (C1 ones are terminal commands too where a terminal believes in them), and
 /// those that turn the direction of a line.
 fn is_unprintable(c: char) -> bool {
-    c.is_control()
+    (c.is_control() && c != '\t')
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
