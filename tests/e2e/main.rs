@@ -59,7 +59,11 @@ fn main() -> ExitCode {
         .test("pull_requests::live_on_forgejo", pull_requests::live_on_forgejo)
         .test("pull_requests::live_on_gitea", pull_requests::live_on_gitea)
         .test("pull_requests::live_on_github", pull_requests::live_on_github)
-        .test("pull_requests::of_strangers_are_ignored", pull_requests::of_strangers_are_ignored)
+        .test("pull_requests::of_strangers_wait", pull_requests::of_strangers_wait)
+        .test(
+            "pull_requests::of_strangers_get_no_secrets",
+            pull_requests::of_strangers_get_no_secrets,
+        )
         .test(
             "pull_requests::and_branches_of_their_names_never_meet",
             pull_requests::and_branches_of_their_names_never_meet,

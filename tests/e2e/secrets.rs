@@ -285,7 +285,7 @@ fn expect_page_with(kennel: &Kennel, address: &str, value: &str) -> Result<()> {
 }
 
 /// What the service was handed under a name, by its digest.
-fn expect_handed<'v>(
+pub(crate) fn expect_handed<'v>(
     kennel: &Kennel,
     address: &str,
     what: &str,

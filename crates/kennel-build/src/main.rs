@@ -68,7 +68,8 @@ fn main() -> ExitCode {
                 Some(BuildState::Failed) => ExitCode::FAILURE,
                 Some(BuildState::Queued) => ExitCode::from(EXIT_WAITS),
                 Some(
-                    BuildState::Building
+                    BuildState::WaitingForApproval
+                    | BuildState::Building
                     | BuildState::Succeeded
                     | BuildState::Partial
                     | BuildState::Cancelled

@@ -151,8 +151,11 @@ pub(crate) fn remove_leftovers(directories: &Directories, state: BuildState) -> 
             removed.push(directories.remove_roots());
         }
         // What an interrupted run has built is still there for the next one.
-        BuildState::Queued | BuildState::Building | BuildState::Succeeded | BuildState::Partial => {
-        }
+        BuildState::WaitingForApproval
+        | BuildState::Queued
+        | BuildState::Building
+        | BuildState::Succeeded
+        | BuildState::Partial => {}
     }
     let failed: Vec<_> = removed.into_iter().filter_map(Result::err).collect();
     for error in &failed {
@@ -201,6 +204,8 @@ mod tests {
         std::fs::create_dir_all(layout.builds_db().parent().unwrap()).unwrap();
         let mut builds = Builds::open(&layout.builds_db(), Access::Patient).unwrap();
         let new = NewBuild {
+            fork: false,
+            needs_approval: false,
             request: EventId::from_row(1),
             project: "demo".parse().unwrap(),
             git_ref: "refs/heads/main".parse().unwrap(),

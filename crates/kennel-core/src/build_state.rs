@@ -8,9 +8,12 @@ use serde::{Deserialize, Serialize};
 use crate::{Invalid, WrongTurn};
 
 /// Where a build is: `queued → building → succeeded | partial | failed | cancelled | superseded`.
+/// A stranger's begins as `waiting_for_approval`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BuildState {
+    /// A stranger's commit, which is not built before somebody has approved it.
+    WaitingForApproval,
     /// Waits for a slot.
     Queued,
     /// `kennel-build@<id>.service` has claimed it.
@@ -30,6 +33,8 @@ pub enum BuildState {
 /// What happens to a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BuildEvent {
+    /// A person lets a stranger's commit be built.
+    Approved,
     /// The job begins.
     Claimed,
     /// All outputs were built.
@@ -48,7 +53,8 @@ pub enum BuildEvent {
 
 impl BuildState {
     /// Every state.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
+        Self::WaitingForApproval,
         Self::Queued,
         Self::Building,
         Self::Succeeded,
@@ -64,13 +70,18 @@ impl BuildState {
     /// [`WrongTurn`] where there is no such arrow: whoever asks looked at an old row.
     pub fn step(self, event: BuildEvent) -> Result<Self, WrongTurn> {
         Ok(match (self, event) {
+            (Self::WaitingForApproval, BuildEvent::Approved) => Self::Queued,
             (Self::Queued, BuildEvent::Claimed) => Self::Building,
             (Self::Building, BuildEvent::Succeeded) => Self::Succeeded,
             (Self::Building, BuildEvent::PartlyFailed) => Self::Partial,
             (Self::Building, BuildEvent::Failed) => Self::Failed,
             (Self::Building, BuildEvent::Interrupted) => Self::Queued,
-            (Self::Queued | Self::Building, BuildEvent::Cancelled) => Self::Cancelled,
-            (Self::Queued | Self::Building, BuildEvent::Superseded) => Self::Superseded,
+            (Self::WaitingForApproval | Self::Queued | Self::Building, BuildEvent::Cancelled) => {
+                Self::Cancelled
+            }
+            (Self::WaitingForApproval | Self::Queued | Self::Building, BuildEvent::Superseded) => {
+                Self::Superseded
+            }
             (from, event) => {
                 return Err(WrongTurn {
                     thing: "build",
@@ -85,7 +96,7 @@ impl BuildState {
     #[must_use]
     pub fn is_final(self) -> bool {
         match self {
-            Self::Queued | Self::Building => false,
+            Self::WaitingForApproval | Self::Queued | Self::Building => false,
             Self::Succeeded | Self::Partial | Self::Failed | Self::Cancelled | Self::Superseded => {
                 true
             }
@@ -96,6 +107,7 @@ impl BuildState {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::WaitingForApproval => "waiting_for_approval",
             Self::Queued => "queued",
             Self::Building => "building",
             Self::Succeeded => "succeeded",
@@ -109,7 +121,8 @@ impl BuildState {
 
 impl BuildEvent {
     /// Every event.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
+        Self::Approved,
         Self::Claimed,
         Self::Succeeded,
         Self::PartlyFailed,
@@ -123,6 +136,7 @@ impl BuildEvent {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Approved => "queued",
             Self::Claimed => "building",
             Self::Succeeded => "succeeded",
             Self::PartlyFailed => "partial",
@@ -167,6 +181,9 @@ mod tests {
             }
         }
         insta::assert_snapshot!(table, @r"
+        waiting_for_approval --Approved--> queued
+        waiting_for_approval --Cancelled--> cancelled
+        waiting_for_approval --Superseded--> superseded
         queued --Claimed--> building
         queued --Cancelled--> cancelled
         queued --Superseded--> superseded

@@ -71,6 +71,12 @@ pub enum Event {
         /// Its number.
         number: u64,
     },
+    /// A person lets a stranger's commit be built. It names the build, so that another commit of
+    /// the same pull request needs another approval.
+    Approve {
+        /// Which build.
+        build: BuildId,
+    },
     /// A person wants a build to end.
     Cancel {
         /// Which build.
@@ -115,6 +121,13 @@ impl PullRequestHead {
     pub fn is_same_repository(&self) -> bool {
         self.repository.as_deref() == Some(self.base_repository.as_str())
     }
+
+    /// Whether the forge says that the author may push to the repository, wherever the head lies.
+    /// Forgejo and Gitea do not say.
+    #[must_use]
+    pub fn is_of_member(&self) -> bool {
+        matches!(self.association.as_deref(), Some("OWNER" | "MEMBER" | "COLLABORATOR"))
+    }
 }
 
 impl Event {
@@ -126,6 +139,7 @@ impl Event {
             Self::BranchDeleted { .. } => "branch_deleted",
             Self::PullRequest { .. } => "pull_request",
             Self::PullRequestClosed { .. } => "pull_request_closed",
+            Self::Approve { .. } => "approve",
             Self::Cancel { .. } => "cancel",
             Self::TearDown { .. } => "tear_down",
             Self::Redeploy { .. } => "redeploy",
@@ -146,7 +160,7 @@ impl Event {
             Self::TearDown { git_ref, .. }
             | Self::Redeploy { git_ref, .. }
             | Self::Rebuild { git_ref } => Some(git_ref.clone()),
-            Self::Cancel { .. } => None,
+            Self::Approve { .. } | Self::Cancel { .. } => None,
         }
     }
 }

@@ -175,6 +175,9 @@ pub const BUILD_ARROWS: &[(BuildState, BuildEvent, &[KillPoint])] = {
     use BuildState as Is;
     use KillPoint as At;
     &[
+        (Is::WaitingForApproval, On::Approved, &[At::EventDecided]),
+        (Is::WaitingForApproval, On::Cancelled, &[At::CancellationWritten]),
+        (Is::WaitingForApproval, On::Superseded, &[At::BuildQueued]),
         (Is::Queued, On::Claimed, &[At::BuildClaimed]),
         (Is::Queued, On::Cancelled, &[At::CancellationWritten]),
         (Is::Queued, On::Superseded, &[At::BuildQueued]),
@@ -266,6 +269,6 @@ mod tests {
         let is_arrow = |state: BuildState, event| state.step(event).is_ok();
         let without = &BUILD_ARROWS[1..];
         let none = differences(&BuildState::ALL, &BuildEvent::ALL, is_arrow, without);
-        assert_eq!(none, ["Queued --Claimed-->"]);
+        assert_eq!(none, ["WaitingForApproval --Approved-->"]);
     }
 }

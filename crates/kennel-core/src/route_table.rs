@@ -77,6 +77,9 @@ pub enum Target {
         port: Port,
         /// The path that answers 200 while it is healthy.
         health_check: String,
+        /// Whether it is a fork's, which answers only to who calls it so.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        fork: bool,
     },
     /// A static site.
     Site {
@@ -109,6 +112,7 @@ mod tests {
                     deployment: DeploymentId::from_row(97),
                     port: Port::try_from(18000).unwrap(),
                     health_check: "/health".into(),
+                    fork: false,
                 },
             }],
         );

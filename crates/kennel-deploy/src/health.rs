@@ -9,7 +9,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use kennel_core::Port;
 use kennel_core::config::HealthPath;
-use tokio::net::TcpStream;
+use kennel_systemd::call_service;
 use tokio::time::timeout;
 
 /// What one look found.
@@ -45,15 +45,15 @@ pub(crate) fn waits() -> impl Iterator<Item = Duration> {
 const LOOK: Duration = Duration::from_secs(5);
 
 /// Looks once.
-pub(crate) async fn look(port: Port, path: &HealthPath) -> Health {
-    match timeout(LOOK, ask(port, path)).await {
+pub(crate) async fn look(port: Port, fork: bool, path: &HealthPath) -> Health {
+    match timeout(LOOK, ask(port, fork, path)).await {
         Ok(health) => health,
         Err(_) => Health::Not(format!("it did not answer within {} s", LOOK.as_secs())),
     }
 }
 
-async fn ask(port: Port, path: &HealthPath) -> Health {
-    let Ok(stream) = TcpStream::connect(("127.0.0.1", port.get())).await else {
+async fn ask(port: Port, fork: bool, path: &HealthPath) -> Health {
+    let Ok(stream) = call_service(port, fork).await else {
         return Health::Refused;
     };
     let answer = async {
@@ -101,7 +101,7 @@ mod tests {
             let _ = stream.read(&mut [0; 1024]).unwrap();
             stream.write_all(answer.as_bytes()).unwrap();
         });
-        let health = look(port, &"/health".parse().unwrap()).await;
+        let health = look(port, false, &"/health".parse().unwrap()).await;
         server.join().unwrap();
         health.in_words()
     }

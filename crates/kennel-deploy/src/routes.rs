@@ -104,6 +104,7 @@ fn target(deployment: &Deployment) -> Option<Target> {
             deployment: deployment.id,
             port: deployment.port?,
             health_check: service.health_check.to_string(),
+            fork: deployment.fork,
         },
         Settings::Site(site) => Target::Site {
             deployment: deployment.id,

@@ -11,6 +11,7 @@ use kennel_core::{Layout, SecretName, SecretScope, SecretValue};
 use kennel_store::{Content, Deployment, Secrets, SecretsError, load_project};
 use kennel_systemd::{SealError, Sealer};
 use rustix::fs::FlockOperation;
+use tracing::info;
 
 use crate::{DeployError, file};
 
@@ -55,9 +56,14 @@ pub(crate) fn grant(
     let project = load_project(layout, &deployment.key.project)?;
     let store = Store {
         secrets: Secrets::of(layout, &project),
-        scopes: project.secret_scopes(&deployment.key.git_ref),
+        scopes: project.secret_scopes(&deployment.key.git_ref, deployment.fork),
         layout,
     };
+    if store.scopes.is_empty() {
+        // It may do without: what is missing is for its owners to see, not for strangers.
+        info!("{} is a fork's, and starts without its secrets", deployment.key);
+        return Ok(Granted::default());
+    }
     store.ensure_all(&project, deployment, manifest)?;
     let mut granted = Granted::default();
     for name in &manifest.secrets {

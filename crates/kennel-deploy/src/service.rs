@@ -52,7 +52,7 @@ pub(crate) async fn start(
         Err(error) => return Err(error.into()),
     }
     kill_point!(UnitStarted, &deployment.key.project);
-    wait_until_healthy(host, &unit, port, manifest).await?;
+    wait_until_healthy(host, &deployment, port, manifest).await?;
     kill_point!(Healthy, &deployment.key.project);
     Ok(())
 }
@@ -97,6 +97,7 @@ pub(crate) fn unit_text(
     manifest: &ServiceManifest,
 ) -> Result<String, DeployError> {
     let program = program::find(&host.layout, &deployment.store_path, &deployment.key.service)?;
+    let credentials = if deployment.fork { &[][..] } else { &manifest.credentials };
     let text = ServiceUnit {
         deployment: deployment.id,
         key: &deployment.key,
@@ -105,8 +106,9 @@ pub(crate) fn unit_text(
         store_path: &deployment.store_path,
         program: &program,
         env_file: &host.layout.env_file(&deployment.unit()),
-        credentials: (&host.layout.credentials(&deployment.unit()), &manifest.credentials),
-        resources: &manifest.resources.within(&host.config.limits),
+        credentials: (&host.layout.credentials(&deployment.unit()), credentials),
+        resources: &manifest.resources.within(host.config.limits_of(deployment.fork)),
+        untrusted: deployment.fork.then_some(&*host.config.forks.allow_addresses),
     }
     .render()?;
     Ok(text)
@@ -121,10 +123,11 @@ fn reserve_port(host: &mut Host, deployment: &Deployment) -> Result<Port, Deploy
 
 async fn wait_until_healthy(
     host: &Host,
-    unit: &UnitName,
+    deployment: &Deployment,
     port: Port,
     manifest: &ServiceManifest,
 ) -> Result<(), DeployError> {
+    let unit = &deployment.unit();
     let url = format!("http://127.0.0.1:{port}{}", manifest.health_check);
     status(&format!("waiting for {url}"));
     let deadline = Instant::now() + manifest.health_check_timeout;
@@ -135,7 +138,7 @@ async fn wait_until_healthy(
         match ensure_own_listener(host, unit, port).await? {
             Listener::Own => {
                 // The look itself must not outlast the time that the service has.
-                let look = health::look(port, &manifest.health_check);
+                let look = health::look(port, deployment.fork, &manifest.health_check);
                 if let Ok(found) = tokio::time::timeout_at(deadline, look).await {
                     last = found;
                 }

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use kennel_core::config::{ProjectConfig, PullRequestPolicy};
 use kennel_core::{
-    BuildState, CommitSha, Delivery, Event, EventId, GitRef, ProjectName, PullRequestHead,
-    Timestamp, error_chain,
+    BuildState, CommitSha, Delivery, Event, GitRef, ProjectName, PullRequestHead, Timestamp,
+    error_chain,
 };
 use kennel_store::{BuildFilter, ConfigError, InboxEntry, NewBuild, TearDownScope, load_project};
 use kennel_systemd::kill_point;
@@ -55,8 +55,8 @@ impl Dispatcher {
             if waits.is_before(&entry.delivery) {
                 continue;
             }
-            let ignored = match self.ignore(&entry.delivery) {
-                Ok(ignored) => ignored,
+            let verdict = match self.judge(&entry.delivery) {
+                Ok(verdict) => verdict,
                 Err(error) => {
                     self.tell_of_waiting(&entry.delivery.project, &error);
                     waits.begin(&entry.delivery);
@@ -64,10 +64,9 @@ impl Dispatcher {
                 }
             };
             any = true;
-            let is_ignored = ignored.is_some();
-            let outcome = match ignored {
-                Some(why) => why,
-                None => self.decide(entry, now)?,
+            let (outcome, is_ignored) = match verdict {
+                Verdict::Ignored(why) => (why, true),
+                Verdict::Accepted(origin) => (self.decide(entry, origin, now)?, false),
             };
             kill_point!(EventDecided, &entry.delivery.project);
             info!("{} of {}: {outcome}", entry.delivery.event.kind(), entry.delivery.project);
@@ -82,36 +81,34 @@ impl Dispatcher {
         Ok(any)
     }
 
-    /// Why nothing is done about a push or pull request, if so. It cannot be said while the
-    /// project's file cannot be used.
-    fn ignore(&self, delivery: &Delivery) -> Result<Option<String>, ConfigError> {
-        let of = |refuse: &dyn Fn(&ProjectConfig) -> Option<String>| match load_project(
-            &self.layout,
-            &delivery.project,
-        ) {
-            Ok(project) => {
-                warn_of_other_forge(&project, delivery);
-                Ok(refuse(&project))
-            }
-            Err(error @ ConfigError::NoProject { .. }) => {
-                Ok(Some(say::no_project(&error.to_string())))
-            }
-            Err(error) => Err(error),
-        };
-        match &delivery.event {
-            Event::Push { branch, .. } => {
-                of(&|project| refuse_ref(project, &GitRef::Branch(branch.clone())))
-            }
-            Event::PullRequest { number, head, .. } => {
-                of(&|project| refuse_pull_request(project, *number, head))
-            }
+    /// Whether anything is done about a delivery. It cannot be said of a push or pull request while
+    /// the project's file cannot be used.
+    fn judge(&self, delivery: &Delivery) -> Result<Verdict, ConfigError> {
+        let (git_ref, head) = match &delivery.event {
+            Event::Push { branch, .. } => (GitRef::Branch(branch.clone()), None),
+            Event::PullRequest { number, head, .. } => (GitRef::PullRequest(*number), Some(head)),
             Event::BranchDeleted { .. }
             | Event::PullRequestClosed { .. }
+            | Event::Approve { .. }
             | Event::Cancel { .. }
             | Event::TearDown { .. }
             | Event::Redeploy { .. }
-            | Event::Rebuild { .. } => Ok(None),
-        }
+            | Event::Rebuild { .. } => return Ok(Verdict::Accepted(Origin::Repository)),
+        };
+        let project = match load_project(&self.layout, &delivery.project) {
+            Ok(project) => project,
+            Err(error @ ConfigError::NoProject { .. }) => {
+                return Ok(Verdict::Ignored(say::no_project(&error.to_string())));
+            }
+            Err(error) => return Err(error),
+        };
+        warn_of_other_forge(&project, delivery);
+        Ok(match refuse_ref(&project, &git_ref) {
+            Some(why) => Verdict::Ignored(why),
+            None => Verdict::Accepted(head.map_or(Origin::Repository, |head| {
+                Origin::of_pull_request(project.pull_requests, head)
+            })),
+        })
     }
 
     /// Once for each run and reason, not at each look.
@@ -123,14 +120,19 @@ impl Dispatcher {
         }
     }
 
-    fn decide(&mut self, entry: &InboxEntry, now: Timestamp) -> Result<String, DispatchError> {
+    fn decide(
+        &mut self,
+        entry: &InboxEntry,
+        origin: Origin,
+        now: Timestamp,
+    ) -> Result<String, DispatchError> {
         let delivery = &entry.delivery;
         match &delivery.event {
             Event::Push { branch, sha } => {
-                self.enqueue(entry.id, delivery, GitRef::Branch(branch.clone()), sha, now)
+                self.enqueue(entry, GitRef::Branch(branch.clone()), sha, origin, now)
             }
             Event::PullRequest { number, sha, head: _ } => {
-                self.enqueue(entry.id, delivery, GitRef::PullRequest(*number), sha, now)
+                self.enqueue(entry, GitRef::PullRequest(*number), sha, origin, now)
             }
             Event::BranchDeleted { branch } => {
                 self.tear_down(delivery, GitRef::Branch(branch.clone()), say::BRANCH_GONE, now)
@@ -138,6 +140,10 @@ impl Dispatcher {
             Event::PullRequestClosed { number } => {
                 let git_ref = GitRef::PullRequest(*number);
                 self.tear_down(delivery, git_ref, say::PULL_REQUEST_CLOSED, now)
+            }
+            Event::Approve { build } => {
+                let by = delivery.by.as_deref().unwrap_or_default();
+                Ok(say::approved(*build, self.builds.approve(*build, by, now)?.as_ref()))
             }
             Event::Cancel { build } => {
                 let reason = say::asked_by("cancelled", delivery.by.as_deref());
@@ -168,26 +174,32 @@ impl Dispatcher {
 
     fn enqueue(
         &mut self,
-        request: EventId,
-        delivery: &Delivery,
+        entry: &InboxEntry,
         git_ref: GitRef,
         sha: &CommitSha,
+        origin: Origin,
         now: Timestamp,
     ) -> Result<String, DispatchError> {
+        let InboxEntry { id: request, delivery } = entry;
         if let Some(newest) = self.builds.newest_of(&delivery.project, &git_ref)? {
-            let at_it = matches!(newest.state, BuildState::Queued | BuildState::Building)
-                && !newest.cancel_requested;
-            if at_it && newest.sha == *sha && newest.request != request {
+            let at_it = !newest.state.is_final() && !newest.cancel_requested;
+            if at_it && newest.sha == *sha && newest.request != *request {
                 return Ok(say::already_building(newest.id));
             }
         }
+        // Who approved a commit did so for good, and for no other.
+        let needs_approval = origin == Origin::Stranger
+            && self.builds.approval_of(&delivery.project, &git_ref, sha)?.is_none();
+        let place = format!("{}/{}", delivery.project, git_ref.short());
         let new = NewBuild {
-            request,
+            request: *request,
             project: delivery.project.clone(),
             git_ref,
             sha: sha.clone(),
             by: delivery.by.clone(),
             received_at: delivery.received_at,
+            fork: origin != Origin::Repository,
+            needs_approval,
         };
         let enqueued = self.builds.enqueue(&new, now)?;
         kill_point!(BuildQueued, &delivery.project);
@@ -198,7 +210,16 @@ impl Dispatcher {
                 kill_point!(SupersessionWritten, &delivery.project);
             }
         }
-        Ok(say::queued(enqueued.id))
+        Ok(match enqueued.state {
+            BuildState::WaitingForApproval => say::awaits_approval(enqueued.id, &place),
+            BuildState::Queued
+            | BuildState::Building
+            | BuildState::Succeeded
+            | BuildState::Partial
+            | BuildState::Failed
+            | BuildState::Cancelled
+            | BuildState::Superseded => say::queued(enqueued.id),
+        })
     }
 
     /// Ends a ref: its builds first, so that none of them comes back with a deployment.
@@ -228,6 +249,38 @@ impl Dispatcher {
         let marked = self.state.begin_teardown(&scope, reason, now)?;
         kill_point!(TeardownMarked, &delivery.project);
         Ok(say::torn_down(marked.len(), ended, reason))
+    }
+}
+
+/// What is done about a delivery.
+#[derive(Debug)]
+enum Verdict {
+    /// Nothing, and why.
+    Ignored(String),
+    /// What it says, of a commit from there.
+    Accepted(Origin),
+}
+
+/// Where a commit comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// From the repository itself, to which only its members can push.
+    Repository,
+    /// From somewhere else, and is built unasked.
+    Fork,
+    /// From somewhere else, and is built when somebody has approved it.
+    Stranger,
+}
+
+impl Origin {
+    fn of_pull_request(policy: PullRequestPolicy, head: &PullRequestHead) -> Self {
+        match policy {
+            _ if head.is_same_repository() => Self::Repository,
+            PullRequestPolicy::All => Self::Fork,
+            PullRequestPolicy::Trusted if head.is_of_member() => Self::Fork,
+            // None of them comes here; were one to, somebody would be asked.
+            PullRequestPolicy::Trusted | PullRequestPolicy::None => Self::Stranger,
+        }
     }
 }
 
@@ -274,20 +327,35 @@ pub(crate) fn refuse_ref(project: &ProjectConfig, git_ref: &GitRef) -> Option<St
     }
 }
 
-/// Until there is an approval policy, only what the repository's own members pushed is built.
-fn refuse_pull_request(
-    project: &ProjectConfig,
-    number: u64,
-    head: &PullRequestHead,
-) -> Option<String> {
-    let foreign =
-        || (!head.is_same_repository()).then(|| say::foreign_head(head.repository.as_deref()));
-    refuse_ref(project, &GitRef::PullRequest(number)).or_else(foreign)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn strangers_wait_and_members_do_not() {
+        let head = |repository: Option<&str>, association: Option<&str>| PullRequestHead {
+            repository: repository.map(str::to_owned),
+            base_repository: "team/site".into(),
+            association: association.map(str::to_owned),
+        };
+        let (own, fork) = (Some("team/site"), Some("eve/site"));
+        let trusted = PullRequestPolicy::Trusted;
+        for (policy, head, origin) in [
+            (trusted, head(own, None), Origin::Repository),
+            (trusted, head(own, Some("NONE")), Origin::Repository),
+            (trusted, head(fork, None), Origin::Stranger),
+            (trusted, head(None, None), Origin::Stranger),
+            (trusted, head(fork, Some("CONTRIBUTOR")), Origin::Stranger),
+            (trusted, head(fork, Some("FIRST_TIMER")), Origin::Stranger),
+            (trusted, head(fork, Some("MEMBER")), Origin::Fork),
+            (trusted, head(fork, Some("OWNER")), Origin::Fork),
+            (trusted, head(None, Some("COLLABORATOR")), Origin::Fork),
+            (PullRequestPolicy::All, head(fork, None), Origin::Fork),
+            (PullRequestPolicy::All, head(own, None), Origin::Repository),
+        ] {
+            assert_eq!(Origin::of_pull_request(policy, &head), origin, "{policy}: {head:?}");
+        }
+    }
 
     #[test]
     fn what_comes_later_waits_behind_what_waits() {

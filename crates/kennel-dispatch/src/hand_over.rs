@@ -20,7 +20,9 @@ impl Dispatcher {
                 BuildState::Succeeded | BuildState::Partial => self.deploy(build, now)?,
                 BuildState::Failed | BuildState::Cancelled | BuildState::Superseded => {}
                 // The query asks for finished ones only.
-                BuildState::Queued | BuildState::Building => continue,
+                BuildState::WaitingForApproval | BuildState::Queued | BuildState::Building => {
+                    continue;
+                }
             }
             kill_point!(DeploymentsMade, &build.project);
             self.builds.handed_over(build.id)?;
@@ -106,5 +108,6 @@ pub(crate) fn new_deployment(
         sha: build.sha.clone(),
         store_path: output.store_path.clone()?,
         settings,
+        fork: build.fork,
     })
 }

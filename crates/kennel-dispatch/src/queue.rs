@@ -61,6 +61,8 @@ mod tests {
             started_at: None,
             finished_at: None,
             state: BuildState::Queued,
+            fork: false,
+            approved_by: None,
             losses: 0,
             cancel_requested: false,
             superseded_by: None,

@@ -95,6 +95,9 @@ impl Dispatcher {
             sha: newest.sha,
             by: delivery.by.clone(),
             received_at: delivery.received_at,
+            fork: newest.fork,
+            // Who asks for a build of this commit by hand lets it be built.
+            needs_approval: false,
         };
         Ok(say::queued(self.builds.enqueue(&new, now)?.id))
     }
@@ -139,6 +142,9 @@ impl Rows<'_> {
     fn last_asked_for(&self, wish: &Wish<'_>) -> OrRefusal<Build> {
         let newest = self.of_ref(wish, 1)?.into_iter().next();
         let Some(newest) = newest else { return Ok(Err(say::never_built(&wish.place()))) };
+        if newest.state == BuildState::WaitingForApproval {
+            return Ok(Err(say::awaits_approval(newest.id, &wish.place())));
+        }
         if !newest.state.is_final() && !newest.cancel_requested {
             return Ok(Err(say::deploys_anyway(newest.id, newest.state)));
         }
@@ -292,6 +298,7 @@ fn why_ended(end: &InboxEntry) -> String {
         Event::TearDown { .. }
         | Event::Push { .. }
         | Event::PullRequest { .. }
+        | Event::Approve { .. }
         | Event::Cancel { .. }
         | Event::Redeploy { .. }
         | Event::Rebuild { .. } => say::asked_by("it was torn down", end.delivery.by.as_deref()),

@@ -1,5 +1,7 @@
 //! Every sentence that the dispatcher writes beside a row, in one place.
 
+use kennel_store::Build;
+
 use kennel_core::{Branch, BuildId, BuildState, DeploymentId, OutputKey, ProjectName, ServiceName};
 
 pub(crate) fn queued(id: BuildId) -> String {
@@ -26,13 +28,16 @@ pub(crate) fn pull_requests_off(project: &ProjectName) -> String {
     format!("ignored: `pull_requests` in {project}.toml is \"none\"")
 }
 
-pub(crate) fn foreign_head(head: Option<&str>) -> String {
-    match head {
-        Some(head) => format!(
-            "ignored: the pull request comes from {head}; only pull requests from branches of the \
-             repository itself are built"
-        ),
-        None => "ignored: the repository that the pull request comes from is gone".to_owned(),
+pub(crate) fn awaits_approval(id: BuildId, place: &str) -> String {
+    format!("build {id} waits for approval: look at the commit, then `kennelctl approve {place}`")
+}
+
+pub(crate) fn approved(id: BuildId, build: Option<&Build>) -> String {
+    let Some(build) = build else { return format!("there is no build {id}") };
+    match (&build.approved_by, build.state.is_final()) {
+        (Some(by), false) => format!("build {id} is approved by {by}"),
+        (_, true) => format!("build {id} is {} already", build.state),
+        (None, false) => format!("build {id} needs no approval"),
     }
 }
 
@@ -132,8 +137,8 @@ mod tests {
             ),
             branch_not_deployed(&project, &"wip/x".parse().unwrap()),
             pull_requests_off(&project),
-            foreign_head(Some("eve/site")),
-            foreign_head(None),
+            awaits_approval(id, "site/pr-5"),
+            approved(id, None),
             torn_down(2, 1, BRANCH_GONE),
             asked_by("torn down", Some("ada")),
             asked_by("torn down", None),

@@ -138,9 +138,12 @@ impl Table {
         previous: &Self,
     ) -> Result<Target, TableError> {
         match raw {
-            RawTarget::Service { deployment, port, health_check: _ } => {
+            RawTarget::Service { deployment, port, health_check: _, fork } => {
                 let key = BackendKey::Deployment(deployment);
-                Ok(Target::Upstream(Arc::new(Backend { key, address: Address::loopback(port) })))
+                Ok(Target::Upstream(Arc::new(Backend {
+                    key,
+                    address: Address::Service { port, fork },
+                })))
             }
             RawTarget::Socket { path } => {
                 if !path.starts_with('/') {

@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use std::task::{Context, Poll};
 use hyper::client::conn::http1::{Builder, Parts, SendRequest};
 use hyper_util::rt::TokioIo;
 use kennel_core::{DeploymentId, Port};
+use kennel_systemd::call_service;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::oneshot;
@@ -45,21 +45,20 @@ pub(crate) enum BackendKey {
 #[derive(Debug, Clone)]
 pub(crate) enum Address {
     /// On the loopback interface.
-    Tcp(SocketAddr),
+    Service {
+        /// Which port.
+        port: Port,
+        /// Whether a fork's.
+        fork: bool,
+    },
     /// On a Unix socket.
     Unix(Arc<Path>),
-}
-
-impl Address {
-    pub(crate) fn loopback(port: Port) -> Self {
-        Self::Tcp((Ipv4Addr::LOCALHOST, port.get()).into())
-    }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(address) => address.fmt(f),
+            Self::Service { port, .. } => write!(f, "127.0.0.1:{port}"),
             Self::Unix(path) => path.display().fmt(f),
         }
     }
@@ -145,8 +144,8 @@ pub(crate) enum Stream {
 impl Stream {
     async fn connect(address: &Address) -> io::Result<Self> {
         match address {
-            Address::Tcp(address) => {
-                let stream = TcpStream::connect(address).await?;
+            Address::Service { port, fork } => {
+                let stream = call_service(*port, *fork).await?;
                 stream.set_nodelay(true)?;
                 Ok(Self::Tcp(stream))
             }

@@ -23,6 +23,10 @@ pub struct NewBuild {
     pub by: Option<String>,
     /// When the forge told of it.
     pub received_at: Timestamp,
+    /// Whether the commit comes from outside of the repository.
+    pub fork: bool,
+    /// Whether it waits until somebody approves it.
+    pub needs_approval: bool,
 }
 
 /// What queueing a build did.
@@ -30,7 +34,9 @@ pub struct NewBuild {
 pub struct Enqueued {
     /// The build.
     pub id: BuildId,
-    /// Queued builds of the same ref that it made superfluous.
+    /// Its state now.
+    pub state: BuildState,
+    /// Builds of the same ref that had not begun, and that it made superfluous.
     pub superseded: Vec<BuildId>,
     /// Older builds of the same ref that run now.
     pub running: Vec<BuildId>,
@@ -61,6 +67,11 @@ pub struct Build {
     pub finished_at: Option<Timestamp>,
     /// Where it is.
     pub state: BuildState,
+    /// Whether the commit comes from outside of the repository: what is made of it gets no secrets
+    /// and less of the host.
+    pub fork: bool,
+    /// Who approved it, if somebody had to.
+    pub approved_by: Option<String>,
     /// How often its unit vanished without a word.
     pub losses: u32,
     /// Whether somebody wants it to end.
@@ -113,7 +124,10 @@ impl BuildFilter {
     /// Those that are not final.
     #[must_use]
     pub fn unfinished() -> Self {
-        Self { states: vec![BuildState::Queued, BuildState::Building], ..Self::default() }
+        Self {
+            states: BuildState::ALL.into_iter().filter(|state| !state.is_final()).collect(),
+            ..Self::default()
+        }
     }
 }
 
@@ -130,6 +144,8 @@ pub(crate) fn build(row: &Row<'_>) -> rusqlite::Result<Build> {
         started_at: moment(row, "started_at")?,
         finished_at: moment(row, "finished_at")?,
         state: parsed(row, "state")?,
+        fork: row.get("fork")?,
+        approved_by: row.get("approved_by")?,
         losses: row.get("losses")?,
         cancel_requested: row.get("cancel_requested")?,
         superseded_by: row.get::<_, Option<i64>>("superseded_by")?.map(BuildId::from_row),

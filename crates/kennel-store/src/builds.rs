@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use kennel_core::{BuildEvent, BuildId, BuildState, EventId, GitRef, ProjectName, Timestamp};
+use kennel_core::{
+    BuildEvent, BuildId, BuildState, CommitSha, EventId, GitRef, ProjectName, Timestamp,
+};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Transaction, params, params_from_iter};
 
@@ -60,6 +62,12 @@ pub(crate) const SCHEMA: Schema = &[
     ALTER TABLE builds ADD COLUMN swept INTEGER NOT NULL DEFAULT 1;
     CREATE INDEX builds_unswept ON builds (id) WHERE swept = 0;
 ",
+    "
+    -- Whether the commit comes from outside of the repository.
+    ALTER TABLE builds ADD COLUMN fork INTEGER NOT NULL DEFAULT 0;
+    -- Who approved it, if somebody had to.
+    ALTER TABLE builds ADD COLUMN approved_by TEXT;
+",
 ];
 
 /// builds.db, open.
@@ -77,17 +85,20 @@ impl Builds {
         Ok(Self { connection: open(path, SCHEMA, access)? })
     }
 
-    /// Queues a build, and marks older queued builds of the same ref as superseded. Asked twice
-    /// for the same request, it answers the same and changes nothing.
+    /// Queues a build, or lets it wait for its approval, and marks older builds of the same ref
+    /// that have not begun as superseded. Asked twice for the same request, it answers the same and
+    /// changes nothing.
     ///
     /// # Errors
     /// Any [`StoreError`].
     pub fn enqueue(&mut self, new: &NewBuild, now: Timestamp) -> Result<Enqueued, StoreError> {
         let transaction = immediate(&mut self.connection)?;
+        let state =
+            if new.needs_approval { BuildState::WaitingForApproval } else { BuildState::Queued };
         transaction.execute(
             "INSERT INTO builds
-                (request_id, project, git_ref, sha, by, received_at, queued_at, state)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'queued') ON CONFLICT (request_id) DO NOTHING",
+                (request_id, project, git_ref, sha, by, received_at, queued_at, state, fork)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (request_id) DO NOTHING",
             params![
                 new.request.get(),
                 new.project.as_str(),
@@ -96,25 +107,32 @@ impl Builds {
                 new.by,
                 new.received_at.millis(),
                 now.millis(),
+                state.as_str(),
+                new.fork,
             ],
         )?;
-        let id = transaction.query_row(
-            "SELECT id FROM builds WHERE request_id = ?1",
+        let (id, state) = transaction.query_row(
+            "SELECT id, state FROM builds WHERE request_id = ?1",
             [new.request.get()],
-            |row| row.get(0),
+            |row| Ok((BuildId::from_row(row.get(0)?), parsed(row, "state")?)),
         )?;
-        let id = BuildId::from_row(id);
+        // What may run does not give way to what perhaps never will.
+        let older = if state == BuildState::WaitingForApproval {
+            "state = 'waiting_for_approval'"
+        } else {
+            "state IN ('waiting_for_approval', 'queued', 'building')"
+        };
         let older: Vec<(i64, String)> = transaction
-            .prepare(
+            .prepare(&format!(
                 "SELECT id, state FROM builds WHERE project = ?1 AND git_ref = ?2
-                 AND request_id < ?3 AND state IN ('queued', 'building')",
-            )?
+                 AND request_id < ?3 AND {older}"
+            ))?
             .query_map(
                 params![new.project.as_str(), new.git_ref.to_string(), new.request.get()],
                 |row| Ok((row.get(0)?, row.get(1)?)),
             )?
             .collect::<Result<_, _>>()?;
-        let mut enqueued = Enqueued { id, superseded: Vec::new(), running: Vec::new() };
+        let mut enqueued = Enqueued { id, state, superseded: Vec::new(), running: Vec::new() };
         for (older, state) in older {
             let older = BuildId::from_row(older);
             if state == BuildState::Building.as_str() {
@@ -194,7 +212,7 @@ impl Builds {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Builds that are not final, oldest first.
+    /// Builds that are to run or run, oldest first.
     ///
     /// # Errors
     /// Any [`StoreError`].
@@ -208,7 +226,9 @@ impl Builds {
     /// # Errors
     /// Any [`StoreError`].
     pub fn to_hand_over(&self) -> Result<Vec<Build>, StoreError> {
-        self.select("state NOT IN ('queued', 'building') AND handed_over = 0")
+        self.select(
+            "state NOT IN ('waiting_for_approval', 'queued', 'building') AND handed_over = 0",
+        )
     }
 
     fn select(&self, condition: &'static str) -> Result<Vec<Build>, StoreError> {
@@ -274,7 +294,7 @@ impl Builds {
     /// # Errors
     /// Any [`StoreError`].
     pub fn unswept(&self) -> Result<Vec<Build>, StoreError> {
-        self.select("swept = 0 AND state NOT IN ('queued', 'building')")
+        self.select("swept = 0 AND state NOT IN ('waiting_for_approval', 'queued', 'building')")
     }
 
     /// Moves a build along one arrow.
@@ -330,11 +350,57 @@ impl Builds {
                 params![id.get(), reason],
             )?;
         }
-        if state == BuildState::Queued {
+        if matches!(state, BuildState::WaitingForApproval | BuildState::Queued) {
             state = step(&transaction, id, BuildEvent::Cancelled, Some(reason), now)?;
         }
         transaction.commit()?;
         Ok(Some(state))
+    }
+
+    /// Lets a build run that waits for it, and writes down who said so. Returns it as it is
+    /// then, none if there is no such build; said twice, it changes nothing.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn approve(
+        &mut self,
+        id: BuildId,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<Option<Build>, StoreError> {
+        let transaction = immediate(&mut self.connection)?;
+        let state = match state_of(&transaction, id) {
+            Ok(state) => state,
+            Err(StoreError::NoRow { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if state == BuildState::WaitingForApproval {
+            step(&transaction, id, BuildEvent::Approved, None, now)?;
+            transaction.execute(
+                "UPDATE builds SET approved_by = ?2 WHERE id = ?1",
+                params![id.get(), by],
+            )?;
+        }
+        transaction.commit()?;
+        self.get(id)
+    }
+
+    /// Who has approved this commit of this ref before, if somebody has.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn approval_of(
+        &self,
+        project: &ProjectName,
+        git_ref: &GitRef,
+        sha: &CommitSha,
+    ) -> Result<Option<String>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT approved_by FROM builds WHERE sha = ?1 AND project = ?2 AND git_ref = ?3
+             AND approved_by IS NOT NULL ORDER BY id DESC LIMIT 1",
+        )?;
+        let row = params![sha.as_str(), project.as_str(), git_ref.to_string()];
+        Ok(statement.query_row(row, |row| row.get(0)).optional()?)
     }
 
     /// Writes down that a newer build makes a running one superfluous, before its unit is stopped.

@@ -29,6 +29,8 @@ pub struct NewDeployment {
     pub store_path: StorePath,
     /// Its part of `kennel.toml`.
     pub settings: Settings,
+    /// Whether the commit comes from outside of the repository.
+    pub fork: bool,
 }
 
 /// One deployment.
@@ -50,6 +52,9 @@ pub struct Deployment {
     pub store_path: StorePath,
     /// Its part of `kennel.toml`.
     pub settings: Settings,
+    /// Whether the commit comes from outside of the repository: it gets no secrets, and less of the
+    /// host.
+    pub fork: bool,
     /// Where it is.
     pub state: DeploymentState,
     /// Why it is where it is, in words.
@@ -111,6 +116,7 @@ pub(crate) fn deployment(row: &Row<'_>) -> rusqlite::Result<Deployment> {
         sha: parsed(row, "sha")?,
         store_path: parsed(row, "store_path")?,
         settings,
+        fork: row.get("fork")?,
         state: parsed(row, "state")?,
         reason: row.get("reason")?,
         routed: row.get("routed")?,

@@ -78,6 +78,10 @@ pub(crate) const SCHEMA: Schema = &[
     -- With drain_until: a clock that was set back in between is seen.
     ALTER TABLE deployments ADD COLUMN draining_since INTEGER;
 ",
+    "
+    -- Whether the commit comes from outside of the repository.
+    ALTER TABLE deployments ADD COLUMN fork INTEGER NOT NULL DEFAULT 0;
+",
 ];
 
 /// state.db, open.
@@ -130,8 +134,8 @@ impl State {
             .map_err(|source| StoreError::Settings { deployment: 0, source })?;
         tx.execute(
             "INSERT INTO deployments (request_id, build_id, project, git_ref, service, slug, user,
-                label, sha, store_path, settings, state, created_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'pending', ?12)",
+                label, sha, store_path, settings, fork, state, created_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 'pending', ?13)",
             params![
                 new.request.get(),
                 new.build.get(),
@@ -144,6 +148,7 @@ impl State {
                 new.sha.as_str(),
                 new.store_path.as_str(),
                 settings,
+                new.fork,
                 now.millis(),
             ],
         )?;

@@ -215,7 +215,7 @@ fn append(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Appended
         Event::TearDown { service, .. } | Event::Redeploy { service, .. } => {
             (None, None, service.as_ref(), None)
         }
-        Event::Cancel { build } => (None, None, None, Some(build.get())),
+        Event::Approve { build } | Event::Cancel { build } => (None, None, None, Some(build.get())),
         Event::BranchDeleted { .. } | Event::PullRequestClosed { .. } | Event::Rebuild { .. } => {
             (None, None, None, None)
         }
@@ -317,6 +317,7 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
         ("pull_request_closed", Some(GitRef::PullRequest(number))) => {
             Event::PullRequestClosed { number }
         }
+        ("approve", None) => Event::Approve { build: BuildId::from_row(row.get("build_id")?) },
         ("cancel", None) => Event::Cancel { build: BuildId::from_row(row.get("build_id")?) },
         ("tear_down", Some(git_ref)) => {
             Event::TearDown { git_ref, service: parsed_or_null(row, "service")? }
@@ -372,6 +373,7 @@ mod tests {
                 },
             },
             Event::PullRequestClosed { number: 5 },
+            Event::Approve { build: BuildId::from_row(3) },
             Event::Cancel { build: BuildId::from_row(4) },
             Event::TearDown {
                 git_ref: "refs/pull/5/head".parse().unwrap(),

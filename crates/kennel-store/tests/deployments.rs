@@ -37,6 +37,7 @@ impl Fixture {
         let manifest = format!("[services.{service}]\ncustom_domain = \"{service}.example.org\"");
         let manifest = Manifest::parse(&manifest, "kennel.toml").unwrap();
         let new = NewDeployment {
+            fork: false,
             request: EventId::from_row(request),
             build: BuildId::from_row(request),
             key: Self::key(branch, service),

@@ -14,6 +14,8 @@ mod manager;
 mod notify;
 #[cfg(feature = "seals")]
 mod sealer;
+#[cfg(feature = "calls")]
+mod service_call;
 mod service_unit;
 
 pub use bell::{RingError, ring};
@@ -24,6 +26,8 @@ pub use manager::{Manager, ManagerError, ServiceState, UnitState};
 pub use notify::{extend_timeout, ready, reloading, status, stopping};
 #[cfg(feature = "seals")]
 pub use sealer::{SealError, Sealer};
+#[cfg(feature = "calls")]
+pub use service_call::call_service;
 pub use service_unit::{BadProgram, ServiceUnit, deployment_of};
 
 /// Passes a named point: `kill_point!(PortReserved, &project);`. Nothing at all but in test builds.

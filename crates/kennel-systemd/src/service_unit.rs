@@ -3,9 +3,10 @@
 //! Whatever a repository says ends here, in a file that root's systemd reads. Every value is a
 //! parsed type, and what is not (a program's file name) is checked here; `%` is doubled.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use kennel_core::config::Resources;
+use kennel_core::config::{AddressRange, Resources};
 use kennel_core::{
     BranchSlug, DeploymentId, Layout, OutputKey, SecretName, StorePath, UnitName, UserName,
     slice_name,
@@ -32,7 +33,20 @@ pub struct ServiceUnit<'a> {
     pub credentials: (&'a Path, &'a [SecretName]),
     /// Its limits.
     pub resources: &'a Resources,
+    /// Whether strangers wrote it: then it reaches nothing of this host and of private networks,
+    /// but for these addresses.
+    pub untrusted: Option<&'a [AddressRange]>,
 }
+
+/// From where a fork's service is called. An address of the loopback interface (127.0.0.0/8) that
+/// hardly anything listens on: to let the router's own in would be to let the service out to all
+/// that listens there.
+pub(crate) const FORK_CALLER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+/// Networks that are nobody's on the internet: private ones (RFC 1918, RFC 6598, RFC 4193), and
+/// those of one link (RFC 3927, RFC 4291), where clouds keep their machines' credentials.
+const PRIVATE: &str = "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 169.254.0.0/16 172.16.0.0/12 \
+                       192.168.0.0/16 fc00::/7 fe80::/10";
 
 /// A program's file name that cannot stand in a unit file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -67,6 +81,7 @@ impl ServiceUnit<'_> {
             .collect();
         let state = Layout::state_directory(self.user);
         let user = self.user;
+        let addresses = self.untrusted.map(address_filter).unwrap_or_default();
         let Resources { memory_max, cpu_quota, tasks_max } = self.resources;
         Ok(format!(
             "\
@@ -102,7 +117,7 @@ TimeoutStopSec=10
 MemoryMax={memory_max}
 CPUQuota={cpu_quota}
 TasksMax={tasks_max}
-CapabilityBoundingSet=
+{addresses}CapabilityBoundingSet=
 DevicePolicy=closed
 InaccessiblePaths=-/run/kennel -/etc/kennel -/run/dbus -/run/systemd/private -/nix/var/nix/daemon-socket
 KeyringMode=private
@@ -150,6 +165,16 @@ Deployment={id}
     pub fn path(&self, unit_dir: &Path) -> PathBuf {
         unit_dir.join(self.name().as_str())
     }
+}
+
+/// What a service of strangers does not reach, and who may call it. `IPAddressAllow=` wins.
+fn address_filter(allowed: &[AddressRange]) -> String {
+    let allowed: String = allowed.iter().map(|range| format!(" {range}")).collect();
+    format!(
+        "# A fork's: strangers wrote it.\n\
+         IPAddressDeny=localhost multicast {PRIVATE}\n\
+         IPAddressAllow={FORK_CALLER}{allowed}\n"
+    )
 }
 
 /// The deployment that a unit file says it is of; none if Kennel did not write it.
@@ -200,6 +225,7 @@ mod tests {
                 &credentials,
             ),
             resources: &Resources::default(),
+            untrusted: None,
         }
         .render()
     }
@@ -218,6 +244,18 @@ mod tests {
         LoadCredentialEncrypted=TLS_KEY:/run/kennel/secrets/site-main-api@97.credentials/TLS_KEY
         LoadCredentialEncrypted=A:/run/kennel/secrets/site-main-api@97.credentials/A
         ");
+    }
+
+    #[test]
+    fn a_forks_service_is_called_by_one_address_and_calls_none_of_the_hosts() {
+        let filter =
+            address_filter(&["127.0.0.53".parse().unwrap(), "10.1.0.0/16".parse().unwrap()]);
+        insta::assert_snapshot!(filter, @"
+        # A fork's: strangers wrote it.
+        IPAddressDeny=localhost multicast 0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 169.254.0.0/16 172.16.0.0/12 192.168.0.0/16 fc00::/7 fe80::/10
+        IPAddressAllow=127.0.0.2 127.0.0.53 10.1.0.0/16
+        ");
+        assert!(FORK_CALLER.is_loopback());
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub(crate) struct PullRequest {
 /// One side of a pull request.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Side {
+    #[serde(rename = "ref")]
+    pub(crate) full_ref: Option<String>,
     pub(crate) sha: Option<String>,
     /// `Some(None)`, a null, if the fork is gone; `None` if the payload says nothing of it.
     #[serde(default, deserialize_with = "told")]

@@ -25,6 +25,7 @@ pub(crate) fn understood(event: &Event) -> String {
         }
         Event::PullRequestClosed { number } => format!("pull request {number} is closed"),
         // Wishes of people; no forge reports them.
+        Event::Approve { build } => format!("build {build} may be built"),
         Event::Cancel { build } => format!("build {build} is to end"),
         Event::TearDown { git_ref, .. } => format!("{} is to go", shown(&git_ref.short())),
         Event::Redeploy { git_ref, .. } => {

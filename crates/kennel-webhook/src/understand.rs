@@ -151,7 +151,11 @@ fn head(
     let only_one = head.repo.is_none() && base.repo.is_none() && head.repo_id == base.repo_id;
     let base_repository =
         full_name(base.repo.flatten().or(repository).ok_or(Misunderstood::Field("repository"))?)?;
+    // Forgejo's and Gitea's AGit flow: whoever may read can push to refs/for/, and the head is then
+    // no branch of the repository that the payload names.
+    let is_agit = head.full_ref.is_some_and(|name| name.starts_with("refs/"));
     let repository = match head.repo.flatten() {
+        _ if is_agit => None,
         Some(repository) => Some(full_name(repository)?),
         None => only_one.then(|| base_repository.clone()),
     };

@@ -47,6 +47,7 @@ Examples:
   kennelctl builds --state failed        what could not be built
   kennelctl build 42 --follow            watch build 42 until it ends
   kennelctl logs site/main/api -f        follow a service, whichever deployment runs
+  kennelctl approve site/pr-7            let a stranger's commit be built
   kennelctl redeploy site/main           deploy what was built last again
   kennelctl teardown site/feature/x      remove a branch's deployments
   kennelctl secret set site JWT_SECRET   keep a secret for its services, from standard input
@@ -70,6 +71,7 @@ pub(crate) enum Command {
     Status(StatusArgs),
     Builds(BuildsArgs),
     Build(BuildArgs),
+    Approve(ApproveArgs),
     Cancel(CancelArgs),
     Redeploy(RedeployArgs),
     Teardown(TeardownArgs),
@@ -137,8 +139,8 @@ Examples:
   kennelctl builds --json | jq '.[] | select(.state == \"failed\")'
 
 JSON: an array of objects with id, project, branch, ref, commit, state, reason, by, received_at,
-queued_at, started_at, finished_at, cancel_requested and superseded_by. States are queued, building,
-succeeded, partial, failed, cancelled and superseded.")]
+queued_at, started_at, finished_at, cancel_requested and superseded_by. States are
+waiting_for_approval, queued, building, succeeded, partial, failed, cancelled and superseded.")]
 pub(crate) struct BuildsArgs {
     /// Only of this project, or this branch (or pr-<number>)
     #[arg(value_name = "PROJECT[/BRANCH]")]
@@ -206,6 +208,29 @@ pub(crate) struct BuildArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Let a stranger's commit be built
+///
+/// A pull request from outside of the repository is built at once only if its author is a member of
+/// it; otherwise its commit waits. What is approved is that one commit: the next push of the pull
+/// request waits again. Look at the commit first, at its flake.nix above all: a build runs what it
+/// says. What it deploys gets no secrets and less of the host, approved or not.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kennelctl builds --state waiting_for_approval
+  kennelctl approve site/pr-7
+  kennelctl approve site/pr-7 --commit 2425e510
+                                         unless something else was pushed meanwhile")]
+pub(crate) struct ApproveArgs {
+    /// The pull request
+    #[arg(value_name = "PROJECT/pr-NUMBER")]
+    pub(crate) target: Asked,
+
+    /// Only if the commit that waits begins so
+    #[arg(long, value_name = "PREFIX", value_parser = commit_prefix)]
+    pub(crate) commit: Option<String>,
 }
 
 /// End a build that waits or runs

@@ -10,6 +10,7 @@ use kennel_store::{Build, BuildOutput};
 use serde::Serialize;
 
 use crate::clock::{self, ago, took};
+use crate::say;
 use crate::table::{Cell, Table};
 use crate::terminal::{Colour, printable};
 
@@ -118,19 +119,21 @@ impl BuildView {
         let newer = self.superseded_by.map(|newer| format!("build {newer} is newer"));
         let wish = (self.cancel_requested && !self.state.is_final())
             .then(|| "somebody wants it to end".to_owned());
-        reason.or(newer).or(wish).unwrap_or_default()
+        let approval = (self.state == BuildState::WaitingForApproval)
+            .then(|| say::approval_awaited(&self.place()));
+        reason.or(newer).or(wish).or(approval).unwrap_or_default()
     }
 }
 
 /// A build's state, coloured.
 pub(crate) fn state_cell(state: BuildState) -> Cell {
     let colour = match state {
-        BuildState::Queued | BuildState::Building => Colour::Busy,
+        BuildState::WaitingForApproval | BuildState::Queued | BuildState::Building => Colour::Busy,
         BuildState::Succeeded => Colour::Good,
         BuildState::Partial | BuildState::Failed => Colour::Bad,
         BuildState::Cancelled | BuildState::Superseded => Colour::Faint,
     };
-    Cell::painted(state.as_str(), colour)
+    Cell::painted(state.as_str().replace('_', " "), colour)
 }
 
 /// Builds, one per line.

@@ -42,7 +42,8 @@ pub(crate) fn run(host: &Host, args: &CancelArgs) -> Result<Exit, Failure> {
     host.terminal.line(&say::cancelled(id, state))?;
     Ok(match state {
         BuildState::Cancelled | BuildState::Superseded => Exit::Done,
-        BuildState::Queued
+        BuildState::WaitingForApproval
+        | BuildState::Queued
         | BuildState::Building
         | BuildState::Succeeded
         | BuildState::Partial

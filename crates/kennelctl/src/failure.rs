@@ -62,6 +62,10 @@ pub(crate) enum Failure {
     WholeProject(String),
     #[error("{}", say::never_built(.asked, .known))]
     NeverBuilt { asked: String, known: Vec<String> },
+    #[error("{}", say::not_one_commit(.0))]
+    NotOneCommit(String),
+    #[error("{}", say::nothing_waits(.asked, .commit.as_deref()))]
+    NothingWaits { asked: String, commit: Option<String> },
     #[error("{}", say::build_of_one(.asked, .branch))]
     BuildOfOne { asked: String, branch: String },
     #[error("cannot write to {}", .directory.display())]
@@ -127,12 +131,14 @@ impl Failure {
             | Self::NoProject(..)
             | Self::NoTarget { .. }
             | Self::NeverBuilt { .. }
+            | Self::NothingWaits { .. }
             | Self::NoServiceLog(_)
             | Self::NoSecret(_)
             | Self::NoFile(_) => Exit::NotFound,
             Self::NotPermitted(_) | Self::NeedsRoot(_) => Exit::NotPermitted,
             Self::Ambiguous { .. }
             | Self::WholeProject(_)
+            | Self::NotOneCommit(_)
             | Self::RebuildOfOne { .. }
             | Self::BuildOfOne { .. }
             | Self::UnknownKind(_)

@@ -59,6 +59,7 @@ fn turn(id: BuildId, from: Option<BuildState>, to: BuildState) -> Option<String>
     match (from, to) {
         (Some(from), to) if from == to => None,
         (Some(BuildState::Building), BuildState::Queued) => Some(say::build_waits_again(id)),
+        (_, BuildState::WaitingForApproval) => Some(say::build_awaits_approval(id)),
         (_, BuildState::Queued) => Some(say::build_waits(id)),
         (_, BuildState::Building) => Some(say::build_runs(id)),
         // The summary that follows says it.
@@ -224,6 +225,7 @@ mod tests {
     fn states_are_told_once() {
         let id = BuildId::from_row(42);
         let turns = [
+            (None, BuildState::WaitingForApproval),
             (None, BuildState::Queued),
             (Some(BuildState::Queued), BuildState::Queued),
             (Some(BuildState::Queued), BuildState::Building),
@@ -232,6 +234,7 @@ mod tests {
         ];
         let told: Vec<_> = turns.iter().filter_map(|(from, to)| turn(id, *from, *to)).collect();
         insta::assert_snapshot!(told.join("\n"), @"
+        Build 42 waits for approval; see `kennelctl build 42`.
         Build 42 waits for its turn.
         Build 42 runs.
         Build 42 was interrupted and waits for its turn again.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use kennel_core::{Delivery, Event, EventId, Layout, ProjectName};
 use kennel_store::{Access, Appended, Builds, Inbox, State};
@@ -9,6 +10,11 @@ use kennel_store::{Access, Appended, Builds, Inbox, State};
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 use crate::{clock, say};
+
+/// The dispatcher answers within milliseconds; the rest is for a host that is busy.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The host that is looked at.
 #[derive(Debug, Clone)]
@@ -27,9 +33,20 @@ pub(crate) struct Wish {
 }
 
 impl Wish {
-    /// What the dispatcher decided; none while it has not.
-    pub(crate) fn outcome(&self) -> Result<Option<String>, Failure> {
-        Ok(self.inbox.outcome(self.id)?)
+    /// What the dispatcher decides; none if it has not for a while. `pause` waits that long, and
+    /// its failure ends the wait.
+    pub(crate) fn decided(
+        &self,
+        pause: &mut dyn FnMut(Duration) -> Result<(), Failure>,
+    ) -> Result<Option<String>, Failure> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let outcome = self.inbox.outcome(self.id)?;
+            if outcome.is_some() || Instant::now() >= deadline {
+                return Ok(outcome);
+            }
+            pause(PAUSE)?;
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! databases and never writes them, starts and stops no unit, and does nothing that the programs
 //! it talks about could not finish without it. Files of secrets are all that it writes.
 
+mod approve;
 mod args;
 mod build;
 mod build_view;
@@ -59,6 +60,7 @@ fn run(cli: &Cli, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Status(args) => status::run(&host, args),
         Command::Builds(args) => builds::run(&host, args),
         Command::Build(args) => build::run(&host, args),
+        Command::Approve(args) => approve::run(&host, args),
         Command::Cancel(args) => cancel::run(&host, args),
         Command::Redeploy(args) => redeploy::run(&host, args),
         Command::Teardown(args) => teardown::run(&host, args),

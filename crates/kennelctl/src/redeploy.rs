@@ -19,9 +19,6 @@ use crate::status::Addresses;
 use crate::target::{Known, Target};
 use crate::terminal::printable;
 
-/// The dispatcher answers within milliseconds; the rest is for a host that is busy.
-const PATIENCE: Duration = Duration::from_secs(15);
-
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Leaves the wish and waits until everything serves or has failed.
@@ -52,7 +49,7 @@ pub(crate) fn run(host: &Host, args: &RedeployArgs) -> Result<Exit, Failure> {
         Some(Signal::End) => Err(Failure::Interrupted(asked.clone())),
         Some(Signal::Resized) | None => Ok(()),
     };
-    let outcome = decided(&wish, &mut pause)?.ok_or(Failure::Undecided)?;
+    let outcome = wish.decided(&mut pause)?.ok_or(Failure::Undecided)?;
     if let Some(build) = builds.of_request(wish.id)? {
         host.terminal.aside(&say::rebuilds(build.id, &build.sha));
         follow(host, &builds, build.id, true, &mut pause)?;
@@ -101,17 +98,6 @@ fn resolve(
 }
 
 type Pause<'a> = &'a mut dyn FnMut(Duration) -> Result<(), Failure>;
-
-fn decided(wish: &Wish, pause: Pause<'_>) -> Result<Option<String>, Failure> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let outcome = wish.outcome()?;
-        if outcome.is_some() || Instant::now() >= deadline {
-            return Ok(outcome);
-        }
-        pause(PAUSE)?;
-    }
-}
 
 /// Tells each turn until all deployments of the wish serve or have ended. Says whether all serve.
 fn deployed(

@@ -10,6 +10,8 @@ use kennel_core::{
     ProjectName,
 };
 
+use kennel_store::Build;
+
 use crate::clock::took;
 
 pub(crate) fn no_kennel(path: &Path) -> String {
@@ -116,7 +118,9 @@ pub(crate) fn cancelled(id: BuildId, state: BuildState) -> String {
             format!("build {id} ended by itself before it could be cancelled ({state})")
         }
         BuildState::Superseded => format!("build {id} gave way to a newer commit meanwhile"),
-        BuildState::Queued | BuildState::Building => cancel_late(id, state),
+        BuildState::WaitingForApproval | BuildState::Queued | BuildState::Building => {
+            cancel_late(id, state)
+        }
     }
 }
 
@@ -195,9 +199,11 @@ pub(crate) fn rebuild_ended(id: BuildId, state: BuildState, reason: &str) -> Str
         BuildState::Failed => "failed",
         BuildState::Cancelled => "was cancelled",
         BuildState::Superseded => "gave way to a newer commit",
-        BuildState::Queued | BuildState::Building | BuildState::Succeeded | BuildState::Partial => {
-            state.as_str()
-        }
+        BuildState::WaitingForApproval
+        | BuildState::Queued
+        | BuildState::Building
+        | BuildState::Succeeded
+        | BuildState::Partial => state.as_str(),
     };
     format!("build {id} {how}{why}; what served before still does, see `kennelctl build {id}`")
 }
@@ -303,6 +309,32 @@ pub(crate) fn router_not_permitted() -> String {
     "its socket may not be opened; run this with sudo".to_owned()
 }
 
+pub(crate) fn build_awaits_approval(id: BuildId) -> String {
+    format!("Build {id} waits for approval; see `kennelctl build {id}`.")
+}
+
+pub(crate) fn approval_awaited(place: &str) -> String {
+    format!("its author is no member; `kennelctl approve {place}` builds this commit")
+}
+
+pub(crate) fn approved(build: &Build) -> String {
+    let (id, commit) = (build.id, build.sha.short());
+    let place = format!("{}/{}", build.project, build.git_ref.short());
+    format!("commit {commit} of {place} is being built; see `kennelctl build {id} --follow`")
+}
+
+pub(crate) fn not_one_commit(asked: &str) -> String {
+    format!("{asked} is no pull request; name one, such as project/pr-7")
+}
+
+pub(crate) fn nothing_waits(asked: &str, commit: Option<&str>) -> String {
+    let what = match commit {
+        Some(commit) => format!("no commit {commit}"),
+        None => "nothing".to_owned(),
+    };
+    format!("{what} of {asked} waits for approval; see `kennelctl builds {asked}`")
+}
+
 pub(crate) fn build_waits(id: BuildId) -> String {
     format!("Build {id} waits for its turn.")
 }
@@ -323,6 +355,7 @@ pub(crate) fn build_ended(
 ) -> String {
     let after = took_so_long.map(|span| format!(" after {}", took(span))).unwrap_or_default();
     match state {
+        BuildState::WaitingForApproval => build_awaits_approval(id),
         BuildState::Queued | BuildState::Building => format!("Build {id} is {state}."),
         BuildState::Succeeded => format!("Build {id} succeeded{after}."),
         BuildState::Partial => format!("Build {id} succeeded in part{after}; the rest failed."),

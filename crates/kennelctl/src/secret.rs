@@ -98,7 +98,7 @@ fn remove(host: &Host, args: &SecretRmArgs) -> Result<Exit, Failure> {
     host.terminal.line(&say::removed(name, &args.project, scope))?;
     let mut without = Vec::new();
     for user in users {
-        let scopes = project.config.secret_scopes(&user.key.git_ref);
+        let scopes = project.config.secret_scopes(&user.key.git_ref, user.fork);
         if project.secrets.find(name, scopes).map_err(refused)?.is_none() {
             without.push(user.key.to_string());
         }
@@ -154,7 +154,7 @@ impl Project {
     fn users(&self, name: &SecretName, scope: SecretScope) -> Result<Vec<&Deployment>, Failure> {
         let mut users = Vec::new();
         for it in self.newest.iter().filter(|it| names(it, name)) {
-            let scopes = self.config.secret_scopes(&it.key.git_ref);
+            let scopes = self.config.secret_scopes(&it.key.git_ref, it.fork);
             let found = self.secrets.find(name, scopes).map_err(refused)?;
             if found.is_some_and(|found| found.scope == scope) {
                 users.push(it);

@@ -140,7 +140,7 @@ fn the_documents_keys_are_the_programs() {
     let host = |text: &str| known(&HostConfig::parse(text, "config.toml").unwrap_err());
     let config = "`/etc/kennel/config.toml`";
     assert_eq!(documented(config, None), host("qqqqqqqqqqqqqqqq = 1"));
-    for table in ["nix", "limits"] {
+    for table in ["nix", "limits", "forks"] {
         let keys = host(&format!("base_domain = \"a.b\"\n[{table}]\nqqqqqqqqqqqqqqqq = 1"));
         assert_eq!(documented(config, Some(table)), keys, "[{table}]");
     }

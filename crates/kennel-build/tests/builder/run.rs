@@ -95,6 +95,8 @@ impl Host {
         let sha: CommitSha = self.git(&["rev-parse", "HEAD"]).parse().unwrap();
         self.requests += 1;
         let new = NewBuild {
+            fork: false,
+            needs_approval: false,
             request: EventId::from_row(self.requests),
             project: "demo".parse().unwrap(),
             git_ref: "refs/heads/main".parse().unwrap(),

@@ -17,6 +17,9 @@ impl CpuQuota {
     /// The default of the operator's limit: two processors.
     pub(super) const DEFAULT_LIMIT: Self = Self(200);
 
+    /// The default of forks: one processor.
+    pub(super) const FORKS_LIMIT: Self = Self(100);
+
     /// Per cent of one processor.
     #[must_use]
     pub fn percent(self) -> u32 {

@@ -10,7 +10,7 @@ use super::document::Document;
 use super::path::AbsolutePath;
 use super::period::Period;
 use super::refusal::{Refusal, whole_number};
-use super::{CpuQuota, MemorySize, Problem, Resources, seconds};
+use super::{AddressRange, CpuQuota, MemorySize, Problem, ResourceRequest, Resources, seconds};
 use crate::{HostName, Port};
 
 /// What the operator decides for the whole host.
@@ -49,6 +49,8 @@ pub struct HostConfig {
     pub valkey: Option<Valkey>,
     /// `[postgresql]`; none without that table.
     pub postgresql: Option<Postgresql>,
+    /// `[forks]`: what pull requests from outside of the repository get.
+    pub forks: Forks,
     /// `[limits]`: the most that a service gets, and what it gets if it asks for nothing. Default
     /// 2 GiB, 200%, 512 tasks.
     pub limits: Resources,
@@ -75,6 +77,16 @@ pub struct Expiry {
 pub struct Retention {
     /// `logs`: logs and rows of ended builds. Default 30 days.
     pub logs: Duration,
+}
+
+/// What deployments of commits from outside of the repository get, whoever approved them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forks {
+    /// `memory_max`, `cpu_quota`, `tasks_max`: as `[limits]`, and never more than those. Default
+    /// 512 MiB, 100%, 128 tasks.
+    pub limits: Resources,
+    /// `allow_addresses`: what they reach of this host and of private networks. Default nothing.
+    pub allow_addresses: Vec<AddressRange>,
 }
 
 /// How Nix builds.
@@ -105,6 +117,12 @@ pub struct Postgresql {
 impl HostConfig {
     /// The longest base domain: 253 bytes less the longest label, the longest project, two dots.
     const LONGEST_BASE: usize = 253 - HostName::MAX_LABEL - crate::ProjectName::MAX_LEN - 2;
+
+    /// The most that a service gets, and what it gets if it asks for nothing.
+    #[must_use]
+    pub fn limits_of(&self, fork: bool) -> &Resources {
+        if fork { &self.forks.limits } else { &self.limits }
+    }
 
     /// What `text` says; `file` is how messages name it.
     ///
@@ -149,6 +167,8 @@ struct RawHost {
     postgresql: Option<RawServer>,
     #[serde(default)]
     limits: RawLimits,
+    #[serde(default)]
+    forks: RawForks,
 }
 
 #[derive(Deserialize, Default)]
@@ -185,6 +205,27 @@ struct RawLimits {
     tasks_max: Option<Spanned<i64>>,
 }
 
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RawForks {
+    memory_max: Option<MemorySize>,
+    cpu_quota: Option<CpuQuota>,
+    tasks_max: Option<Spanned<i64>>,
+    #[serde(default)]
+    allow_addresses: Vec<AddressRange>,
+}
+
+impl RawForks {
+    fn settle(self, most: &Resources) -> Result<Forks, Refusal> {
+        let asked = ResourceRequest {
+            memory_max: Some(self.memory_max.unwrap_or(MemorySize::FORKS_LIMIT)),
+            cpu_quota: Some(self.cpu_quota.unwrap_or(CpuQuota::FORKS_LIMIT)),
+            tasks_max: Some(whole_number(self.tasks_max.as_ref(), Resources::TASKS, 128)?),
+        };
+        Ok(Forks { limits: asked.within(most), allow_addresses: self.allow_addresses })
+    }
+}
+
 impl TryFrom<RawHost> for HostConfig {
     type Error = Refusal;
 
@@ -200,7 +241,18 @@ impl TryFrom<RawHost> for HostConfig {
         }
         let control_host = control_host(raw.control_host, raw.base_domain.get_ref())?;
         let limits = Resources::default();
+        let limits = Resources {
+            memory_max: raw.limits.memory_max.unwrap_or(limits.memory_max),
+            cpu_quota: raw.limits.cpu_quota.unwrap_or(limits.cpu_quota),
+            tasks_max: whole_number(
+                raw.limits.tasks_max.as_ref(),
+                Resources::TASKS,
+                limits.tasks_max,
+            )?,
+        };
         Ok(Self {
+            forks: raw.forks.settle(&limits)?,
+            limits,
             control_host,
             base_domain: raw.base_domain.into_inner(),
             max_concurrent_builds: whole_number(raw.max_concurrent_builds.as_ref(), 1..=256, 2)?,
@@ -223,15 +275,6 @@ impl TryFrom<RawHost> for HostConfig {
             .map(|url| Valkey { url }),
             postgresql: server(raw.postgresql, &["postgresql://", "postgres://"])?
                 .map(|url| Postgresql { url }),
-            limits: Resources {
-                memory_max: raw.limits.memory_max.unwrap_or(limits.memory_max),
-                cpu_quota: raw.limits.cpu_quota.unwrap_or(limits.cpu_quota),
-                tasks_max: whole_number(
-                    raw.limits.tasks_max.as_ref(),
-                    Resources::TASKS,
-                    limits.tasks_max,
-                )?,
-            },
         })
     }
 }

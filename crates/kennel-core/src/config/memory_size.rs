@@ -26,6 +26,9 @@ impl MemorySize {
     /// The default of the operator's limit: 2 GiB.
     pub(super) const DEFAULT_LIMIT: Self = Self(2 << 30);
 
+    /// The default of forks: 512 MiB.
+    pub(super) const FORKS_LIMIT: Self = Self(512 << 20);
+
     /// How many bytes.
     #[must_use]
     pub fn bytes(self) -> u64 {

@@ -7,6 +7,7 @@
 //! [`Manifest`] holds was written by strangers; nothing in it can carry a newline or a `..` into a
 //! unit file or a path, and only environment values may hold a `%`.
 
+mod address_range;
 mod branch_patterns;
 mod cpu_quota;
 mod document;
@@ -26,13 +27,14 @@ mod repo_url;
 mod resources;
 mod seconds;
 
+pub use address_range::AddressRange;
 pub use branch_patterns::BranchPatterns;
 pub use cpu_quota::CpuQuota;
 pub use domain_pattern::DomainPattern;
 pub use env::{EnvName, EnvValue};
 pub use flake_output::FlakeOutput;
 pub use health_path::HealthPath;
-pub use host::{Expiry, HostConfig, NixConfig, PortRange, Postgresql, Retention, Valkey};
+pub use host::{Expiry, Forks, HostConfig, NixConfig, PortRange, Postgresql, Retention, Valkey};
 pub use manifest::{Manifest, ServiceManifest, SiteManifest};
 pub use memory_size::MemorySize;
 pub use period::Period;

@@ -87,13 +87,15 @@ impl ProjectConfig {
     }
 
     /// Which secrets a deployment of `git_ref` may have, those that win first: production is the
-    /// default branch and nothing else.
+    /// default branch and nothing else, and a fork's has none.
     ///
     /// The one place that decides it. Whoever may put code on a branch may read what this returns
-    /// for it, so that code of people who are not trusted must get nothing here.
+    /// for it, so that code of people who are not trusted gets nothing here.
     #[must_use]
-    pub fn secret_scopes(&self, git_ref: &GitRef) -> &'static [SecretScope] {
-        if git_ref.is_branch(&self.default_branch) {
+    pub fn secret_scopes(&self, git_ref: &GitRef, fork: bool) -> &'static [SecretScope] {
+        if fork {
+            &[]
+        } else if git_ref.is_branch(&self.default_branch) {
             &[SecretScope::Production, SecretScope::Both]
         } else {
             &[SecretScope::Preview, SecretScope::Both]

@@ -52,6 +52,8 @@ impl Host {
         let push = Event::Push { branch: "main".parse().unwrap(), sha: sha.clone() };
         let (request, delivery) = self.event(push);
         let new = NewBuild {
+            fork: false,
+            needs_approval: false,
             request,
             project: delivery.project,
             git_ref: MAIN.parse().unwrap(),

@@ -12,6 +12,8 @@ fn builds() -> (tempfile::TempDir, Builds) {
 
 fn new(request: i64, git_ref: &str) -> NewBuild {
     NewBuild {
+        fork: false,
+        needs_approval: false,
         request: EventId::from_row(request),
         project: "site".parse().unwrap(),
         git_ref: git_ref.parse().unwrap(),
@@ -44,6 +46,47 @@ fn a_newer_commit_supersedes_what_waits_on_its_ref_only() {
     // Taken again after a crash, an older request supersedes nothing that is newer.
     let late = builds.enqueue(&new(2, "refs/heads/main"), NOW(5)).unwrap();
     assert!(late.superseded.is_empty());
+}
+
+#[test]
+fn a_strangers_commit_waits_until_it_alone_is_approved() {
+    let (_dir, mut builds) = builds();
+    let stranger = |request, sha: &str| NewBuild {
+        sha: sha.repeat(40).parse().unwrap(),
+        fork: true,
+        needs_approval: true,
+        ..new(request, "refs/pull/5/head")
+    };
+    let state = |builds: &Builds, id| builds.get(id).unwrap().unwrap().state;
+    let first = builds.enqueue(&stranger(1, "a"), NOW(1)).unwrap();
+    assert_eq!(first.state, BuildState::WaitingForApproval);
+    assert!(builds.unfinished().unwrap().is_empty(), "it would be started");
+    assert!(builds.claim(first.id, NOW(2)).is_err(), "it can be started");
+
+    let approved = builds.approve(first.id, "ann", NOW(3)).unwrap().unwrap();
+    assert_eq!((approved.state, approved.fork), (BuildState::Queued, true));
+    let again = builds.approve(first.id, "bob", NOW(4)).unwrap().unwrap();
+    assert_eq!(again.approved_by.as_deref(), Some("ann"), "said twice, it changes nothing");
+
+    // The next one waits again, and takes nothing from the one that may run.
+    let second = builds.enqueue(&stranger(2, "b"), NOW(5)).unwrap();
+    assert_eq!(state(&builds, first.id), BuildState::Queued);
+    let third = builds.enqueue(&stranger(3, "c"), NOW(6)).unwrap();
+    assert_eq!(third.superseded, [second.id]);
+    let late = builds.approve(second.id, "ann", NOW(7)).unwrap().unwrap();
+    assert_eq!((late.state, late.approved_by), (BuildState::Superseded, None));
+    assert!(builds.approve(BuildId::from_row(99), "ann", NOW(7)).unwrap().is_none());
+
+    let approval = |sha: &str, git_ref: &str| {
+        let (sha, git_ref) = (sha.repeat(40).parse().unwrap(), git_ref.parse().unwrap());
+        builds.approval_of(&"site".parse().unwrap(), &git_ref, &sha).unwrap()
+    };
+    assert_eq!(approval("a", "refs/pull/5/head").as_deref(), Some("ann"));
+    assert_eq!(approval("a", "refs/pull/6/head"), None);
+    assert_eq!(approval("c", "refs/pull/5/head"), None);
+
+    let ended = builds.request_cancel(third.id, "the pull request was closed", NOW(8)).unwrap();
+    assert_eq!(ended, Some(BuildState::Cancelled));
 }
 
 #[test]

@@ -160,6 +160,9 @@ fn a_head_is_in_the_repository_itself_only_if_nothing_speaks_against_it() {
     assert!(!same(json!({"sha": A, "repo": other}), json!({"repo": own})));
     assert!(!same(json!({"sha": A, "repo": other}), json!({})));
     assert!(!same(json!({"sha": A, "repo": null}), json!({"repo": own})));
+    assert!(same(json!({"sha": A, "repo": own, "ref": "greet"}), json!({"repo": own})));
+    let agit = json!({"sha": A, "repo": own, "repo_id": 6, "ref": "refs/pull/5/head"});
+    assert!(!same(agit, json!({"repo": own, "repo_id": 6})));
     assert!(!same(json!({"sha": A, "repo": null}), json!({})));
     assert!(!same(json!({"sha": A, "repo": null}), json!({"repo": null})));
     assert!(!same(json!({"sha": A}), json!({"repo": own})));

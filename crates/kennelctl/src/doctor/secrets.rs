@@ -56,7 +56,7 @@ fn of_deployment(layout: &Layout, deployment: &Deployment) -> Vec<Look> {
         return Vec::new();
     };
     let secrets = Secrets::of(layout, &project);
-    let scopes = project.secret_scopes(&deployment.key.git_ref);
+    let scopes = project.secret_scopes(&deployment.key.git_ref, deployment.fork);
     let names = service.secrets.iter().chain(&service.credentials);
     let look = |name: &kennel_core::SecretName| {
         let found = secrets.find(name, scopes);

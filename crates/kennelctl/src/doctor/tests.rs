@@ -48,6 +48,7 @@ pub(super) fn deployment(
         sha: "a".repeat(40).parse().unwrap(),
         store_path: format!("/nix/store/0c0sxhkp9qsp9i0a8i4rzsm0yqzhsr1l-{name}").parse().unwrap(),
         settings,
+        fork: false,
         state,
         reason: None,
         routed: true,

@@ -6,9 +6,8 @@ use std::time::Duration;
 use kennel_core::config::HealthPath;
 use kennel_core::{DeploymentId, DeploymentState, Layout, Port, Settings};
 use kennel_store::Deployment;
-use kennel_systemd::{Manager, UnitState};
+use kennel_systemd::{Manager, UnitState, call_service};
 use serde::Serialize;
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -92,8 +91,8 @@ impl Healths {
                         && deployment.state == DeploymentState::Active
                         && let Some(port) = deployment.port
                     {
-                        let path = service.health_check.clone();
-                        probes.spawn(async move { (id, look(port, &path).await) });
+                        let (path, fork) = (service.health_check.clone(), deployment.fork);
+                        probes.spawn(async move { (id, look(port, fork, &path).await) });
                     }
                 }
             }
@@ -150,9 +149,9 @@ fn site(there: bool) -> Verdict {
     }
 }
 
-async fn look(port: Port, path: &HealthPath) -> Verdict {
+async fn look(port: Port, fork: bool, path: &HealthPath) -> Verdict {
     let asked = async {
-        let Ok(stream) = TcpStream::connect(("127.0.0.1", port.get())).await else {
+        let Ok(stream) = call_service(port, fork).await else {
             return Verdict::new(Health::Unhealthy, format!("nothing listens on port {port}"));
         };
         let host = format!("127.0.0.1:{port}");
@@ -188,7 +187,7 @@ mod tests {
             String::from_utf8_lossy(&request[..read]).into_owned()
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let verdict = runtime.block_on(look(port, &"/up?x=1".parse().unwrap()));
+        let verdict = runtime.block_on(look(port, false, &"/up?x=1".parse().unwrap()));
         drop(runtime);
         assert!(server.join().unwrap().starts_with("GET /up?x=1 HTTP/1.1\r\nhost: 127.0.0.1:"));
         format!("{:?} {}", verdict.health, verdict.detail.unwrap_or_default())
@@ -208,7 +207,7 @@ mod tests {
         let port = Port::try_from(listener.local_addr().unwrap().port()).unwrap();
         drop(listener);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let verdict = runtime.block_on(look(port, &HealthPath::default()));
+        let verdict = runtime.block_on(look(port, false, &HealthPath::default()));
         assert_eq!(verdict.detail, Some(format!("nothing listens on port {port}")));
     }
 

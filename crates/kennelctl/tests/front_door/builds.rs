@@ -98,7 +98,7 @@ fn builds_by_what_they_are() {
     For more information, try '--help'.
     exit 2
     error: invalid value 'faild' for '--state <STATE>'
-      [possible values: queued, building, succeeded, partial, failed, cancelled, superseded]
+      [possible values: waiting_for_approval, queued, building, succeeded, partial, failed, cancelled, superseded]
 
       tip: a similar value exists: 'failed'
 
@@ -110,6 +110,36 @@ fn builds_by_what_they_are() {
 
     For more information, try '--help'.
     exit 2
+    ");
+}
+
+#[test]
+fn only_what_waits_is_approved() {
+    let mut tree = Tree::fresh();
+    tree.build("shop", "refs/heads/main", 'a', 10);
+    tree.build("shop", "refs/pull/7/head", 'b', 10);
+    let refused = [
+        &["shop/pr-7"][..],
+        &["shop/pr-7", "--commit", "bb"],
+        &["shop/pr-8"],
+        &["shop"],
+        &["wiki/pr-1"],
+    ];
+    let said: Vec<_> = refused
+        .iter()
+        .map(|arguments| tree.ctl(&[&["approve"], *arguments].concat()).to_string())
+        .collect();
+    insta::assert_snapshot!(said.join("\n"), @"
+    kennelctl: nothing of shop/pr-7 waits for approval; see `kennelctl builds shop/pr-7`
+    exit 3
+    kennelctl: no commit bb of shop/pr-7 waits for approval; see `kennelctl builds shop/pr-7`
+    exit 3
+    kennelctl: nothing was ever built of shop/pr-8; known: shop/main, shop/pr-7
+    exit 3
+    kennelctl: shop is no pull request; name one, such as project/pr-7
+    exit 2
+    kennelctl: there is no project wiki, and none is configured in /etc/kennel/projects.d
+    exit 3
     ");
 }
 

@@ -190,6 +190,7 @@ fn help_begins_with_what_can_be_done() {
       status    Show what serves what, and what is being built
       builds    List builds, newest first
       build     Show one build, its outputs and where its logs are
+      approve   Let a stranger's commit be built
       cancel    End a build that waits or runs
       redeploy  Deploy what was built last again, without a new build
       teardown  Remove a branch's deployments, or one of them, with all that they left

@@ -177,6 +177,8 @@ fn a_rebuild_is_followed_and_then_its_deployments() {
         scope.spawn(|| {
             let wish = tree.wish();
             let new = NewBuild {
+                fork: false,
+                needs_approval: false,
                 request: wish.id,
                 project: "shop".parse().unwrap(),
                 git_ref: "refs/heads/main".parse().unwrap(),
@@ -206,6 +208,8 @@ fn a_rebuild_that_fails_says_why() {
         scope.spawn(|| {
             let wish = tree.wish();
             let new = NewBuild {
+                fork: false,
+                needs_approval: false,
                 request: wish.id,
                 project: "shop".parse().unwrap(),
                 git_ref: "refs/heads/main".parse().unwrap(),

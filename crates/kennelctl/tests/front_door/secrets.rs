@@ -64,6 +64,7 @@ fn user(tree: &Tree, branch: &str, request: i64) -> kennel_core::DeploymentId {
     let manifest = Manifest::parse("[services.api]\nsecrets = [\"JWT_SECRET\"]", "kennel.toml");
     let service = manifest.unwrap().services.into_values().next().unwrap();
     let new = NewDeployment {
+        fork: false,
         request: EventId::from_row(request),
         build: BuildId::from_row(request),
         key: OutputKey {

@@ -79,6 +79,8 @@ impl Tree {
     ) -> BuildId {
         self.requests += 1;
         let new = NewBuild {
+            fork: false,
+            needs_approval: false,
             request: EventId::from_row(self.requests),
             project: project.parse().unwrap(),
             git_ref: git_ref.parse().unwrap(),
@@ -142,6 +144,7 @@ impl Tree {
         let settings =
             if name == "web" { Settings::Site(site()) } else { Settings::Service(service()) };
         let new = NewDeployment {
+            fork: false,
             request,
             build: BuildId::from_row(request.get()),
             key: OutputKey {

@@ -38,6 +38,11 @@ url = "postgresql:///postgres?host=/run/postgresql"
 memory_max = "8G"
 cpu_quota = "400%"
 tasks_max = 64
+[forks]
+memory_max = "1G"
+cpu_quota = "500%"
+tasks_max = 32
+allow_addresses = ["127.0.0.53", "10.1.0.0/16"]
 "#;
 
 #[test]
@@ -76,6 +81,18 @@ fn one_key_is_enough() {
         },
         valkey: None,
         postgresql: None,
+        forks: Forks {
+            limits: Resources {
+                memory_max: MemorySize(
+                    536870912,
+                ),
+                cpu_quota: CpuQuota(
+                    100,
+                ),
+                tasks_max: 128,
+            },
+            allow_addresses: [],
+        },
         limits: Resources {
             memory_max: MemorySize(
                 2147483648,
@@ -133,6 +150,25 @@ fn every_key_is_read() {
                 url: "postgresql:///postgres?host=/run/postgresql",
             },
         ),
+        forks: Forks {
+            limits: Resources {
+                memory_max: MemorySize(
+                    1073741824,
+                ),
+                cpu_quota: CpuQuota(
+                    400,
+                ),
+                tasks_max: 32,
+            },
+            allow_addresses: [
+                AddressRange(
+                    "127.0.0.53",
+                ),
+                AddressRange(
+                    "10.1.0.0/16",
+                ),
+            ],
+        },
         limits: Resources {
             memory_max: MemorySize(
                 8589934592,

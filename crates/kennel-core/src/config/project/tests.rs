@@ -146,9 +146,12 @@ fn addresses_their_protocols_and_paths() {
 #[test]
 fn production_is_the_default_branch_alone() {
     let project = parse(&with("default_branch = \"trunk\""));
-    let scopes = |git_ref: &str| project.secret_scopes(&git_ref.parse().unwrap());
+    let scopes = |git_ref: &str| project.secret_scopes(&git_ref.parse().unwrap(), false);
     assert_eq!(scopes("refs/heads/trunk"), [SecretScope::Production, SecretScope::Both]);
     for other in ["refs/heads/main", "refs/heads/trunk2", "refs/heads/pr-1", "refs/pull/1/head"] {
         assert_eq!(scopes(other), [SecretScope::Preview, SecretScope::Both], "{other}");
+    }
+    for any in ["refs/heads/trunk", "refs/pull/1/head"] {
+        assert_eq!(project.secret_scopes(&any.parse().unwrap(), true), [], "a fork's {any}");
     }
 }

@@ -83,6 +83,8 @@ fn build(id: i64, state: BuildState) -> Build {
         started_at: None,
         finished_at: None,
         state,
+        fork: false,
+        approved_by: None,
         losses: 0,
         cancel_requested: false,
         superseded_by: None,
