@@ -17,6 +17,7 @@ mod hostile;
 mod idle;
 mod isolation;
 mod killed;
+mod latest;
 mod limits;
 mod locked;
 mod names;
@@ -56,6 +57,9 @@ fn main() -> ExitCode {
         .test("hostile::printing", hostile::printing)
         .test("hostile::services", hostile::services)
         .test("hostile::into_the_background", hostile::into_the_background)
+        .test("latest::comes_after_a_slow_one", latest::comes_after_a_slow_one)
+        .test("latest::goes_where_the_branch_goes", latest::goes_where_the_branch_goes)
+        .test("latest::ends_what_is_being_built", latest::ends_what_is_being_built)
         .test("pull_requests::live_on_forgejo", pull_requests::live_on_forgejo)
         .test("pull_requests::live_on_gitea", pull_requests::live_on_gitea)
         .test("pull_requests::live_on_github", pull_requests::live_on_github)
