@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kennel_tests::{
     Context, Kennel, LIMIT, Project, Pushed, Result, Rows, anyhow, bail, builders, ensure,
-    that_waits,
+    expect_no_leftovers, that_waits,
 };
 use serde_json::Value;
 
@@ -110,6 +110,52 @@ pub(crate) fn before_its_turn(kennel: &Kennel) -> Result<()> {
     // Ended builds cannot be ended again; who asks is told, and the row stays as it is.
     let again = kennel.host().try_run(&["kennelctl", "cancel", "999999"])?;
     ensure!(again.code == 3, "a build that never was is cancelled: {again:?}");
+    Ok(())
+}
+
+/// A deployment that is not healthy yet ends with its build's number; the one before it goes on.
+pub(crate) fn while_it_probes(kennel: &Kennel) -> Result<()> {
+    let project = kennel.project("probing")?;
+    let toml = "[services.api]\nhealth_check = \"/health\"\nhealth_check_timeout_secs = 600\n";
+    let sources = |conf: &str| kennel.sources().service_with("api", conf).kennel_toml(toml);
+    project.push("main", &sources("version = probe-1\n"), "one")?;
+    let address = project.address("api", "main");
+    kennel.expect_page(&address, "/version", "probe-1", LIMIT)?;
+    let never = sources("version = probe-2\nnever_healthy = true\nsay = it starts\n");
+    let second = project.push("main", &never, "two")?;
+    let probing = kennel.wait_for("service that is not healthy yet", LIMIT, || {
+        let rows = Rows::read(kennel)?;
+        let Some(row) = rows.at("probing", "api", &second.after) else { return Ok(None) };
+        let active = kennel.host().try_run(&["systemctl", "is-active", &row.unit()])?;
+        Ok((row.state == "starting" && active.stdout.trim() == "active").then(|| row.clone()))
+    })?;
+
+    let load = kennel.load(&address, 4)?;
+    let build = probing.build.to_string();
+    let said = kennel.host().run(&["kennelctl", "cancel", &build])?;
+    ensure!(
+        said.contains(&format!("deployment {} of probing/main/api is cancelled", probing.id)),
+        "kennelctl cancel says {said:?}"
+    );
+    // No patience here: it said so when nothing was left.
+    let rows = Rows::read(kennel)?;
+    let row = rows.at("probing", "api", &second.after).context("its row is gone")?;
+    ensure!(row.state == "cancelled", "it is {row:?}");
+    let active = kennel.host().try_run(&["systemctl", "is-active", &row.unit()])?;
+    ensure!(active.stdout.trim() == "inactive", "its service is {active:?}");
+    expect_no_leftovers(kennel, "probing")?;
+    load.stop()?.expect_clean()?;
+    kennel.expect_page(&address, "/version", "probe-1", LIMIT)?;
+    dispatch_again(kennel)?;
+    let rows = Rows::read(kennel)?;
+    let row = rows.at("probing", "api", &second.after).context("its row is gone")?;
+    ensure!(row.state == "cancelled", "it is brought up again: {row:?}");
+
+    let again = kennel.host().try_run(&["kennelctl", "cancel", &build])?;
+    ensure!(
+        again.code == 1 && again.stderr.contains("nothing to cancel"),
+        "what has ended is cancelled again: {again:?}"
+    );
     Ok(())
 }
 

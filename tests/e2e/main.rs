@@ -45,6 +45,7 @@ fn main() -> ExitCode {
             "redeploy::of_a_build_whose_cause_has_gone",
             redeploy::of_a_build_whose_cause_has_gone,
         )
+        .test("cancel::while_it_probes", cancel::while_it_probes)
         .test("secrets::reach_their_services", secrets::reach_their_services)
         .test("failures::never_healthy", failures::never_healthy)
         .test("failures::exits_at_once", failures::exits_at_once)

@@ -149,7 +149,10 @@ impl Dispatcher {
                 let reason = say::asked_by("cancelled", delivery.by.as_deref());
                 let state = self.builds.request_cancel(*build, &reason, now)?;
                 kill_point!(CancellationWritten, &delivery.project);
-                Ok(say::cancelled(*build, state))
+                // One that ended a moment ago is made deployments first, and these end too.
+                self.hand_over(now)?;
+                let ended = self.state.cancel_build(*build, &reason, now)?;
+                Ok(say::cancelled(*build, state, &ended))
             }
             Event::TearDown { git_ref, service: None } => {
                 let reason = say::asked_by("torn down", delivery.by.as_deref());

@@ -58,9 +58,16 @@ pub(crate) fn asked_by(what: &str, by: Option<&str>) -> String {
     }
 }
 
-pub(crate) fn cancelled(id: BuildId, state: Option<BuildState>) -> String {
+pub(crate) fn cancelled(
+    id: BuildId,
+    state: Option<BuildState>,
+    deployments: &[DeploymentId],
+) -> String {
     match state {
         None => format!("there is no build {id}"),
+        Some(_) if !deployments.is_empty() => {
+            format!("{} of build {id}: cancelled", listed(deployments))
+        }
         Some(BuildState::Cancelled) => format!("build {id} is cancelled"),
         Some(BuildState::Building) => format!("build {id} is being cancelled"),
         Some(state) => format!("build {id} is {state} already"),
@@ -68,9 +75,13 @@ pub(crate) fn cancelled(id: BuildId, state: Option<BuildState>) -> String {
 }
 
 pub(crate) fn redeployed(made: &[DeploymentId], by: Option<&str>) -> String {
-    let ids: Vec<_> = made.iter().map(ToString::to_string).collect();
-    let what = if made.len() == 1 { "deployment" } else { "deployments" };
-    format!("{}: {what} {}", asked_by("redeployed", by), ids.join(", "))
+    format!("{}: {}", asked_by("redeployed", by), listed(made))
+}
+
+fn listed(deployments: &[DeploymentId]) -> String {
+    let ids: Vec<_> = deployments.iter().map(ToString::to_string).collect();
+    let what = if deployments.len() == 1 { "deployment" } else { "deployments" };
+    format!("{what} {}", ids.join(", "))
 }
 
 pub(crate) fn never_built(place: &str) -> String {
@@ -142,10 +153,11 @@ mod tests {
             torn_down(2, 1, BRANCH_GONE),
             asked_by("torn down", Some("ada")),
             asked_by("torn down", None),
-            cancelled(id, None),
-            cancelled(id, Some(BuildState::Cancelled)),
-            cancelled(id, Some(BuildState::Building)),
-            cancelled(id, Some(BuildState::Partial)),
+            cancelled(id, None, &[]),
+            cancelled(id, Some(BuildState::Cancelled), &[]),
+            cancelled(id, Some(BuildState::Building), &[]),
+            cancelled(id, Some(BuildState::Partial), &[]),
+            cancelled(id, Some(BuildState::Succeeded), &[DeploymentId::from_row(12)]),
             redeployed(&[DeploymentId::from_row(12)], Some("ada")),
             redeployed(&[DeploymentId::from_row(12), DeploymentId::from_row(13)], None),
             never_built("site/main"),

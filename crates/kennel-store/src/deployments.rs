@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use kennel_core::{
-    DeploymentEvent, DeploymentId, DeploymentState, EventId, HostName, OutputKey, ProjectName,
-    Timestamp,
+    BuildId, DeploymentEvent, DeploymentId, DeploymentState, EventId, HostName, OutputKey,
+    ProjectName, Timestamp,
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
@@ -304,6 +304,32 @@ impl State {
     /// Says why a pending deployment has not begun; it stands there until it does.
     ///
     /// # Errors
+    /// Ends the deployments of a build that do not serve yet: `cancelled`, whether one was to begin
+    /// or had begun. Returns them; what they left is theirs to remove who end deployments.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; then none has ended.
+    pub fn cancel_build(
+        &mut self,
+        build: BuildId,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<Vec<DeploymentId>, StoreError> {
+        let tx = immediate(&mut self.connection)?;
+        let ending: Vec<_> = tx
+            .prepare(
+                "SELECT id FROM deployments WHERE state IN ('pending', 'starting')
+                 AND build_id = ?1 ORDER BY id",
+            )?
+            .query_map([build.get()], |row| Ok(DeploymentId::from_row(row.get(0)?)))?
+            .collect::<Result<_, _>>()?;
+        for id in &ending {
+            step(&tx, *id, DeploymentEvent::Cancelled, Some(reason), now)?;
+        }
+        tx.commit()?;
+        Ok(ending)
+    }
+
     /// Any [`StoreError`].
     pub fn waits(&mut self, id: DeploymentId, reason: &str) -> Result<(), StoreError> {
         self.connection.execute(

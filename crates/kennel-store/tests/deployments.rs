@@ -271,3 +271,19 @@ fn rows_that_another_program_changed_are_wrong_turns() {
     insta::assert_snapshot!(missing, @"there is no deployment 99");
     assert_eq!(NOW(1_500).since(NOW(1_000)), Duration::from_millis(500));
 }
+
+#[test]
+fn a_build_s_deployments_end_while_they_do_not_serve() {
+    let mut fixture = Fixture::new();
+    let serving = fixture.create("main", "api");
+    fixture.activate(serving);
+    let build = fixture.state.get(serving).unwrap().unwrap().build;
+    assert!(fixture.state.cancel_build(build, "asked", NOW(5)).unwrap().is_empty());
+    let waiting = fixture.create("main", "web");
+    let build = fixture.state.get(waiting).unwrap().unwrap().build;
+    assert_eq!(fixture.state.cancel_build(build, "asked", NOW(5)).unwrap(), [waiting]);
+    // Asked again, there is nothing left to end.
+    assert!(fixture.state.cancel_build(build, "again", NOW(6)).unwrap().is_empty());
+    let row = fixture.state.get(waiting).unwrap().unwrap();
+    assert_eq!((row.state, row.reason.as_deref()), (DeploymentState::Cancelled, Some("asked")));
+}

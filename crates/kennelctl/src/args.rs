@@ -233,9 +233,12 @@ pub(crate) struct ApproveArgs {
     pub(crate) commit: Option<String>,
 }
 
-/// End a build that waits or runs
+/// End a build that waits or runs, or the deployments of one that do not serve yet
 ///
-/// Waits until the build has ended, for ten seconds at most. What it had finished is not deployed.
+/// A build that has not ended ends, and what it had finished is not deployed. Of one that has, the
+/// deployments end that wait or start: a service that is not healthy yet is stopped, what served
+/// before goes on. Waits until that is done, for ten seconds with a build and a minute with
+/// deployments.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

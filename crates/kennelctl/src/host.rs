@@ -33,6 +33,11 @@ pub(crate) struct Wish {
 }
 
 impl Wish {
+    /// What the dispatcher decided; none while it has not.
+    pub(crate) fn outcome(&self) -> Result<Option<String>, Failure> {
+        Ok(self.inbox.outcome(self.id)?)
+    }
+
     /// What the dispatcher decides; none if it has not for a while. `pause` waits that long, and
     /// its failure ends the wait.
     pub(crate) fn decided(
@@ -41,7 +46,7 @@ impl Wish {
     ) -> Result<Option<String>, Failure> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let outcome = self.inbox.outcome(self.id)?;
+            let outcome = self.outcome()?;
             if outcome.is_some() || Instant::now() >= deadline {
                 return Ok(outcome);
             }

@@ -124,6 +124,37 @@ pub(crate) fn cancelled(id: BuildId, state: BuildState) -> String {
     }
 }
 
+/// What became of a deployment whose build was to be cancelled.
+pub(crate) fn deployment_cancelled(
+    id: DeploymentId,
+    key: &OutputKey,
+    state: DeploymentState,
+) -> String {
+    match state {
+        DeploymentState::Cancelled => {
+            format!("deployment {id} of {key} is cancelled; what served before still does")
+        }
+        DeploymentState::Active => format!(
+            "deployment {id} of {key} served before it could be cancelled; a push replaces it, \
+             `kennelctl teardown {key}` removes it"
+        ),
+        DeploymentState::Pending | DeploymentState::Starting => format!(
+            "deployment {id} of {key} is still {state}; the wish is kept, see `systemctl status \
+             kennel-dispatch kennel-deploy@{id}`"
+        ),
+        DeploymentState::Draining
+        | DeploymentState::Retired
+        | DeploymentState::TearingDown
+        | DeploymentState::TornDown
+        | DeploymentState::Failed
+        | DeploymentState::Superseded => {
+            format!(
+                "deployment {id} of {key} ended by itself before it could be cancelled ({state})"
+            )
+        }
+    }
+}
+
 fn cancel_late(id: BuildId, state: BuildState) -> String {
     format!(
         "build {id} is still {state}; the wish is kept, see `systemctl status kennel-dispatch \

@@ -191,7 +191,7 @@ fn help_begins_with_what_can_be_done() {
       builds    List builds, newest first
       build     Show one build, its outputs and where its logs are
       approve   Let a stranger's commit be built
-      cancel    End a build that waits or runs
+      cancel    End a build that waits or runs, or the deployments of one that do not serve yet
       redeploy  Deploy what was built last again, without a new build
       teardown  Remove a branch's deployments, or one of them, with all that they left
       logs      Show what a service prints

@@ -15,6 +15,70 @@ fn wish(tree: &Tree) -> Option<String> {
     Some(format!("{} {:?} by {:?}", wish.project, wish.event, wish.by))
 }
 
+/// The dispatcher has taken the wish.
+fn decided(tree: &Tree) {
+    let entry = tree.inbox().waiting(10).unwrap().remove(0);
+    tree.inbox().consume(entry.id, "decided", tree.now).unwrap();
+}
+
+#[test]
+fn cancel_of_what_is_made_of_a_build_waits_until_nothing_is_left() {
+    let mut tree = Tree::fresh();
+    drop(tree.inbox());
+    let _bell = UnixDatagram::bind(tree.layout.bell()).unwrap();
+    let id = tree.build("shop", "refs/heads/main", 'a', 5);
+    tree.built(id, 5, [Ok(()), Ok(())]);
+    let request = tree.builds().get(id).unwrap().unwrap().request;
+    let api = tree.deployment_for(request, ("shop", "refs/heads/main", "api"), 'a', 4);
+    let web = tree.deployment_for(request, ("shop", "refs/heads/main", "web"), 'a', 4);
+    tree.active(web, 3, 0);
+    tree.builds().handed_over(id).unwrap();
+    tree.state().claim(api, tree.now).unwrap();
+    let tree = &tree;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            until(|| wish(tree));
+            let ended = tree.state().cancel_build(id, "cancelled by alice", tree.now).unwrap();
+            assert_eq!(ended, [api]);
+            decided(tree);
+            tree.state().torn_down(api, tree.now).unwrap();
+        });
+        insta::assert_snapshot!(tree.ctl(&["cancel", "1"]), @"
+        deployment 1 of shop/main/api is cancelled; what served before still does
+        exit 0
+        ");
+    });
+    let row = tree.state().get(api).unwrap().unwrap();
+    assert_eq!(row.reason.as_deref(), Some("cancelled by alice"));
+    insta::assert_snapshot!(tree.ctl(&["cancel", "1"]), @"
+    kennelctl: build 1 has ended already (succeeded), so there is nothing to cancel
+    exit 1
+    ");
+}
+
+#[test]
+fn cancel_of_a_deployment_that_serves_first() {
+    let mut tree = Tree::fresh();
+    drop(tree.inbox());
+    let _bell = UnixDatagram::bind(tree.layout.bell()).unwrap();
+    let id = tree.build("shop", "refs/heads/main", 'a', 5);
+    tree.built(id, 5, [Ok(()), Ok(())]);
+    let request = tree.builds().get(id).unwrap().unwrap().request;
+    let api = tree.deployment_for(request, ("shop", "refs/heads/main", "api"), 'a', 4);
+    let tree = &tree;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            until(|| wish(tree));
+            tree.active(api, 1, 0);
+            decided(tree);
+        });
+        insta::assert_snapshot!(tree.ctl(&["cancel", "1"]), @"
+        deployment 1 of shop/main/api served before it could be cancelled; a push replaces it, `kennelctl teardown shop/main/api` removes it
+        exit 1
+        ");
+    });
+}
+
 #[test]
 fn cancel_leaves_a_wish_rings_and_waits() {
     let mut tree = Tree::fresh();
@@ -47,6 +111,7 @@ fn cancel_of_what_cannot_be_cancelled() {
     let mut tree = Tree::fresh();
     let id = tree.build("shop", "refs/heads/main", 'a', 5);
     tree.built(id, 5, [Ok(()), Ok(())]);
+    tree.builds().handed_over(id).unwrap();
     insta::assert_snapshot!(tree.ctl(&["cancel", "1"]), @"
     kennelctl: build 1 has ended already (succeeded), so there is nothing to cancel
     exit 1
@@ -91,6 +156,7 @@ fn a_build_that_ends_by_itself_meanwhile() {
         scope.spawn(|| {
             until(|| wish(tree));
             tree.built(id, 5, [Ok(()), Ok(())]);
+            decided(tree);
         });
         let said = tree.ctl(&["cancel", "1"]);
         insta::assert_snapshot!(said.out, @"build 1 ended by itself before it could be cancelled (succeeded)");
