@@ -151,6 +151,20 @@ pub(crate) fn while_it_probes(kennel: &Kennel) -> Result<()> {
     let row = rows.at("probing", "api", &second.after).context("its row is gone")?;
     ensure!(row.state == "cancelled", "it is brought up again: {row:?}");
 
+    // Who did it is written down, once, with what came of it.
+    let audit = kennel.ctl(&["audit", "probing"])?;
+    let rows = audit.as_array().context("no array")?;
+    let [row] = rows.as_slice() else { bail!("the audit is {audit}") };
+    for (key, value) in [
+        ("by", "root".to_owned()),
+        ("action", "cancel".to_owned()),
+        ("subject", format!("build {build}")),
+        ("outcome", format!("deployment {} of build {build}: cancelled", probing.id)),
+    ] {
+        ensure!(is(row, key, &value), "{key} is not {value:?}: {row}");
+    }
+    ensure!(row.get("uid").and_then(Value::as_i64) == Some(0), "the uid is not root's: {row}");
+
     let again = kennel.host().try_run(&["kennelctl", "cancel", &build])?;
     ensure!(
         again.code == 1 && again.stderr.contains("nothing to cancel"),

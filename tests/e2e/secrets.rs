@@ -121,6 +121,14 @@ fn replace_and_remove(kennel: &Kennel, main: &str) -> Result<()> {
         removed.code == 0 && removed.stderr.contains("vault/main/api still names JWT_SECRET"),
         "it does not say who misses it: {removed:?}"
     );
+    // The dispatcher writes it down a moment later.
+    kennel.wait_for("removal in the audit", LIMIT, || {
+        let audit =
+            kennel.ctl(&["audit", "vault", "--action", "secret_removed", "--by", "root"])?;
+        let subject = "JWT_SECRET for production";
+        let rows = audit.as_array().context("no array")?;
+        Ok(rows.iter().any(|row| row.get("subject").is_some_and(|it| it == subject)).then_some(()))
+    })?;
     let again = kennel.host().try_run(&remove)?;
     ensure!(again.code == 3 && again.stderr.contains("with --preview"), "{again:?}");
     set(kennel, &["vault", "JWT_SECRET"], "for everything")?;

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::newtype::text_newtype;
-use crate::{Branch, BuildId, CommitSha, Forge, GitRef, ProjectName, ServiceName, Timestamp};
+use crate::{
+    Action, Branch, BuildId, CommitSha, Forge, GitRef, ProjectName, SecretName, SecretScope,
+    ServiceName, Timestamp,
+};
 
 /// The id that a forge gave to one delivery (`X-GitHub-Delivery` and the like): printable ASCII,
 /// at most 100 bytes.
@@ -38,6 +41,8 @@ pub struct Delivery {
     pub received_at: Timestamp,
     /// Who caused it: the forge's account, or the person's login. For display only.
     pub by: Option<String>,
+    /// The number of the person's login on this host; none for a forge.
+    pub uid: Option<u32>,
     /// What it says.
     pub event: Event,
 }
@@ -101,6 +106,20 @@ pub enum Event {
         /// Whose commit.
         git_ref: GitRef,
     },
+    /// A person has set a secret. It is done; the audit shall have it.
+    SecretSet {
+        /// Which one.
+        name: SecretName,
+        /// For which deployments.
+        scope: SecretScope,
+    },
+    /// A person has removed a secret. It is done; the audit shall have it.
+    SecretRemoved {
+        /// Which one.
+        name: SecretName,
+        /// For which deployments.
+        scope: SecretScope,
+    },
 }
 
 /// Facts about a pull request's origin; whether it may be built is the dispatcher's decision.
@@ -144,6 +163,8 @@ impl Event {
             Self::TearDown { .. } => "tear_down",
             Self::Redeploy { .. } => "redeploy",
             Self::Rebuild { .. } => "rebuild",
+            Self::SecretSet { .. } => "secret_set",
+            Self::SecretRemoved { .. } => "secret_removed",
         }
     }
 
@@ -160,7 +181,50 @@ impl Event {
             Self::TearDown { git_ref, .. }
             | Self::Redeploy { git_ref, .. }
             | Self::Rebuild { git_ref } => Some(git_ref.clone()),
-            Self::Approve { .. } | Self::Cancel { .. } => None,
+            Self::Approve { .. }
+            | Self::Cancel { .. }
+            | Self::SecretSet { .. }
+            | Self::SecretRemoved { .. } => None,
+        }
+    }
+
+    /// What a person did with it; none for what a forge reports.
+    #[must_use]
+    pub fn action(&self) -> Option<Action> {
+        match self {
+            Self::Push { .. }
+            | Self::BranchDeleted { .. }
+            | Self::PullRequest { .. }
+            | Self::PullRequestClosed { .. } => None,
+            Self::Approve { .. } => Some(Action::Approve),
+            Self::Cancel { .. } => Some(Action::Cancel),
+            Self::TearDown { .. } => Some(Action::TearDown),
+            Self::Redeploy { .. } => Some(Action::Redeploy),
+            Self::Rebuild { .. } => Some(Action::Rebuild),
+            Self::SecretSet { .. } => Some(Action::SecretSet),
+            Self::SecretRemoved { .. } => Some(Action::SecretRemoved),
+        }
+    }
+
+    /// What of its project it is about, in words: `main/api`, `build 42`.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        match self {
+            Self::Push { branch, .. } | Self::BranchDeleted { branch } => branch.to_string(),
+            Self::PullRequest { number, .. } | Self::PullRequestClosed { number } => {
+                GitRef::PullRequest(*number).short()
+            }
+            Self::Approve { build } | Self::Cancel { build } => format!("build {build}"),
+            Self::TearDown { git_ref, service } | Self::Redeploy { git_ref, service } => {
+                match service {
+                    Some(service) => format!("{}/{service}", git_ref.short()),
+                    None => git_ref.short(),
+                }
+            }
+            Self::Rebuild { git_ref } => git_ref.short(),
+            Self::SecretSet { name, scope } | Self::SecretRemoved { name, scope } => {
+                format!("{name} for {scope}")
+            }
         }
     }
 }

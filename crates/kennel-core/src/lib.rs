@@ -6,6 +6,7 @@
 
 mod newtype;
 
+mod action;
 mod assigned_name;
 mod branch;
 mod branch_slug;
@@ -34,6 +35,7 @@ mod store_path;
 mod timestamp;
 mod unit_name;
 
+pub use action::Action;
 pub use assigned_name::{NameKind, plain_or_hashed};
 pub use branch::Branch;
 pub use branch_slug::BranchSlug;

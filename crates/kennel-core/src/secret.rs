@@ -4,12 +4,13 @@
 //! Nothing here prints a value, not even to say what is wrong with it.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ProjectName;
 use crate::config::EnvName;
 use crate::newtype::text_newtype;
+use crate::{Invalid, ProjectName};
 
 /// A secret's name, which is that of the variable or credential that a service gets:
 /// `[A-Z_][A-Z0-9_]*`, at most 100 bytes, and none that [`EnvName`] refuses.
@@ -47,6 +48,12 @@ impl SecretScope {
     /// All there are.
     pub const ALL: [Self; 3] = [Self::Both, Self::Production, Self::Preview];
 
+    /// The word in databases and in output for programs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.directory().unwrap_or("both")
+    }
+
     /// The directory of its own below the project's; none for [`Self::Both`], whose secrets lie in
     /// the project's own.
     #[must_use]
@@ -62,8 +69,18 @@ impl SecretScope {
     /// file can be moved to another project, scope or secret. Fit for a file name, as systemd wants.
     #[must_use]
     pub fn seal(self, project: &ProjectName, name: &SecretName) -> String {
-        let scope = self.directory().unwrap_or("both");
-        format!("kennel.{project}.{scope}.{name}")
+        format!("kennel.{project}.{}.{name}", self.as_str())
+    }
+}
+
+impl FromStr for SecretScope {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        Self::ALL
+            .into_iter()
+            .find(|scope| scope.as_str() == text)
+            .ok_or_else(|| Invalid::new("scope of a secret", text, "no scope has this name"))
     }
 }
 

@@ -70,6 +70,7 @@ impl Dispatcher {
             };
             kill_point!(EventDecided, &entry.delivery.project);
             info!("{} of {}: {outcome}", entry.delivery.event.kind(), entry.delivery.project);
+            self.state.record(entry, &outcome)?;
             notes.push((entry.id, outcome));
             if !is_ignored {
                 // At once: taken again after later rows, a teardown would end their builds.
@@ -93,7 +94,9 @@ impl Dispatcher {
             | Event::Cancel { .. }
             | Event::TearDown { .. }
             | Event::Redeploy { .. }
-            | Event::Rebuild { .. } => return Ok(Verdict::Accepted(Origin::Repository)),
+            | Event::Rebuild { .. }
+            | Event::SecretSet { .. }
+            | Event::SecretRemoved { .. } => return Ok(Verdict::Accepted(Origin::Repository)),
         };
         let project = match load_project(&self.layout, &delivery.project) {
             Ok(project) => project,
@@ -172,6 +175,8 @@ impl Dispatcher {
                 self.redeploy(entry.id, delivery, git_ref, service.as_ref(), now)
             }
             Event::Rebuild { git_ref } => self.rebuild(entry.id, delivery, git_ref, now),
+            // Done by whoever says so, who may open the files.
+            Event::SecretSet { .. } | Event::SecretRemoved { .. } => Ok(say::DONE.to_owned()),
         }
     }
 
@@ -368,6 +373,7 @@ mod tests {
             delivery_id: None,
             received_at: Timestamp::from_millis(1),
             by: None,
+            uid: None,
             event,
         };
         let push = |branch: &str| Event::Push {

@@ -301,7 +301,11 @@ fn why_ended(end: &InboxEntry) -> String {
         | Event::Approve { .. }
         | Event::Cancel { .. }
         | Event::Redeploy { .. }
-        | Event::Rebuild { .. } => say::asked_by("it was torn down", end.delivery.by.as_deref()),
+        | Event::Rebuild { .. }
+        | Event::SecretSet { .. }
+        | Event::SecretRemoved { .. } => {
+            say::asked_by("it was torn down", end.delivery.by.as_deref())
+        }
     }
 }
 

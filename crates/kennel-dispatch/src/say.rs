@@ -49,6 +49,7 @@ pub(crate) const BRANCH_GONE: &str = "the branch was deleted";
 pub(crate) const PULL_REQUEST_CLOSED: &str = "the pull request was closed";
 pub(crate) const NO_LONGER_WANTED: &str = "kennel.toml no longer has it";
 pub(crate) const CANCELLED_AFTER_BUILD: &str = "its build was cancelled when it had just ended";
+pub(crate) const DONE: &str = "done";
 pub(crate) const LOST_TWICE: &str = "its unit vanished twice";
 
 pub(crate) fn asked_by(what: &str, by: Option<&str>) -> String {
@@ -64,10 +65,10 @@ pub(crate) fn cancelled(
     deployments: &[DeploymentId],
 ) -> String {
     match state {
-        None => format!("there is no build {id}"),
         Some(_) if !deployments.is_empty() => {
             format!("{} of build {id}: cancelled", listed(deployments))
         }
+        None => format!("there is no build {id}"),
         Some(BuildState::Cancelled) => format!("build {id} is cancelled"),
         Some(BuildState::Building) => format!("build {id} is being cancelled"),
         Some(state) => format!("build {id} is {state} already"),

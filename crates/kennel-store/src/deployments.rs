@@ -82,6 +82,21 @@ pub(crate) const SCHEMA: Schema = &[
     -- Whether the commit comes from outside of the repository.
     ALTER TABLE deployments ADD COLUMN fork INTEGER NOT NULL DEFAULT 0;
 ",
+    "
+    CREATE TABLE audit (
+        id         INTEGER PRIMARY KEY AUTOINCREMENT,
+        -- The inbox row: taking a wish twice makes one row.
+        request_id INTEGER NOT NULL UNIQUE,
+        at         INTEGER NOT NULL,
+        by         TEXT,
+        uid        INTEGER,
+        action     TEXT NOT NULL,
+        project    TEXT NOT NULL,
+        subject    TEXT NOT NULL,
+        outcome    TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX audit_by_project ON audit (project, id);
+",
 ];
 
 /// state.db, open.
@@ -289,21 +304,6 @@ impl State {
         Ok(state)
     }
 
-    /// Its unit vanished without a word: it is pending again, and the loss counted.
-    ///
-    /// # Errors
-    /// As [`State::step`].
-    pub fn lost(&mut self, id: DeploymentId, now: Timestamp) -> Result<(), StoreError> {
-        let tx = immediate(&mut self.connection)?;
-        step(&tx, id, DeploymentEvent::Interrupted, None, now)?;
-        tx.execute("UPDATE deployments SET losses = losses + 1 WHERE id = ?1", [id.get()])?;
-        tx.commit()?;
-        Ok(())
-    }
-
-    /// Says why a pending deployment has not begun; it stands there until it does.
-    ///
-    /// # Errors
     /// Ends the deployments of a build that do not serve yet: `cancelled`, whether one was to begin
     /// or had begun. Returns them; what they left is theirs to remove who end deployments.
     ///
@@ -330,6 +330,21 @@ impl State {
         Ok(ending)
     }
 
+    /// Its unit vanished without a word: it is pending again, and the loss counted.
+    ///
+    /// # Errors
+    /// As [`State::step`].
+    pub fn lost(&mut self, id: DeploymentId, now: Timestamp) -> Result<(), StoreError> {
+        let tx = immediate(&mut self.connection)?;
+        step(&tx, id, DeploymentEvent::Interrupted, None, now)?;
+        tx.execute("UPDATE deployments SET losses = losses + 1 WHERE id = ?1", [id.get()])?;
+        tx.commit()?;
+        Ok(())
+    }
+
+    /// Says why a pending deployment has not begun; it stands there until it does.
+    ///
+    /// # Errors
     /// Any [`StoreError`].
     pub fn waits(&mut self, id: DeploymentId, reason: &str) -> Result<(), StoreError> {
         self.connection.execute(

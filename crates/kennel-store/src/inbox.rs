@@ -43,6 +43,12 @@ pub(crate) const SCHEMA: Schema = &[
     CREATE INDEX events_ending ON events (project, git_ref, id)
         WHERE kind IN ('branch_deleted', 'pull_request_closed', 'tear_down');
 ",
+    "
+    -- For the audit: whose login it is, and which secret was set or removed.
+    ALTER TABLE events ADD COLUMN uid INTEGER;
+    ALTER TABLE events ADD COLUMN secret TEXT;
+    ALTER TABLE events ADD COLUMN scope TEXT;
+",
 ];
 
 /// The inbox, open.
@@ -216,9 +222,25 @@ fn append(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Appended
             (None, None, service.as_ref(), None)
         }
         Event::Approve { build } | Event::Cancel { build } => (None, None, None, Some(build.get())),
-        Event::BranchDeleted { .. } | Event::PullRequestClosed { .. } | Event::Rebuild { .. } => {
-            (None, None, None, None)
+        Event::BranchDeleted { .. }
+        | Event::PullRequestClosed { .. }
+        | Event::Rebuild { .. }
+        | Event::SecretSet { .. }
+        | Event::SecretRemoved { .. } => (None, None, None, None),
+    };
+    let (secret, scope) = match event {
+        Event::SecretSet { name, scope } | Event::SecretRemoved { name, scope } => {
+            (Some(name.as_str()), Some(scope.as_str()))
         }
+        Event::Push { .. }
+        | Event::BranchDeleted { .. }
+        | Event::PullRequest { .. }
+        | Event::PullRequestClosed { .. }
+        | Event::Approve { .. }
+        | Event::Cancel { .. }
+        | Event::TearDown { .. }
+        | Event::Redeploy { .. }
+        | Event::Rebuild { .. } => (None, None),
     };
     let sha = sha.map(ToString::to_string);
     if let Some(same) = same_as_newest_waiting(transaction, delivery, &git_ref, &sha)? {
@@ -227,8 +249,9 @@ fn append(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Appended
     transaction
         .prepare_cached(
             "INSERT INTO events (received_at, project, forge, delivery_id, by, kind, git_ref, sha,
-                head_repository, base_repository, association, service, build_id)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                head_repository, base_repository, association, service, build_id, uid, secret,
+                scope)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
         )?
         .execute(params![
             delivery.received_at.millis(),
@@ -244,6 +267,9 @@ fn append(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Appended
             head.and_then(|head| head.association.as_deref()),
             service.map(ServiceName::as_str),
             build,
+            delivery.uid,
+            secret,
+            scope,
         ])?;
     Ok(Appended::New(EventId::from_row(transaction.last_insert_rowid())))
 }
@@ -294,6 +320,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<InboxEntry> {
             delivery_id: parsed_or_null(row, "delivery_id")?,
             received_at: Timestamp::from_millis(row.get("received_at")?),
             by: row.get("by")?,
+            uid: row.get("uid")?,
             event: event(row)?,
         },
     })
@@ -326,6 +353,12 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
             Event::Redeploy { git_ref, service: parsed_or_null(row, "service")? }
         }
         ("rebuild", Some(git_ref)) => Event::Rebuild { git_ref },
+        ("secret_set", None) => {
+            Event::SecretSet { name: parsed(row, "secret")?, scope: parsed(row, "scope")? }
+        }
+        ("secret_removed", None) => {
+            Event::SecretRemoved { name: parsed(row, "secret")?, scope: parsed(row, "scope")? }
+        }
         // Written by nothing that this program knows: the query fails, and says which column.
         _ => return Err(rusqlite::Error::InvalidColumnName(format!("kind {kind}"))),
     })
@@ -350,6 +383,7 @@ mod tests {
             delivery_id: delivery_id.map(|id| id.parse().unwrap()),
             received_at: Timestamp::from_millis(1),
             by: Some("ada".into()),
+            uid: Some(1000),
             event: Event::Push {
                 branch: "main".parse().unwrap(),
                 sha: sha.to_string().repeat(40).parse().unwrap(),
@@ -385,6 +419,14 @@ mod tests {
             },
             Event::Redeploy { git_ref: "refs/heads/next".parse().unwrap(), service: None },
             Event::Rebuild { git_ref: "refs/heads/main".parse().unwrap() },
+            Event::SecretSet {
+                name: "JWT_SECRET".parse().unwrap(),
+                scope: kennel_core::SecretScope::Both,
+            },
+            Event::SecretRemoved {
+                name: "JWT_SECRET".parse().unwrap(),
+                scope: kennel_core::SecretScope::Preview,
+            },
         ] {
             deliveries.push(Delivery { event, delivery_id: None, ..push('a', None) });
         }

@@ -5,6 +5,7 @@
 //! not be able to read or change deployments, and a builder neither. Every query is here. Nothing
 //! here starts a process or touches D-Bus.
 
+mod audit;
 mod build_outputs;
 mod build_row;
 mod builds;
@@ -22,6 +23,7 @@ mod secrets;
 mod teardown;
 pub mod whole_file;
 
+pub use audit::{AuditFilter, AuditRow};
 pub use build_row::{Build, BuildFilter, BuildOutput, Enqueued, NewBuild};
 pub use builds::Builds;
 pub use database::Access;

@@ -165,7 +165,7 @@ impl Receiver {
         let understood = say::understood(&event);
         let received_at = Timestamp::from(SystemTime::now());
         let forge = Some(forge);
-        let delivery = Delivery { project, forge, delivery_id, received_at, by, event };
+        let delivery = Delivery { project, forge, delivery_id, received_at, by, uid: None, event };
         match timeout(self.limits.inbox_time, self.writer.append(delivery)).await {
             Ok(Ok(Appended::New(event))) => Ok(Accepted::Queued { understood, event }),
             Ok(Ok(Appended::Duplicate(event))) => Ok(Accepted::Duplicate { understood, event }),

@@ -32,6 +32,8 @@ pub(crate) fn understood(event: &Event) -> String {
             format!("{} is to be deployed again", shown(&git_ref.short()))
         }
         Event::Rebuild { git_ref } => format!("{} is to be built again", shown(&git_ref.short())),
+        Event::SecretSet { name, .. } => format!("the secret {name} is set"),
+        Event::SecretRemoved { name, .. } => format!("the secret {name} is removed"),
     }
 }
 

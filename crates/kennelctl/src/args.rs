@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use kennel_core::{BuildId, BuildState, ProjectName, SecretName, SecretScope};
+use kennel_core::{Action, BuildId, BuildState, ProjectName, SecretName, SecretScope};
 
 use crate::clock::Since;
 use crate::target::Asked;
@@ -51,6 +51,7 @@ Examples:
   kennelctl redeploy site/main           deploy what was built last again
   kennelctl teardown site/feature/x      remove a branch's deployments
   kennelctl secret set site JWT_SECRET   keep a secret for its services, from standard input
+  kennelctl audit --since 7d             who did what with it
   kennelctl check                        look over everything in /etc/kennel
   kennelctl doctor                       look over the whole host, with what to do next
 
@@ -77,6 +78,7 @@ pub(crate) enum Command {
     Teardown(TeardownArgs),
     Logs(LogsArgs),
     Secret(SecretArgs),
+    Audit(AuditArgs),
     Check(CheckArgs),
     Doctor(DoctorArgs),
     #[command(hide = true)]
@@ -459,6 +461,48 @@ impl From<ScopeArgs> for SecretScope {
     }
 }
 
+/// Show what people did with Kennel: who, when, what, and what came of it
+///
+/// Newest first: commits approved, builds cancelled, branches deployed again, built again and removed, secrets set and
+/// removed. Not what forges reported: pushes are builds. A person is a login, behind sudo the one
+/// that typed it. All conditions must hold; times are written as for `kennelctl builds`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kennelctl audit
+  kennelctl audit site --since 7d
+  kennelctl audit --by alice --action tear_down,secret_removed
+  kennelctl audit --json | jq -r '.[] | select(.uid == 0).at'
+
+JSON: an array of objects with id, at, by, uid, action, project, subject and outcome. Actions are
+approve, cancel, redeploy, rebuild, tear_down, secret_set and secret_removed. The newest 100,000 are kept.")]
+pub(crate) struct AuditArgs {
+    /// Only of this project
+    #[arg(value_name = "PROJECT")]
+    pub(crate) project: Option<ProjectName>,
+
+    /// Only these actions, separated by commas
+    #[arg(long, short, value_name = "ACTION", value_delimiter = ',', value_parser = action())]
+    pub(crate) action: Vec<Action>,
+
+    /// Only what was done since then
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<Since>,
+
+    /// Only what this person did
+    #[arg(long, value_name = "NAME")]
+    pub(crate) by: Option<String>,
+
+    /// At most this many
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20,
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) limit: u32,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// Check configuration, with the line of each mistake
 ///
 /// Without FILE, everything in /etc/kennel: config.toml, projects.d, webhook secrets and services'
@@ -536,6 +580,12 @@ pub(crate) enum Generated {
 fn build_state() -> impl TypedValueParser<Value = BuildState> {
     PossibleValuesParser::new(BuildState::ALL.map(BuildState::as_str))
         .try_map(|name| name.parse::<BuildState>())
+}
+
+/// Parses an action; its names are known to help and completions.
+fn action() -> impl TypedValueParser<Value = Action> {
+    PossibleValuesParser::new(Action::ALL.map(Action::as_str))
+        .try_map(|name| name.parse::<Action>())
 }
 
 fn commit_prefix(text: &str) -> Result<String, &'static str> {

@@ -129,6 +129,7 @@ fn see_also(command: &Command) -> String {
         "build" => &["kennelctl-builds (1)", "kennel-build (8)"],
         "cancel" => &["kennelctl-builds (1)", "kennel-build (8)"],
         "status" | "redeploy" | "teardown" => &["kennelctl-builds (1)", "kennel-deploy (8)"],
+        "audit" => &["kennelctl-builds (1)", "kennel-dispatch (8)"],
         "logs" => &["journalctl (1)", "kennelctl-build (1)"],
         "check" => &["kennel-config (5)", "kennel.toml (5)"],
         "secret" => &["kennel.toml (5)", "systemd-creds (1)"],

@@ -90,6 +90,7 @@ impl Host {
             delivery_id: None,
             received_at: clock::now(),
             by: Some(login()),
+            uid: Some(uid()),
             event,
         };
         let mut inbox = Inbox::open(&path, Access::Patient)?;
@@ -100,6 +101,13 @@ impl Host {
             self.terminal.aside(&say::bell_not_heard(&error));
         }
         Ok(Wish { inbox, id })
+    }
+
+    /// Has the audit know what was done without a wish. That it cannot is told and undoes nothing.
+    pub(crate) fn tell_audit(&self, project: &ProjectName, done: Event) {
+        if let Err(failure) = self.wish(project, done) {
+            self.terminal.aside(&say::not_in_audit(&failure.chain()));
+        }
     }
 
     /// The names of projects that have a file in projects.d, as far as that can be read.
@@ -135,6 +143,13 @@ pub(crate) fn unreadable(path: &Path, source: io::Error) -> Failure {
     } else {
         Failure::Read { path: path.to_owned(), source }
     }
+}
+
+/// The number of the login of [`login`]: behind sudo, of whoever typed it.
+fn uid() -> u32 {
+    let own = rustix::process::getuid();
+    let behind = std::env::var("SUDO_UID").ok().filter(|_| own.is_root());
+    behind.and_then(|uid| uid.parse().ok()).unwrap_or(own.as_raw())
 }
 
 /// Who types, for display only: whoever wishes something could write another name.

@@ -6,6 +6,7 @@
 
 mod approve;
 mod args;
+mod audit;
 mod build;
 mod build_view;
 mod builds;
@@ -66,6 +67,7 @@ fn run(cli: &Cli, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Teardown(args) => teardown::run(&host, args),
         Command::Logs(args) => logs::run(&host, args),
         Command::Secret(args) => secret::run(&host, args),
+        Command::Audit(args) => audit::run(&host, args),
         Command::Generate(args) => generate::run(args),
         Command::Check(args) => check::run(&host, args),
         Command::Doctor(args) => doctor::run(&host, args),

@@ -99,12 +99,24 @@ pub(crate) fn already_ended(id: BuildId, state: BuildState) -> String {
     format!("build {id} has ended already ({state}), so there is nothing to cancel")
 }
 
+pub(crate) fn not_in_audit(why: &str) -> String {
+    format!("kennelctl: this is done, but `kennelctl audit` will not show it: {why}")
+}
+
 pub(crate) fn nobody_to_ask() -> &'static str {
     "this needs an answer and there is no terminal to ask on; add --yes if you are sure"
 }
 
 pub(crate) fn no_journalctl() -> &'static str {
     "cannot run journalctl, which belongs to systemd"
+}
+
+pub(crate) fn no_audit() -> &'static str {
+    "Nobody has done anything that was asked for."
+}
+
+pub(crate) fn more_audit(more: u64) -> String {
+    format!("… and {more} earlier; use --limit, --since or other conditions")
 }
 
 pub(crate) fn cancel_wished(id: BuildId) -> String {

@@ -8,7 +8,9 @@ pub(crate) mod say;
 use std::io::{self, IsTerminal, Read};
 
 use kennel_core::config::ProjectConfig;
-use kennel_core::{DeploymentState, ProjectName, SecretName, SecretScope, SecretValue, Settings};
+use kennel_core::{
+    DeploymentState, Event, ProjectName, SecretName, SecretScope, SecretValue, Settings,
+};
 use kennel_store::{ConfigError, Deployment, Secrets, SecretsError, load_project};
 use kennel_systemd::Sealer;
 use serde::Serialize;
@@ -37,6 +39,7 @@ fn set(host: &Host, args: &SecretSetArgs) -> Result<Exit, Failure> {
     let seal = project.secrets.seal(name, scope);
     let sealed = sealer.seal(&seal, value.reveal().as_bytes())?;
     let replaced = project.secrets.put(name, scope, &sealed).map_err(refused)?;
+    host.tell_audit(&args.project, Event::SecretSet { name: name.clone(), scope });
     let replaced = replaced.map(|then| clock::ago(then, clock::now()));
     host.terminal.line(&say::set(name, &args.project, scope, replaced.as_deref()))?;
     // Those that get this one and not one of a scope of their own.
@@ -95,6 +98,7 @@ fn remove(host: &Host, args: &SecretRmArgs) -> Result<Exit, Failure> {
             all.iter().filter(|it| it.name == *name).map(|it| it.scope).collect();
         return Err(Failure::NoSecret(say::no_secret(name, &args.project, scope, &elsewhere)));
     }
+    host.tell_audit(&args.project, Event::SecretRemoved { name: name.clone(), scope });
     host.terminal.line(&say::removed(name, &args.project, scope))?;
     let mut without = Vec::new();
     for user in users {

@@ -39,6 +39,7 @@ impl Host {
             delivery_id: None,
             received_at: NOW(1),
             by: Some("ada".into()),
+            uid: Some(1000),
             event,
         };
         let appended = self.inbox.append(std::slice::from_ref(&delivery)).unwrap();

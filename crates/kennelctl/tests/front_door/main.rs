@@ -1,6 +1,8 @@
 //! The real program, run on a host that is only files.
 
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod builds;
 #[cfg(test)]
 mod looking;

@@ -35,6 +35,7 @@ impl Tree {
             delivery_id: None,
             received_at: self.now,
             by: None,
+            uid: None,
             event: Event::Cancel { build: BuildId::from_row(1) },
         };
         let mut inbox = self.inbox();

@@ -2,20 +2,23 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
 use kennel_core::config::Manifest;
-use kennel_core::{BuildId, EventId, OutputKey, Settings};
+use kennel_core::{BuildId, Event, EventId, OutputKey, SecretScope, Settings};
 use kennel_store::NewDeployment;
 
 use crate::tree::{Said, Tree, store_path, without_times};
 
-/// A tree with the project `shop`, and systemd's socket.
+/// A tree with the project `shop` on which Kennel has run, and systemd's socket.
 fn shop() -> (Tree, UnixListener) {
     let tree = Tree::fresh();
     tree.project("shop");
+    drop(tree.inbox());
+    // For as long as the process: nobody listens, and everybody is heard.
+    Box::leak(Box::new(UnixDatagram::bind(tree.layout.bell()).unwrap()));
     for path in ["etc/kennel/secrets", "run/systemd"] {
         fs::create_dir_all(tree.directory.path().join(path)).unwrap();
     }
@@ -77,6 +80,36 @@ fn user(tree: &Tree, branch: &str, request: i64) -> kennel_core::DeploymentId {
         settings: Settings::Service(service),
     };
     tree.state().create(&new, tree.ago(60)).unwrap()
+}
+
+#[test]
+fn the_audit_is_told_names_and_scopes_only() {
+    let (tree, systemd) = shop();
+    set(&tree, &systemd, &["shop", "JWT_SECRET", "--preview"], "hunter2");
+    tree.ctl(&["secret", "rm", "shop", "JWT_SECRET", "--preview"]);
+    // What was not there is not removed.
+    tree.ctl(&["secret", "rm", "shop", "JWT_SECRET", "--preview"]);
+    let told: Vec<_> = tree.inbox().waiting(10).unwrap();
+    let told: Vec<_> =
+        told.into_iter().map(|it| (it.delivery.by.unwrap(), it.delivery.event)).collect();
+    let name = || "JWT_SECRET".parse().unwrap();
+    let scope = SecretScope::Preview;
+    let events =
+        [Event::SecretSet { name: name(), scope }, Event::SecretRemoved { name: name(), scope }];
+    assert_eq!(told, events.map(|event| ("alice".to_owned(), event)));
+    for file in fs::read_dir(tree.layout.inbox_db().parent().unwrap()).unwrap() {
+        let bytes = fs::read(file.unwrap().path()).unwrap();
+        assert!(!bytes.windows(7).any(|window| window == b"hunter2"));
+    }
+}
+
+#[test]
+fn a_host_on_which_kennel_never_ran_says_that_its_audit_has_nothing() {
+    let (tree, systemd) = shop();
+    fs::remove_file(tree.layout.inbox_db()).unwrap();
+    let (said, _) = set(&tree, &systemd, &["shop", "JWT_SECRET"], "hunter2");
+    assert_eq!(said.code, 0, "{said}");
+    insta::assert_snapshot!(said.err, @"kennelctl: this is done, but `kennelctl audit` will not show it: /var/lib/kennel/inbox/inbox.db does not exist: Kennel has never run here; start it with `systemctl enable --now kennel.target`");
 }
 
 #[test]

@@ -252,7 +252,10 @@ pub(crate) fn without_times(json: &str) -> String {
         match value {
             serde_json::Value::Object(map) => {
                 for (key, value) in map {
-                    let is_moment = key.ends_with("_at") || key == "since" || key == "drain_until";
+                    let is_moment = key.ends_with("_at")
+                        || key == "at"
+                        || key == "since"
+                        || key == "drain_until";
                     if let (true, Some(text)) = (is_moment, value.as_str()) {
                         assert!(text.len() == 24 && text.ends_with('Z'), "{text}");
                         *value = "TIME".into();
