@@ -78,7 +78,7 @@ const LANES: &[(&[Push], &[KillPoint])] = &[
             good(&[DeploymentChosen, RootTakenOver]),
             good(&[OutputsDone]),
             good(&[BuildSettled, DomainClaimed]),
-            good(&[BuildSwept, Activated]),
+            good(&[BuildSwept, Activated, FoundUnchanged]),
             good(&[BuildClaimed, BuildUnsettled, LossWritten]),
         ],
         &[SlicesStopped],

@@ -28,6 +28,7 @@ mod push;
 mod reboot;
 mod redeploy;
 mod secrets;
+mod unchanged;
 
 use std::process::ExitCode;
 
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
             redeploy::of_a_build_whose_cause_has_gone,
         )
         .test("cancel::while_it_probes", cancel::while_it_probes)
+        .test("unchanged::keeps_its_process", unchanged::keeps_its_process)
         .test("secrets::reach_their_services", secrets::reach_their_services)
         .test("failures::never_healthy", failures::never_healthy)
         .test("failures::exits_at_once", failures::exits_at_once)

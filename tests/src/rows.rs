@@ -131,7 +131,7 @@ impl Deployment {
     pub fn is_settled(&self) -> bool {
         match self.state.as_str() {
             "active" | "retired" | "torn_down" => true,
-            "failed" | "superseded" | "cancelled" => self.cleaned,
+            "failed" | "superseded" | "unchanged" | "cancelled" => self.cleaned,
             _ => false,
         }
     }
@@ -210,10 +210,13 @@ impl Rows {
         self.builds.iter().filter(move |build| build.project == project)
     }
 
-    /// The newest deployment of a service or site at a commit, whatever the branch.
+    /// The deployment of a service or site that serves at a commit, whatever the branch, or else the
+    /// newest.
     #[must_use]
     pub fn at(&self, project: &str, service: &str, commit: &str) -> Option<&Deployment> {
-        self.of(project).filter(|it| it.service == service && it.commit == commit).last()
+        let at = self.of(project).filter(|it| it.service == service && it.commit == commit);
+        // Of several that are alike it is the last.
+        at.max_by_key(|it| it.state == "active")
     }
 }
 

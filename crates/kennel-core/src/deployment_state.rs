@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Invalid, WrongTurn};
 
 /// Where a deployment is: `pending → starting → active → draining → retired → torn_down`, with
-/// exits to `failed`, `superseded`, `cancelled`, and from all of them through `tearing_down`.
+/// exits to `failed`, `superseded`, `unchanged`, `cancelled`, and from all of them through `tearing_down`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeploymentState {
@@ -30,6 +30,8 @@ pub enum DeploymentState {
     Failed,
     /// A newer one came before it began.
     Superseded,
+    /// Never served: the one of before serves the same, and goes on.
+    Unchanged,
     /// A person ended it.
     Cancelled,
 }
@@ -53,6 +55,8 @@ pub enum DeploymentEvent {
     Cancelled,
     /// A newer one came before it began.
     Superseded,
+    /// What it would serve is served already.
+    Unchanged,
     /// Somebody wants it gone.
     TearDown,
     /// It is gone.
@@ -61,7 +65,7 @@ pub enum DeploymentEvent {
 
 impl DeploymentState {
     /// Every state.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Pending,
         Self::Starting,
         Self::Active,
@@ -71,6 +75,7 @@ impl DeploymentState {
         Self::TornDown,
         Self::Failed,
         Self::Superseded,
+        Self::Unchanged,
         Self::Cancelled,
     ];
 
@@ -86,6 +91,7 @@ impl DeploymentState {
             (Self::Active, On::Replaced) => Self::Draining,
             (Self::Draining, On::Retired) => Self::Retired,
             (Self::Pending | Self::Starting, On::Failed) => Self::Failed,
+            (Self::Starting, On::Unchanged) => Self::Unchanged,
             (Self::Starting, On::Interrupted) => Self::Pending,
             (Self::Pending | Self::Starting, On::Cancelled) => Self::Cancelled,
             (Self::Pending | Self::Starting, On::Superseded) => Self::Superseded,
@@ -99,6 +105,7 @@ impl DeploymentState {
                 | Self::Retired
                 | Self::Failed
                 | Self::Superseded
+                | Self::Unchanged
                 | Self::Cancelled,
                 On::TearDown,
             ) => Self::TearingDown,
@@ -119,9 +126,12 @@ impl DeploymentState {
             Self::Pending | Self::Starting | Self::Active | Self::Draining | Self::TearingDown => {
                 true
             }
-            Self::Retired | Self::TornDown | Self::Failed | Self::Superseded | Self::Cancelled => {
-                false
-            }
+            Self::Retired
+            | Self::TornDown
+            | Self::Failed
+            | Self::Superseded
+            | Self::Unchanged
+            | Self::Cancelled => false,
         }
     }
 
@@ -138,6 +148,7 @@ impl DeploymentState {
             Self::TornDown => "torn_down",
             Self::Failed => "failed",
             Self::Superseded => "superseded",
+            Self::Unchanged => "unchanged",
             Self::Cancelled => "cancelled",
         }
     }
@@ -145,7 +156,7 @@ impl DeploymentState {
 
 impl DeploymentEvent {
     /// Every event.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Claimed,
         Self::Activated,
         Self::Replaced,
@@ -154,6 +165,7 @@ impl DeploymentEvent {
         Self::Interrupted,
         Self::Cancelled,
         Self::Superseded,
+        Self::Unchanged,
         Self::TearDown,
         Self::TornDown,
     ];
@@ -170,6 +182,7 @@ impl DeploymentEvent {
             Self::Interrupted => "pending",
             Self::Cancelled => "cancelled",
             Self::Superseded => "superseded",
+            Self::Unchanged => "unchanged",
             Self::TearDown => "tearing_down",
             Self::TornDown => "torn_down",
         }
@@ -219,6 +232,7 @@ mod tests {
         starting --Interrupted--> pending
         starting --Cancelled--> cancelled
         starting --Superseded--> superseded
+        starting --Unchanged--> unchanged
         starting --TearDown--> tearing_down
         active --Replaced--> draining
         active --TearDown--> tearing_down
@@ -229,6 +243,7 @@ mod tests {
         tearing_down --TornDown--> torn_down
         failed --TearDown--> tearing_down
         superseded --TearDown--> tearing_down
+        unchanged --TearDown--> tearing_down
         cancelled --TearDown--> tearing_down
         ");
     }

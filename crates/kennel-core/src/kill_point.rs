@@ -121,6 +121,8 @@ points! {
     Activated,
     /// The timer that ends the drain is there.
     DrainTimed,
+    /// The row says that the one of before serves the same; its GC root is there.
+    FoundUnchanged,
     /// The row says that it failed; what was made is still there.
     FailureWritten,
     /// `ExecStopPost=` has found a row that says `starting`.
@@ -206,6 +208,7 @@ pub const DEPLOYMENT_ARROWS: &[(DeploymentState, DeploymentEvent, &[KillPoint])]
         (Is::Starting, On::Interrupted, &[At::DeploymentSettled, At::LossWritten]),
         (Is::Starting, On::Cancelled, &[At::DeploymentSettled]),
         (Is::Starting, On::Superseded, &[At::NewerPreferred]),
+        (Is::Starting, On::Unchanged, &[At::FoundUnchanged]),
         (Is::Starting, On::TearDown, &[At::TeardownMarked]),
         (Is::Active, On::Replaced, &[At::Activated]),
         (Is::Active, On::TearDown, &[At::TeardownMarked]),
@@ -216,6 +219,7 @@ pub const DEPLOYMENT_ARROWS: &[(DeploymentState, DeploymentEvent, &[KillPoint])]
         (Is::TearingDown, On::TornDown, &[At::TornDown]),
         (Is::Failed, On::TearDown, &[At::TeardownMarked]),
         (Is::Superseded, On::TearDown, &[At::TeardownMarked]),
+        (Is::Unchanged, On::TearDown, &[At::TeardownMarked]),
         (Is::Cancelled, On::TearDown, &[At::TeardownMarked]),
     ]
 };

@@ -1,13 +1,11 @@
 //! One deployment, from its row to its place in the route table.
 
-use std::fmt::Write;
-
 use kennel_core::{DeploymentEvent, DeploymentId, DeploymentState, Settings, UnitName};
 use kennel_store::{Deployment, StoreError, load_project};
 use kennel_systemd::{kill_point, ring, status};
 use tracing::{error, info, warn};
 
-use crate::{DeployError, Host, clean_up, domain, roots, router, routes, service, site};
+use crate::{DeployError, Host, clean_up, domain, roots, router, routes, service, site, unchanged};
 
 /// Makes the deployment serve, and puts what it replaces on its drain timer. If it cannot, the row
 /// says why, the old deployment keeps serving and nothing of the new one is left.
@@ -28,7 +26,13 @@ pub async fn deploy(host: &mut Host, id: DeploymentId) -> Result<DeploymentState
     let key = deployment.key.to_string();
     info!("deploying {key}: {} at {}", deployment.store_path, deployment.sha.short());
     let state = match bring_up(host, &deployment).await {
-        Ok(replaced) => {
+        Ok(Brought::Unchanged(serving)) => {
+            kill_point!(FoundUnchanged, &deployment.key.project);
+            info!("{key} is what deployment {serving} serves already; nothing changes");
+            clean_up(host, id).await?;
+            DeploymentState::Unchanged
+        }
+        Ok(Brought::Up(replaced)) => {
             kill_point!(Activated, &deployment.key.project);
             let url = routes::url(host, &deployment)?;
             info!("{key} serves as deployment {id} at {url}");
@@ -46,17 +50,27 @@ pub async fn deploy(host: &mut Host, id: DeploymentId) -> Result<DeploymentState
     Ok(state)
 }
 
-/// Everything up to the moment from which the new deployment serves. Returns the old ones.
-async fn bring_up(
-    host: &mut Host,
-    deployment: &Deployment,
-) -> Result<Vec<Deployment>, DeployError> {
+/// What became of a deployment that did not fail.
+enum Brought {
+    /// It serves in the place of these.
+    Up(Vec<Deployment>),
+    /// This one serves the same already.
+    Unchanged(DeploymentId),
+}
+
+/// Everything up to the moment from which the new deployment serves.
+async fn bring_up(host: &mut Host, deployment: &Deployment) -> Result<Brought, DeployError> {
     let project = load_project(&host.layout, &deployment.key.project)?;
     status(&format!("preparing {}", deployment.key));
     roots::take_over(host, deployment)?;
     kill_point!(RootTakenOver, &deployment.key.project);
     domain::claim(host, deployment, &project)?;
     kill_point!(DomainClaimed, &deployment.key.project);
+    if let Some(serving) = unchanged::serving(host, deployment).await?
+        && host.state.unchanged(deployment.id, serving.id, Host::now())?
+    {
+        return Ok(Brought::Unchanged(serving.id));
+    }
     match &deployment.settings {
         Settings::Service(manifest) => service::start(host, deployment, manifest).await?,
         Settings::Site(_) => site::link(host, deployment)?,
@@ -73,7 +87,7 @@ async fn bring_up(
         Settings::Site(_) => host.config.drain,
     };
     let now = Host::now();
-    Ok(host.state.activate(deployment.id, now.plus(drain), now)?)
+    Ok(Brought::Up(host.state.activate(deployment.id, now.plus(drain), now)?))
 }
 
 /// Puts a replaced deployment on its timer. The row says until when it drains, so that a timer
@@ -108,7 +122,7 @@ async fn fail(
     cause: &DeployError,
 ) -> Result<DeploymentState, DeployError> {
     let id = deployment.id;
-    let mut reason = cause.chain();
+    let reason = cause.chain();
     error!("deployment {id} of {} failed: {reason}", deployment.key);
     let state = match host.state.step(id, DeploymentEvent::Failed, Some(&reason), Host::now()) {
         Ok(state) => state,
@@ -117,13 +131,15 @@ async fn fail(
         Err(error) => return Err(error.into()),
     };
     kill_point!(FailureWritten, &deployment.key.project);
-    if let Err(error) = clean_up::everything(host, &host.deployment(id)?).await {
-        // Writing to a String cannot fail.
-        let _ = write!(reason, "\ncleaning up: {}", error.chain());
-        warn!(
-            "cleaning up after deployment {id}: {}, ignoring: the dispatcher tries again",
-            error.chain()
-        );
-    }
+    clean_up(host, id).await?;
     Ok(state)
+}
+
+/// Takes back what was made of a deployment that does not serve.
+async fn clean_up(host: &mut Host, id: DeploymentId) -> Result<(), DeployError> {
+    if let Err(error) = clean_up::everything(host, &host.deployment(id)?).await {
+        let error = error.chain();
+        warn!("cleaning up after deployment {id}: {error}, ignoring: the dispatcher tries again");
+    }
+    Ok(())
 }

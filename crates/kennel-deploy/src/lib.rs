@@ -29,6 +29,7 @@ mod settle;
 mod site;
 mod slices;
 mod teardown;
+mod unchanged;
 mod waits;
 
 pub use deploy::deploy;

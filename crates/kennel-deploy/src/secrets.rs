@@ -20,8 +20,16 @@ use crate::{DeployError, file};
 pub(crate) struct Granted {
     /// For the environment file.
     pub(crate) variables: Vec<(SecretName, SecretValue)>,
-    /// For `LoadCredentialEncrypted=`, sealed.
-    credentials: Vec<(SecretName, String)>,
+    /// For `LoadCredentialEncrypted=`.
+    credentials: Vec<Credential>,
+}
+
+/// One file of a service's credentials.
+#[derive(Debug)]
+struct Credential {
+    name: SecretName,
+    value: SecretValue,
+    sealed: String,
 }
 
 /// systemd's credential service, asked when the first sealed secret wants it. While it is open no
@@ -74,7 +82,7 @@ pub(crate) fn grant(
         let value = store.value(opener, name)?;
         let sealed = opener.sealer(layout)?.seal(name.as_str(), value.reveal().as_bytes());
         let sealed = sealed.map_err(|source| DeployError::seal(name, source))?;
-        granted.credentials.push((name.clone(), sealed));
+        granted.credentials.push(Credential { name: name.clone(), value, sealed });
     }
     Ok(granted)
 }
@@ -86,10 +94,30 @@ impl Granted {
             return Ok(());
         }
         file::make_private_dir(directory)?;
-        for (name, sealed) in &self.credentials {
+        for Credential { name, sealed, .. } in &self.credentials {
             file::replace(&directory.join(name.as_str()), &format!("{sealed}\n"), 0o400)?;
         }
         Ok(())
+    }
+
+    /// Whether [`Granted::write_credentials`] has written these values there before. What cannot
+    /// be read or opened is another one.
+    pub(crate) fn is_written(
+        &self,
+        layout: &Layout,
+        opener: &mut Opener,
+        directory: &Path,
+    ) -> Result<bool, DeployError> {
+        for Credential { name, value, .. } in &self.credentials {
+            let Ok(sealed) = fs::read_to_string(directory.join(name.as_str())) else {
+                return Ok(false);
+            };
+            let opened = opener.sealer(layout)?.open(name.as_str(), &sealed);
+            if !opened.is_ok_and(|opened| opened == value.reveal().as_bytes()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 

@@ -22,7 +22,10 @@ pub async fn teardown(host: &mut Host, id: DeploymentId) -> Result<(), DeployErr
             clean_up::everything(host, &deployment).await?;
             info!("deployment {id} of {} is torn down", deployment.key);
         }
-        DeploymentState::Failed | DeploymentState::Superseded | DeploymentState::Cancelled => {
+        DeploymentState::Failed
+        | DeploymentState::Superseded
+        | DeploymentState::Unchanged
+        | DeploymentState::Cancelled => {
             if !deployment.cleaned {
                 clean_up::everything(host, &deployment).await?;
                 info!("deployment {id} of {} has left nothing behind", deployment.key);

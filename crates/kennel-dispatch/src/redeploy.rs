@@ -260,6 +260,7 @@ impl Rows<'_> {
                 | DeploymentState::TornDown
                 | DeploymentState::Failed
                 | DeploymentState::Superseded
+                | DeploymentState::Unchanged
                 | DeploymentState::Cancelled => false,
             };
             // What this very wish made when it was taken before.

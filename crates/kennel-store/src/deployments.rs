@@ -141,7 +141,7 @@ impl State {
         let newer: bool = tx.query_row(
             "SELECT EXISTS (SELECT 1 FROM deployments
                 WHERE project = ?1 AND git_ref = ?2 AND service = ?3 AND request_id > ?4
-                AND state IN ('pending', 'starting', 'active', 'draining', 'retired'))",
+                AND state IN ('pending', 'starting', 'active', 'draining', 'retired', 'unchanged'))",
             params![key.0, key.1, key.2, new.request.get()],
             |row| row.get(0),
         )?;
@@ -427,6 +427,33 @@ impl State {
         )?;
         tx.commit()?;
         older.into_iter().map(|old| self.existing(DeploymentId::from_row(old))).collect()
+    }
+
+    /// What it would serve is served already, by `serving`, which is of its commit and its build
+    /// from now on: `starting → unchanged`. Says whether it is so; nothing changes if that one
+    /// serves no longer.
+    ///
+    /// # Errors
+    /// As [`State::step`].
+    pub fn unchanged(
+        &mut self,
+        id: DeploymentId,
+        serving: DeploymentId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let tx = immediate(&mut self.connection)?;
+        if state_of(&tx, serving)? != DeploymentState::Active {
+            return Ok(false);
+        }
+        let reason = format!("deployment {serving} serves the same");
+        step(&tx, id, DeploymentEvent::Unchanged, Some(&reason), now)?;
+        tx.execute(
+            "UPDATE deployments SET (sha, build_id) =
+                (SELECT sha, build_id FROM deployments WHERE id = ?1) WHERE id = ?2",
+            params![id.get(), serving.get()],
+        )?;
+        tx.commit()?;
+        Ok(true)
     }
 
     pub(crate) fn existing(&self, id: DeploymentId) -> Result<Deployment, StoreError> {

@@ -24,7 +24,7 @@ pub struct TearDownScope {
 
 /// Rows that still have something on the host.
 const HOLDS: &str = "(state IN ('pending', 'starting', 'active', 'draining', 'retired',
-    'tearing_down') OR (state IN ('failed', 'superseded', 'cancelled') AND cleaned = 0))";
+    'tearing_down') OR (state IN ('failed', 'superseded', 'unchanged', 'cancelled') AND cleaned = 0))";
 
 impl State {
     /// Marks everything in the scope as `tearing_down`, and forgets failures that have left
@@ -79,7 +79,7 @@ impl State {
         let sql = format!(
             "{SELECT} WHERE state = 'tearing_down'
                 OR (state = 'draining' AND (drain_until <= ?1 OR draining_since > ?1))
-                OR (state IN ('failed', 'superseded', 'cancelled') AND cleaned = 0)
+                OR (state IN ('failed', 'superseded', 'unchanged', 'cancelled') AND cleaned = 0)
              ORDER BY deployments.id"
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
@@ -126,7 +126,10 @@ impl State {
         tx.execute("DELETE FROM ports WHERE deployment_id = ?1", [id.get()])?;
         tx.execute("UPDATE deployments SET cleaned = 1, routed = 0 WHERE id = ?1", [id.get()])?;
         match deployments::state_of(&tx, id)? {
-            DeploymentState::Failed | DeploymentState::Superseded | DeploymentState::Cancelled => {}
+            DeploymentState::Failed
+            | DeploymentState::Superseded
+            | DeploymentState::Unchanged
+            | DeploymentState::Cancelled => {}
             _ => {
                 step(&tx, id, DeploymentEvent::TornDown, None, now)?;
             }

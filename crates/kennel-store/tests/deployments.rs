@@ -98,6 +98,38 @@ fn the_newest_request_wins_in_whatever_order_builds_end() {
 }
 
 #[test]
+fn what_changes_nothing_hands_its_commit_to_the_one_that_serves() {
+    let mut fixture = Fixture::new();
+    let serving = fixture.create_as(1, "main", "api");
+    fixture.activate(serving);
+    let same = fixture.create_as(3, "main", "api");
+    fixture.state.claim(same, NOW(3)).unwrap();
+    assert!(fixture.state.unchanged(same, serving, NOW(4)).unwrap());
+    let row = fixture.state.get(serving).unwrap().unwrap();
+    assert_eq!((row.state, row.build.get(), row.request.get()), (DeploymentState::Active, 3, 1));
+    assert_eq!(fixture.state_of(same), DeploymentState::Unchanged);
+    // It counts as the newest, and what it held is removed.
+    let late = fixture.create_as(2, "main", "api");
+    assert_eq!(fixture.state_of(late), DeploymentState::Superseded);
+    let to_end: Vec<_> = fixture.state.to_end(NOW(5)).unwrap().iter().map(|it| it.id).collect();
+    assert_eq!(to_end, [same, late]);
+    fixture.state.torn_down(same, NOW(6)).unwrap();
+    assert_eq!(fixture.state_of(same), DeploymentState::Unchanged);
+
+    // The one that serves may end while the two are compared.
+    let next = fixture.create_as(4, "main", "api");
+    fixture.state.claim(next, NOW(7)).unwrap();
+    let scope = TearDownScope {
+        project: "site".parse().unwrap(),
+        git_ref: "refs/heads/main".parse().unwrap(),
+        service: None,
+    };
+    fixture.state.begin_teardown(&scope, "gone", NOW(8)).unwrap();
+    assert!(!fixture.state.unchanged(next, serving, NOW(9)).unwrap());
+    assert_eq!(fixture.state_of(next), DeploymentState::TearingDown);
+}
+
+#[test]
 fn activation_replaces_what_served_and_routes_follow() {
     let mut fixture = Fixture::new();
     let old = fixture.create("main", "api");

@@ -144,7 +144,8 @@ impl Making<'_> {
                 | DeploymentState::TearingDown
                 | DeploymentState::TornDown
                 | DeploymentState::Failed
-                | DeploymentState::Superseded => true,
+                | DeploymentState::Superseded
+                | DeploymentState::Unchanged => true,
             };
             if ending.values().all(is_over) || Instant::now() >= deadline {
                 return Ok(ending.into_values().collect());

@@ -119,7 +119,9 @@ fn deployed(
             matches!(it.state, DeploymentState::Pending | DeploymentState::Starting)
         };
         if !deployments.iter().any(under_way) {
-            return Ok(deployments.iter().all(|it| it.active_at.is_some()));
+            return Ok(deployments
+                .iter()
+                .all(|it| it.active_at.is_some() || it.state == DeploymentState::Unchanged));
         }
         pause(PAUSE)?;
     }
@@ -137,6 +139,7 @@ fn tell(host: &Host, it: &Deployment, begun: Instant) -> Result<(), Failure> {
         }
         DeploymentState::Failed
         | DeploymentState::Superseded
+        | DeploymentState::Unchanged
         | DeploymentState::Cancelled
         | DeploymentState::TearingDown
         | DeploymentState::TornDown => {

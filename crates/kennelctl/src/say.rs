@@ -159,7 +159,8 @@ pub(crate) fn deployment_cancelled(
         | DeploymentState::TearingDown
         | DeploymentState::TornDown
         | DeploymentState::Failed
-        | DeploymentState::Superseded => {
+        | DeploymentState::Superseded
+        | DeploymentState::Unchanged => {
             format!(
                 "deployment {id} of {key} ended by itself before it could be cancelled ({state})"
             )
@@ -278,6 +279,7 @@ pub(crate) fn deployment_ended(
     let how = match state {
         DeploymentState::Failed => "failed; what served before still does",
         DeploymentState::Superseded => "gave way to a newer one",
+        DeploymentState::Unchanged => "changes nothing",
         DeploymentState::Cancelled => "was cancelled",
         DeploymentState::TearingDown | DeploymentState::TornDown => "was torn down",
         DeploymentState::Pending

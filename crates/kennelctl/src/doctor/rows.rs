@@ -344,6 +344,7 @@ fn job_findings(rows: &Rows, units: &Units) -> Vec<Finding> {
             | DeploymentState::TornDown
             | DeploymentState::Failed
             | DeploymentState::Superseded
+            | DeploymentState::Unchanged
             | DeploymentState::Cancelled => {}
         }
     }

@@ -60,6 +60,7 @@ fn next(deployment: &Deployment) -> String {
         | DeploymentState::Draining
         | DeploymentState::Retired
         | DeploymentState::Superseded
+        | DeploymentState::Unchanged
         | DeploymentState::Cancelled
         | DeploymentState::TearingDown
         | DeploymentState::TornDown => format!("kennelctl redeploy {place}"),

@@ -103,6 +103,7 @@ fn state(state: DeploymentState) -> Cell {
         DeploymentState::Retired
         | DeploymentState::TornDown
         | DeploymentState::Superseded
+        | DeploymentState::Unchanged
         | DeploymentState::Cancelled => Colour::Faint,
     };
     Cell::painted(state.as_str().replace('_', " "), colour)
