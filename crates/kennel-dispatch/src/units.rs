@@ -1,6 +1,7 @@
 //! Units made to match the rows: jobs started, stopped, and missed when they vanish.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
 
 use kennel_core::{
     BuildEvent, BuildState, DeploymentEvent, DeploymentId, DeploymentState, Job, OutputKey,
@@ -45,7 +46,7 @@ impl Dispatcher {
         busy |= self.stop_builds(&builds, &running).await?;
         busy |= self.start_builds(&running).await?;
         busy |= self.sweep_builds(&running).await?;
-        busy |= self.start_teardowns(&running, now).await?;
+        busy |= self.start_teardowns(&running).await?;
         Ok(busy)
     }
 
@@ -171,12 +172,8 @@ impl Dispatcher {
         Ok(!unswept.is_empty())
     }
 
-    async fn start_teardowns(
-        &mut self,
-        running: &BTreeSet<Job>,
-        now: Timestamp,
-    ) -> Result<bool, DispatchError> {
-        let mut ending = self.state.to_end(now)?;
+    async fn start_teardowns(&mut self, running: &BTreeSet<Job>) -> Result<bool, DispatchError> {
+        let mut ending = self.state.to_end(|| Timestamp::from(SystemTime::now()))?;
         if ending.iter().any(|deployment| deployment.state == DeploymentState::Draining) {
             // A timer knows better than the clock, which may have been set since.
             let timers = self.manager.running(&[DRAINS]).await?;

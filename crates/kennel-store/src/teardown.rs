@@ -6,6 +6,7 @@ use kennel_core::{
 };
 use rusqlite::{Transaction, params};
 
+use crate::column::moment;
 use crate::database::immediate;
 use crate::deployment_row::{Deployment, SELECT, deployment};
 use crate::deployments::{self, State, step};
@@ -70,21 +71,31 @@ impl State {
     }
 
     /// Deployments whose end has to be brought about: those being torn down, those whose drain is
-    /// over at `now`, and those that never served and have left something. A drain that began later
-    /// than `now` is over too: the clock was set back, and could keep it for as long as that.
+    /// over by now, and those that never served and have left something. A drain that begins only
+    /// later than now is over too: the clock was set back, and could keep it for as long as that.
+    ///
+    /// `clock` is asked after the rows were read: by a moment from before, a drain that has begun since
+    /// would look like that.
     ///
     /// # Errors
     /// Any [`StoreError`].
-    pub fn to_end(&self, now: Timestamp) -> Result<Vec<Deployment>, StoreError> {
+    pub fn to_end(&self, clock: impl FnOnce() -> Timestamp) -> Result<Vec<Deployment>, StoreError> {
         let sql = format!(
-            "{SELECT} WHERE state = 'tearing_down'
-                OR (state = 'draining' AND (drain_until <= ?1 OR draining_since > ?1))
+            "{SELECT} WHERE state IN ('tearing_down', 'draining')
                 OR (state IN ('failed', 'superseded', 'unchanged', 'cancelled') AND cleaned = 0)
              ORDER BY deployments.id"
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
-        let rows = statement.query_map([now.millis()], deployment)?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let rows = statement
+            .query_map([], |row| Ok((deployment(row)?, moment(row, "draining_since")?)))?
+            .collect::<Result<Vec<_>, _>>()?;
+        let now = clock();
+        let is_over = |it: &Deployment, since: Option<Timestamp>| {
+            it.state != DeploymentState::Draining
+                || it.drain_until.is_some_and(|until| until <= now)
+                || since.is_some_and(|since| since > now)
+        };
+        Ok(rows.into_iter().filter(|(it, since)| is_over(it, *since)).map(|(it, _)| it).collect())
     }
 
     /// Deployments that may have something on the host: a process, files, a GC root.

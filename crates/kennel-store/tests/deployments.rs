@@ -13,7 +13,7 @@ use kennel_store::{Access, NewDeployment, State, StoreError, TearDownScope};
 const NOW: fn(i64) -> Timestamp = Timestamp::from_millis;
 
 struct Fixture {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     state: State,
     requests: i64,
 }
@@ -22,7 +22,7 @@ impl Fixture {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let state = State::open(&dir.path().join("state.db"), Access::Patient).unwrap();
-        Self { _dir: dir, state, requests: 0 }
+        Self { dir, state, requests: 0 }
     }
 
     fn key(branch: &str, service: &str) -> OutputKey {
@@ -111,7 +111,7 @@ fn what_changes_nothing_hands_its_commit_to_the_one_that_serves() {
     // It counts as the newest, and what it held is removed.
     let late = fixture.create_as(2, "main", "api");
     assert_eq!(fixture.state_of(late), DeploymentState::Superseded);
-    let to_end: Vec<_> = fixture.state.to_end(NOW(5)).unwrap().iter().map(|it| it.id).collect();
+    let to_end: Vec<_> = fixture.state.to_end(|| NOW(5)).unwrap().iter().map(|it| it.id).collect();
     assert_eq!(to_end, [same, late]);
     fixture.state.torn_down(same, NOW(6)).unwrap();
     assert_eq!(fixture.state_of(same), DeploymentState::Unchanged);
@@ -148,8 +148,8 @@ fn activation_replaces_what_served_and_routes_follow() {
     let newer = fixture.create("main", "api");
     assert_eq!(fixture.activate(newer), [old]);
     assert_eq!(fixture.state_of(old), DeploymentState::Draining);
-    assert_eq!(fixture.state.to_end(NOW(4)).unwrap().len(), 1, "only the failed one");
-    assert_eq!(fixture.state.to_end(NOW(5)).unwrap().len(), 2, "the drain is over");
+    assert_eq!(fixture.state.to_end(|| NOW(4)).unwrap().len(), 1, "only the failed one");
+    assert_eq!(fixture.state.to_end(|| NOW(5)).unwrap().len(), 2, "the drain is over");
 }
 
 #[test]
@@ -161,11 +161,29 @@ fn a_clock_that_was_set_back_keeps_no_drain() {
     let new = fixture.create("main", "api");
     fixture.state.claim(new, NOW(hour)).unwrap();
     fixture.state.activate(new, NOW(hour + 30_000), NOW(hour)).unwrap();
-    let ends = |fixture: &Fixture, now| fixture.state.to_end(NOW(now)).unwrap().len();
+    let ends = |fixture: &Fixture, now| fixture.state.to_end(|| NOW(now)).unwrap().len();
     assert_eq!(ends(&fixture, hour), 0);
     assert_eq!(ends(&fixture, hour + 29_999), 0);
     assert_eq!(ends(&fixture, hour + 30_000), 1);
     assert_eq!(ends(&fixture, 0), 1, "it would drain for an hour");
+}
+
+/// A dispatcher that is slow has read the clock long before the rows.
+#[test]
+fn a_drain_that_begins_while_it_is_looked_is_not_over() {
+    let mut fixture = Fixture::new();
+    let old = fixture.create("main", "api");
+    fixture.activate(old);
+    let new = fixture.create("main", "api");
+    fixture.state.claim(new, NOW(10)).unwrap();
+    let path = fixture.dir.path().join("state.db");
+    let ending = fixture.state.to_end(|| {
+        let mut deployer = State::open(&path, Access::Patient).unwrap();
+        deployer.activate(new, NOW(30_010), NOW(10)).unwrap();
+        NOW(9)
+    });
+    assert_eq!(ending.unwrap(), []);
+    assert_eq!(fixture.state_of(old), DeploymentState::Draining);
 }
 
 #[test]
@@ -226,7 +244,7 @@ fn a_failure_that_left_nothing_is_forgotten_with_its_branch() {
     fixture.state.step(id, DeploymentEvent::Failed, Some("no"), NOW(2)).unwrap();
     fixture.state.torn_down(id, NOW(3)).unwrap();
     assert_eq!(fixture.state_of(id), DeploymentState::Failed, "its reason stays to be read");
-    assert!(fixture.state.to_end(NOW(9)).unwrap().is_empty());
+    assert!(fixture.state.to_end(|| NOW(9)).unwrap().is_empty());
     let scope = TearDownScope {
         project: "site".parse().unwrap(),
         git_ref: "refs/heads/main".parse().unwrap(),
