@@ -15,6 +15,7 @@
         "kennel-build"
         "kennel-deploy"
         "kennel-dispatch"
+        "kennel-poll"
         "kennel-router"
         "kennel-webhook"
         "kennelctl"
@@ -49,7 +50,7 @@
           nativeCheckInputs = [ pkgs.git ];
           postInstall = ''
             mkdir -p $out/lib/kennel
-            for program in webhook dispatch build deploy router; do
+            for program in webhook dispatch build deploy poll router; do
               mv $out/bin/kennel-$program $out/lib/kennel/
             done
             mkdir -p $out/lib/systemd $out/share

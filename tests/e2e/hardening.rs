@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use kennel_tests::{Context, Kennel, LIMIT, Result, Rows, bail, ensure};
 
 /// The most exposure that `systemd-analyze security` may find, in tenths.
-const EXPOSURE: [(&str, u32); 7] = [
+const EXPOSURE: [(&str, u32); 8] = [
     ("kennel-webhook.service", 5),
     ("kennel-dispatch.service", 5),
     ("kennel-router.service", 13),
     ("kennel-build@1.service", 14),
+    ("kennel-poll.service", 14),
     ("kennel-deploy@1.service", 22),
     ("kennel-teardown@1.service", 22),
     ("kennel-restore.service", 22),
@@ -58,7 +59,7 @@ const KERNEL_SETTINGS: [(&str, &str); 2] =
     [("ProtectControlGroups", "yes"), ("ProtectKernelTunables", "yes")];
 
 /// What holds for one: user, groups, address families, and the addresses it may not reach.
-const DUTIES: [(&str, &[(&str, &str)]); 5] = [
+const DUTIES: [(&str, &[(&str, &str)]); 6] = [
     (
         "kennel-webhook.service",
         &[
@@ -95,6 +96,17 @@ const DUTIES: [(&str, &[(&str, &str)]); 5] = [
             ("User", "kennel-build"),
             ("RestrictAddressFamilies", "AF_INET AF_INET6 AF_UNIX"),
             ("KillMode", "control-group"),
+        ],
+    ),
+    (
+        "kennel-poll.service",
+        &[
+            ("User", "kennel-build"),
+            ("SupplementaryGroups", "kennel-inbox"),
+            ("RestrictAddressFamilies", "AF_INET AF_INET6 AF_UNIX"),
+            ("ReadWritePaths", "/var/lib/kennel/inbox /var/lib/kennel/polls /var/lib/kennel/work"),
+            KERNEL_SETTINGS[0],
+            KERNEL_SETTINGS[1],
         ],
     ),
     (

@@ -23,6 +23,7 @@ mod locked;
 mod names;
 mod partial;
 mod polkit;
+mod poll;
 mod pull_requests;
 mod push;
 mod reboot;
@@ -76,6 +77,8 @@ fn main() -> ExitCode {
             pull_requests::and_branches_of_their_names_never_meet,
         )
         .test("pull_requests::pings_are_answered", pull_requests::pings_are_answered)
+        .test("poll::untold", poll::untold)
+        .test("poll::unreachable", poll::unreachable)
         .test("deletions::as_forgejo_says_it", deletions::as_forgejo_says_it)
         .test("deletions::as_gitea_says_it", deletions::as_gitea_says_it)
         .test("deletions::as_github_says_it", deletions::as_github_says_it)

@@ -8,6 +8,7 @@
 //! Nothing here opens state.db, starts a unit, or decides what is built next.
 
 mod confine;
+mod confined;
 mod directories;
 mod disk;
 mod git;
@@ -22,6 +23,7 @@ mod nix_error;
 mod objects;
 mod output_log;
 mod plain_text;
+mod remote;
 mod run;
 mod say;
 mod settle;
@@ -29,9 +31,11 @@ mod system;
 mod verdict;
 
 pub use confine::{ConfineError, Fence, confine};
+pub use confined::Confined;
 pub use directories::Directories;
 pub use leash::Leash;
 pub use mirror::{FetchError, Found, Mirror, Wanted};
+pub use remote::{AskError, Remote};
 pub use run::{RunError, Runner};
 pub use settle::{SettleError, settle};
 pub use verdict::{EXIT_WAITS, Ending, Marks, Verdict};

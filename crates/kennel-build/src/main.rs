@@ -1,12 +1,10 @@
 //! `kennel-build run <id>`, `kennel-build settle <id>`: what `kennel-build@<id>.service` starts and
 //! what it starts afterwards.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use kennel_build::{ConfineError, EXIT_WAITS, Fence, Leash, Runner, confine, settle};
+use kennel_build::{Confined, EXIT_WAITS, Leash, Runner, settle};
 use kennel_core::{BuildId, BuildState, Layout, error_chain};
 use tracing::error;
 
@@ -34,29 +32,13 @@ enum Command {
     /// Confines itself to the given paths and becomes the given program. Used by `run` on git and
     /// Nix.
     #[command(hide = true)]
-    Confined {
-        /// May be read and executed, with everything below.
-        #[arg(long)]
-        read: Vec<PathBuf>,
-        /// May be changed too.
-        #[arg(long)]
-        write: Vec<PathBuf>,
-        /// The program and its arguments.
-        #[arg(last = true, required = true)]
-        program: Vec<OsString>,
-    },
+    Confined(Confined),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Command::Confined { read, write, program } = cli.command {
-        // Comes back only if it could not; its stderr is the build's log, not the journal.
-        let error = confine(&Fence { read, write }, &program);
-        #[expect(clippy::print_stderr, reason = "this process stands in for git or Nix")]
-        {
-            eprintln!("error: {}", error_chain(&error));
-        }
-        return ExitCode::from(ConfineError::EXIT_STATUS);
+    if let Command::Confined(confined) = cli.command {
+        return confined.become_it();
     }
     kennel_systemd::log_to_journal();
     let layout = Layout::default();
@@ -81,7 +63,7 @@ fn main() -> ExitCode {
         Command::Settle { id } => {
             settle(&layout, id).map(|_state| ExitCode::SUCCESS).map_err(|error| error_chain(&error))
         }
-        Command::Confined { .. } => Ok(ExitCode::SUCCESS),
+        Command::Confined(_) => Ok(ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|message| {
         error!("{message}");

@@ -86,6 +86,30 @@ impl Layout {
         self.at("var/lib/kennel/cache").join(project.as_str())
     }
 
+    /// What kennel-poll remembers of a project.
+    #[must_use]
+    pub fn look(&self, project: &ProjectName) -> PathBuf {
+        self.looks().join(format!("{project}.json"))
+    }
+
+    /// The directory of what kennel-poll remembers.
+    #[must_use]
+    pub fn looks(&self) -> PathBuf {
+        self.at("var/lib/kennel/polls")
+    }
+
+    /// The lock of which one kennel-poll at a time has hold.
+    #[must_use]
+    pub fn poll_lock(&self) -> PathBuf {
+        self.looks().join("lock")
+    }
+
+    /// Where git may write while a project's forge is asked.
+    #[must_use]
+    pub fn poll_work(&self, project: &ProjectName) -> PathBuf {
+        self.at("var/lib/kennel/work").join(format!("poll-{project}"))
+    }
+
     /// Where one build may put what it needs only while it runs.
     #[must_use]
     pub fn work(&self, build: BuildId) -> PathBuf {

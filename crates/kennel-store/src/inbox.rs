@@ -3,10 +3,12 @@
 //! Rows are facts that forges reported and wishes of people, never decisions. What became of a row
 //! is written beside it when the dispatcher has taken it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use kennel_core::{
-    BuildId, Delivery, Event, EventId, GitRef, ProjectName, PullRequestHead, ServiceName, Timestamp,
+    Branch, BuildId, CommitSha, Delivery, Event, EventId, GitRef, ProjectName, PullRequestHead,
+    ServiceName, Timestamp,
 };
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
@@ -49,6 +51,11 @@ pub(crate) const SCHEMA: Schema = &[
     ALTER TABLE events ADD COLUMN secret TEXT;
     ALTER TABLE events ADD COLUMN scope TEXT;
 ",
+    "
+    -- What was told of branches.
+    CREATE INDEX events_told ON events (project, git_ref, id)
+        WHERE kind IN ('push', 'branch_deleted');
+",
 ];
 
 /// The inbox, open.
@@ -64,6 +71,15 @@ pub enum Appended {
     New(EventId),
     /// It says nothing that this row does not say already.
     Duplicate(EventId),
+}
+
+/// What the inbox was told of a project's branches, up to a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The newest row of all there was: who looks at a forge after this knows no less than it.
+    pub until: EventId,
+    /// Of each branch, newest first: the heads that were told, none for its end.
+    pub branches: BTreeMap<Branch, Vec<Option<CommitSha>>>,
 }
 
 /// A row that nobody has taken yet.
@@ -125,6 +141,55 @@ impl Inbox {
         let after = after.map_or(0, EventId::get);
         let rows = statement.query_map(params![after, limit], entry)?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// What was told of the project's branches, by forges or by whoever looked.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn told(&self, project: &ProjectName) -> Result<Told, StoreError> {
+        // First, so that a row which comes in between is newer than it, and seen to be.
+        let until =
+            self.connection
+                .query_row("SELECT coalesce(max(id), 0) FROM events", [], |row| row.get(0))?;
+        let mut statement = self.connection.prepare_cached(
+            "SELECT git_ref, sha FROM events
+             WHERE kind IN ('push', 'branch_deleted') AND project = ?1 AND id <= ?2
+             ORDER BY git_ref, id DESC",
+        )?;
+        let mut rows = statement.query(params![project.as_str(), until])?;
+        let mut branches: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        while let Some(row) = rows.next()? {
+            if let Some(GitRef::Branch(branch)) = parsed_or_null(row, "git_ref")? {
+                branches.entry(branch).or_default().push(parsed_or_null(row, "sha")?);
+            }
+        }
+        Ok(Told { until: EventId::from_row(until), branches })
+    }
+
+    /// Appends what a look at a forge has found, but for branches of which something was told
+    /// since the look began: nobody knows which of the two is older. Says which of them, by their place in
+    /// `found`, are rows now.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; then nothing was appended.
+    pub fn append_found(
+        &mut self,
+        found: &[Delivery],
+        since: EventId,
+    ) -> Result<Vec<usize>, StoreError> {
+        let transaction = immediate(&mut self.connection)?;
+        let mut appended = Vec::new();
+        for (place, delivery) in found.iter().enumerate() {
+            if told_since(&transaction, delivery, since)? {
+                continue;
+            }
+            if let Appended::New(_) = append(&transaction, delivery)? {
+                appended.push(place);
+            }
+        }
+        transaction.commit()?;
+        Ok(appended)
     }
 
     /// Records what became of a row. Doing so twice changes nothing.
@@ -272,6 +337,22 @@ fn append(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Appended
             scope,
         ])?;
     Ok(Appended::New(EventId::from_row(transaction.last_insert_rowid())))
+}
+
+fn told_since(
+    transaction: &Transaction<'_>,
+    delivery: &Delivery,
+    since: EventId,
+) -> Result<bool, StoreError> {
+    let git_ref = delivery.event.git_ref().map(|git_ref| git_ref.to_string());
+    let any = transaction
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM events
+             WHERE kind IN ('push', 'branch_deleted')
+             AND project = ?1 AND git_ref = ?2 AND id > ?3)",
+        )?
+        .query_row(params![delivery.project.as_str(), git_ref, since.get()], |row| row.get(0))?;
+    Ok(any)
 }
 
 fn known_delivery(
@@ -509,5 +590,28 @@ mod tests {
         assert_eq!(ids(0, 2), [1, 2]);
         assert_eq!(ids(2, 2), [3]);
         assert_eq!(ids(3, 2), [0; 0]);
+    }
+
+    #[test]
+    fn what_is_told_meanwhile_is_not_contradicted() {
+        let (_dir, mut inbox) = inbox();
+        let [a, b] = ['a', 'b'].map(|sha| push(sha, None));
+        let main: Branch = "main".parse().unwrap();
+        inbox.append(&[a.clone(), b.clone()]).unwrap();
+        let gone = Event::BranchDeleted { branch: "old".parse().unwrap() };
+        inbox.append(&[Delivery { event: gone, ..push('a', None) }]).unwrap();
+        let told = inbox.told(&a.project).unwrap();
+        let heads: Vec<_> = told.branches[&main].iter().flatten().map(CommitSha::short).collect();
+        assert_eq!(heads, ["b".repeat(12), "a".repeat(12)]);
+        assert_eq!(told.branches[&"old".parse::<Branch>().unwrap()], [None]);
+        assert_eq!(inbox.told(&"other".parse().unwrap()).unwrap().branches.len(), 0);
+
+        // A push of another branch contradicts nothing, one of this branch does.
+        let other =
+            Event::Push { branch: "next".parse().unwrap(), sha: "c".repeat(40).parse().unwrap() };
+        inbox.append(&[Delivery { event: other, ..push('c', None) }]).unwrap();
+        let found = Delivery { forge: None, ..push('c', None) };
+        assert_eq!(inbox.append_found(std::slice::from_ref(&found), told.until).unwrap(), [0]);
+        assert_eq!(inbox.append_found(&[found], told.until).unwrap(), [0; 0]);
     }
 }

@@ -13,6 +13,7 @@ mod disk;
 mod dns;
 mod facts;
 mod finding;
+mod forges;
 mod listeners;
 mod machine;
 mod nix;
@@ -87,6 +88,7 @@ async fn examine(host: &Host) -> Vec<Finding> {
             asking("host", &facts, machine::check),
             blocking("network.ports", ports::check),
             asking("network.dns", &facts, dns::check),
+            blocking("network.forges", forges::check),
             asking("router", &facts, router::check),
             asking("router.webhook", &facts, webhook::check),
             asking("deployments.health", &facts, deployments::check),

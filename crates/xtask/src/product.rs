@@ -18,8 +18,14 @@ use crate::checkout::Checkout;
 use crate::manual;
 
 /// The programs that units start.
-const SERVICES: &[&str] =
-    &["kennel-webhook", "kennel-dispatch", "kennel-build", "kennel-deploy", "kennel-router"];
+const SERVICES: &[&str] = &[
+    "kennel-webhook",
+    "kennel-dispatch",
+    "kennel-build",
+    "kennel-deploy",
+    "kennel-router",
+    "kennel-poll",
+];
 
 /// The programs that people type.
 const COMMANDS: &[&str] = &["kennelctl"];

@@ -29,6 +29,7 @@ fn directories_are_where_programs_look() {
         (parent(layout.mirror(&project)), "0700 kennel-build kennel-build"),
         (parent(layout.cache(&project)), "0700 kennel-build kennel-build"),
         (parent(layout.work(build)), "0700 kennel-build kennel-build"),
+        (layout.looks(), "2750 kennel-build kennel-state"),
         (parent(layout.logs(build)), "2750 kennel-build kennel-state"),
         (parent(layout.build_roots(build)), "2775 kennel-build root"),
         (layout.deployment_roots(), "0755 root root"),

@@ -67,6 +67,16 @@ fn holes(unit: &str) -> Vec<(&'static str, Vec<&'static str>)> {
             ("SystemCallFilter", vec!["@system-service", "@sandbox"]),
             ("User", vec!["kennel-build"]),
         ],
+        "kennel-poll.service" => vec![
+            (
+                "ReadWritePaths",
+                vec!["/var/lib/kennel/inbox", "/var/lib/kennel/polls", "/var/lib/kennel/work"],
+            ),
+            ("RestrictAddressFamilies", vec!["AF_INET", "AF_INET6", "AF_UNIX"]),
+            ("SupplementaryGroups", vec!["kennel-inbox"]),
+            ("SystemCallFilter", vec!["@system-service", "@sandbox"]),
+            ("User", vec!["kennel-build"]),
+        ],
         "kennel-router.service" => vec![
             ("RestrictAddressFamilies", vec!["AF_INET", "AF_INET6", "AF_UNIX"]),
             ("SystemCallFilter", vec!["@system-service"]),

@@ -29,10 +29,11 @@ use std::path::{Path, PathBuf};
 
 /// Programs that face something: each has all of [`walls::WALLS`], and only its own
 /// [`holes::HOLES`].
-const SANDBOXED: [&str; 7] = [
+const SANDBOXED: [&str; 8] = [
     "kennel-build@.service",
     "kennel-deploy@.service",
     "kennel-dispatch.service",
+    "kennel-poll.service",
     "kennel-restore.service",
     "kennel-router.service",
     "kennel-teardown@.service",

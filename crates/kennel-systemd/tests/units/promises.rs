@@ -3,7 +3,7 @@
 use crate::unit::Unit;
 
 /// What else a unit must say: what it can never reach, and what its duties depend on.
-const PROMISES: [(&str, &[&str]); 23] = [
+const PROMISES: [(&str, &[&str]); 26] = [
     (
         "kennel-webhook.service",
         &[
@@ -30,6 +30,18 @@ const PROMISES: [(&str, &[&str]); 23] = [
             "Slice=builds.slice",
             "TimeoutStopSec=5",
             "Type=notify",
+            "UMask=0007",
+        ],
+    ),
+    (
+        "kennel-poll.service",
+        &[
+            "InaccessiblePaths=-/nix/var/nix/daemon-socket -/run/dbus",
+            "KillMode=control-group",
+            "MemoryMax=512M",
+            "Slice=builds.slice",
+            "TimeoutStartSec=20min",
+            "Type=oneshot",
             "UMask=0007",
         ],
     ),
@@ -97,6 +109,7 @@ const PROMISES: [(&str, &[&str]); 23] = [
     ("kennel-dispatch.path", &["PathChanged=/etc/kennel/projects.d", "TriggerLimitIntervalSec=0"]),
     ("kennel-webhook-secrets.path", &["PathChanged=/etc/kennel/webhook-secrets"]),
     ("kennel-dispatch.timer", &["OnActiveSec=0", "OnUnitActiveSec=1min"]),
+    ("kennel-poll.timer", &["OnActiveSec=20s", "OnUnitInactiveSec=5min", "RandomizedDelaySec=30s"]),
     ("builds.slice", &["CPUWeight=20", "IOWeight=20"]),
     ("nix-daemon.service.d/kennel.conf", &["OOMPolicy=continue", "Slice=builds.slice"]),
     // They are started again and again, by design.
@@ -104,6 +117,7 @@ const PROMISES: [(&str, &[&str]); 23] = [
     ("kennel-dispatch.service", &["StartLimitIntervalSec=0"]),
     ("kennel-router.service", &["StartLimitIntervalSec=0"]),
     ("kennel-webhook-secrets.service", &["StartLimitIntervalSec=0"]),
+    ("kennel-poll.service", &["StartLimitIntervalSec=0"]),
     ("kennel-build@.service", &["StartLimitIntervalSec=0"]),
     ("kennel-deploy@.service", &["StartLimitIntervalSec=0"]),
 ];

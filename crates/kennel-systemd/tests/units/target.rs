@@ -21,7 +21,8 @@ fn the_target_starts_and_stops_everything() {
         .contains(&unit.name.as_str());
         assert_eq!(part, !apart, "{}", unit.name);
         assert_eq!(unit.values("WantedBy").next().is_some(), unit.name == "kennel.target");
-        let activated = ["kennel-webhook.service", "kennel-dispatch.service"];
+        let activated =
+            ["kennel-webhook.service", "kennel-dispatch.service", "kennel-poll.service"];
         if part && !unit.name.contains('@') && !activated.contains(&unit.name.as_str()) {
             static_units.insert(unit.name);
         }

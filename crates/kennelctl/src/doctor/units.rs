@@ -15,6 +15,7 @@ pub(super) const STARTED_BY_OTHERS: &[&str] = &[
     "kennel-build@0.service",
     "kennel-deploy@0.service",
     "kennel-dispatch.service",
+    "kennel-poll.service",
     "kennel-teardown@0.service",
     "kennel-webhook-secrets.service",
     "kennel-webhook.service",
