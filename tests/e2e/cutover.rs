@@ -207,7 +207,7 @@ impl<'a> Walk<'a> {
     /// new one serves.
     fn push_while_answering(&mut self, version: &str, answer_takes: Duration) -> Result<Asking> {
         // Long enough that the question is surely asked before it serves.
-        let conf = "start_delay_ms = 1500\n";
+        let conf = "start_delay_ms = 5000\n";
         let sources = sources(self.kennel, version, self.settings, conf);
         let pushed = self.project.push("main", &sources, &format!("Release {version}"))?;
         expect_deployment(self.kennel, self.project, "api", &pushed.after, "starting")?;
