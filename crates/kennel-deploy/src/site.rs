@@ -6,7 +6,6 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use kennel_core::DeploymentState;
 use kennel_store::Deployment;
 use kennel_systemd::kill_point;
 use rustix::fs::FlockOperation;
@@ -93,8 +92,6 @@ fn found_in(folder: &Path, is: fn(&FileType) -> bool) -> Vec<PathBuf> {
 }
 
 fn is_served_by_another(host: &Host, deployment: &Deployment) -> Result<bool, DeployError> {
-    let active = host.state.in_states(&[DeploymentState::Active])?;
-    Ok(active.iter().any(|it| {
-        it.id != deployment.id && it.key == deployment.key && it.store_path == deployment.store_path
-    }))
+    let active = host.state.active(&deployment.key)?;
+    Ok(active.is_some_and(|it| it.id != deployment.id && it.store_path == deployment.store_path))
 }

@@ -7,7 +7,7 @@
 use std::fs;
 
 use kennel_core::config::ServiceManifest;
-use kennel_core::{CommitSha, DeploymentState, Settings};
+use kennel_core::{CommitSha, Settings};
 use kennel_store::Deployment;
 
 use crate::health::{self, Health};
@@ -20,10 +20,7 @@ pub(crate) async fn serving(
     host: &Host,
     deployment: &Deployment,
 ) -> Result<Option<Deployment>, DeployError> {
-    let active = host.state.in_states(&[DeploymentState::Active])?;
-    let Some(active) = active.into_iter().find(|it| it.key == deployment.key) else {
-        return Ok(None);
-    };
+    let Some(active) = host.state.active(&deployment.key)? else { return Ok(None) };
     // Of the same build it is asked for by a person, who wants it started anew.
     let may_be_same = active.build != deployment.build
         && active.store_path == deployment.store_path

@@ -3,10 +3,10 @@
 //! Facts of forges are not in it: pushes are builds, which say who caused them.
 
 use kennel_core::{Action, Delivery, ProjectName, Timestamp};
-use rusqlite::types::Value;
 use rusqlite::{Row, params, params_from_iter};
 
 use crate::column::parsed;
+use crate::conditions::Conditions;
 use crate::database::immediate;
 use crate::{InboxEntry, State, StoreError};
 
@@ -80,8 +80,8 @@ impl State {
     /// # Errors
     /// Any [`StoreError`].
     pub fn audit(&self, filter: &AuditFilter, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
-        let (conditions, values) = conditions(filter);
-        let sql = format!("SELECT * FROM audit WHERE {conditions} ORDER BY id DESC LIMIT {limit}");
+        let Conditions { sql, values } = conditions(filter);
+        let sql = format!("SELECT * FROM audit WHERE {sql} ORDER BY id DESC LIMIT {limit}");
         let mut statement = self.connection.prepare(&sql)?;
         let rows = statement.query_map(params_from_iter(values), audit_row)?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -92,36 +92,27 @@ impl State {
     /// # Errors
     /// Any [`StoreError`].
     pub fn audit_count(&self, filter: &AuditFilter) -> Result<u64, StoreError> {
-        let (conditions, values) = conditions(filter);
-        let sql = format!("SELECT count(*) FROM audit WHERE {conditions}");
+        let Conditions { sql, values } = conditions(filter);
+        let sql = format!("SELECT count(*) FROM audit WHERE {sql}");
         let count: i64 =
             self.connection.query_row(&sql, params_from_iter(values), |row| row.get(0))?;
         Ok(u64::try_from(count).unwrap_or(0))
     }
 }
 
-fn conditions(filter: &AuditFilter) -> (String, Vec<Value>) {
-    let mut sql = "1".to_owned();
-    let mut values: Vec<Value> = Vec::new();
-    let mut and = |condition: &str, value: Option<Value>| {
-        sql.push_str(" AND ");
-        sql.push_str(condition);
-        values.extend(value);
-    };
+fn conditions(filter: &AuditFilter) -> Conditions {
+    let mut it = Conditions::none();
     if let Some(project) = &filter.project {
-        and("project = ?", Some(project.as_str().to_owned().into()));
+        it.and("project = ?", [project.as_str().to_owned().into()]);
     }
-    if !filter.actions.is_empty() {
-        let actions: Vec<_> = filter.actions.iter().map(|action| format!("'{action}'")).collect();
-        and(&format!("action IN ({})", actions.join(", ")), None);
-    }
+    it.and_one_of("action", filter.actions.iter().map(|action| action.as_str()));
     if let Some(since) = filter.since {
-        and("at >= ?", Some(since.millis().into()));
+        it.and("at >= ?", [since.millis().into()]);
     }
     if let Some(by) = &filter.by {
-        and("by = ?", Some(by.clone().into()));
+        it.and("by = ?", [by.clone().into()]);
     }
-    (sql, values)
+    it
 }
 
 fn audit_row(row: &Row<'_>) -> rusqlite::Result<AuditRow> {

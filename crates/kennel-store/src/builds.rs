@@ -5,12 +5,12 @@ use std::path::Path;
 use kennel_core::{
     BuildEvent, BuildId, BuildState, CommitSha, EventId, GitRef, ProjectName, Timestamp,
 };
-use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Transaction, params, params_from_iter};
 
 use crate::StoreError;
 use crate::build_row::{Build, BuildFilter, Enqueued, NewBuild, build};
 use crate::column::parsed;
+use crate::conditions::Conditions;
 use crate::database::{Access, Schema, immediate, open};
 
 pub(crate) const SCHEMA: Schema = &[
@@ -70,6 +70,9 @@ pub(crate) const SCHEMA: Schema = &[
 ",
 ];
 
+/// Builds to which something will happen yet ([`BuildState::is_final`]).
+const NOT_FINAL: &str = "state IN ('waiting_for_approval', 'queued', 'building')";
+
 /// builds.db, open.
 #[derive(Debug)]
 pub struct Builds {
@@ -120,7 +123,7 @@ impl Builds {
         let older = if state == BuildState::WaitingForApproval {
             "state = 'waiting_for_approval'"
         } else {
-            "state IN ('waiting_for_approval', 'queued', 'building')"
+            NOT_FINAL
         };
         let older: Vec<(i64, String)> = transaction
             .prepare(&format!(
@@ -181,7 +184,7 @@ impl Builds {
     /// # Errors
     /// Any [`StoreError`].
     pub fn list(&self, filter: &BuildFilter, limit: u32) -> Result<Vec<Build>, StoreError> {
-        let Conditions { sql, values } = Conditions::of(filter);
+        let Conditions { sql, values } = conditions(filter);
         let sql = format!("SELECT * FROM builds WHERE {sql} ORDER BY id DESC LIMIT {limit}");
         let mut statement = self.connection.prepare_cached(&sql)?;
         let rows = statement.query_map(params_from_iter(values), build)?;
@@ -193,7 +196,7 @@ impl Builds {
     /// # Errors
     /// Any [`StoreError`].
     pub fn count(&self, filter: &BuildFilter) -> Result<u64, StoreError> {
-        let Conditions { sql, values } = Conditions::of(filter);
+        let Conditions { sql, values } = conditions(filter);
         let sql = format!("SELECT count(*) FROM builds WHERE {sql}");
         let mut statement = self.connection.prepare_cached(&sql)?;
         let count: i64 = statement.query_row(params_from_iter(values), |row| row.get(0))?;
@@ -226,12 +229,10 @@ impl Builds {
     /// # Errors
     /// Any [`StoreError`].
     pub fn to_hand_over(&self) -> Result<Vec<Build>, StoreError> {
-        self.select(
-            "state NOT IN ('waiting_for_approval', 'queued', 'building') AND handed_over = 0",
-        )
+        self.select(&format!("handed_over = 0 AND NOT {NOT_FINAL}"))
     }
 
-    fn select(&self, condition: &'static str) -> Result<Vec<Build>, StoreError> {
+    fn select(&self, condition: &str) -> Result<Vec<Build>, StoreError> {
         let mut statement = self
             .connection
             .prepare_cached(&format!("SELECT * FROM builds WHERE {condition} ORDER BY id"))?;
@@ -294,7 +295,7 @@ impl Builds {
     /// # Errors
     /// Any [`StoreError`].
     pub fn unswept(&self) -> Result<Vec<Build>, StoreError> {
-        self.select("swept = 0 AND state NOT IN ('waiting_for_approval', 'queued', 'building')")
+        self.select(&format!("swept = 0 AND NOT {NOT_FINAL}"))
     }
 
     /// Moves a build along one arrow.
@@ -339,11 +340,7 @@ impl Builds {
         now: Timestamp,
     ) -> Result<Option<BuildState>, StoreError> {
         let transaction = immediate(&mut self.connection)?;
-        let mut state = match state_of(&transaction, id) {
-            Ok(state) => state,
-            Err(StoreError::NoRow { .. }) => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        let Some(mut state) = find_state(&transaction, id)? else { return Ok(None) };
         if !state.is_final() {
             transaction.execute(
                 "UPDATE builds SET cancel_requested = 1, reason = ?2 WHERE id = ?1",
@@ -369,11 +366,7 @@ impl Builds {
         now: Timestamp,
     ) -> Result<Option<Build>, StoreError> {
         let transaction = immediate(&mut self.connection)?;
-        let state = match state_of(&transaction, id) {
-            Ok(state) => state,
-            Err(StoreError::NoRow { .. }) => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        let Some(state) = find_state(&transaction, id)? else { return Ok(None) };
         if state == BuildState::WaitingForApproval {
             step(&transaction, id, BuildEvent::Approved, None, now)?;
             transaction.execute(
@@ -415,43 +408,26 @@ impl Builds {
     }
 }
 
-/// A filter in SQL. Only what is asked for, since SQLite chooses an index by the conditions it sees.
-struct Conditions {
-    sql: String,
-    values: Vec<Value>,
-}
-
-impl Conditions {
-    fn of(filter: &BuildFilter) -> Self {
-        let mut it = Self { sql: "1".to_owned(), values: Vec::new() };
-        if let Some(project) = &filter.project {
-            it.and("project = ?", [project.as_str().to_owned().into()]);
-        }
-        if let Some(git_ref) = &filter.git_ref {
-            it.and("git_ref = ?", [git_ref.to_string().into()]);
-        }
-        if !filter.states.is_empty() {
-            let states: Vec<_> = filter.states.iter().map(|state| format!("'{state}'")).collect();
-            it.and(&format!("state IN ({})", states.join(", ")), []);
-        }
-        if let Some(since) = filter.since {
-            it.and("received_at >= ?", [since.millis().into()]);
-        }
-        if let Some(commit) = &filter.commit {
-            // Not LIKE, which no index of plain text serves. After all hex digits comes `g`.
-            it.and("sha >= ? AND sha < ?", [commit.clone().into(), format!("{commit}g").into()]);
-        }
-        if let Some(by) = &filter.by {
-            it.and("by = ?", [by.clone().into()]);
-        }
-        it
+fn conditions(filter: &BuildFilter) -> Conditions {
+    let mut it = Conditions::none();
+    if let Some(project) = &filter.project {
+        it.and("project = ?", [project.as_str().to_owned().into()]);
     }
-
-    fn and<const N: usize>(&mut self, condition: &str, values: [Value; N]) {
-        self.sql.push_str(" AND ");
-        self.sql.push_str(condition);
-        self.values.extend(values);
+    if let Some(git_ref) = &filter.git_ref {
+        it.and("git_ref = ?", [git_ref.to_string().into()]);
     }
+    it.and_one_of("state", filter.states.iter().map(|state| state.as_str()));
+    if let Some(since) = filter.since {
+        it.and("received_at >= ?", [since.millis().into()]);
+    }
+    if let Some(commit) = &filter.commit {
+        // Not LIKE, which no index of plain text serves. After all hex digits comes `g`.
+        it.and("sha >= ? AND sha < ?", [commit.clone().into(), format!("{commit}g").into()]);
+    }
+    if let Some(by) = &filter.by {
+        it.and("by = ?", [by.clone().into()]);
+    }
+    it
 }
 
 fn mark_superseded(
@@ -466,11 +442,16 @@ fn mark_superseded(
     Ok(())
 }
 
+fn find_state(
+    transaction: &Transaction<'_>,
+    id: BuildId,
+) -> Result<Option<BuildState>, StoreError> {
+    let mut statement = transaction.prepare_cached("SELECT state FROM builds WHERE id = ?1")?;
+    Ok(statement.query_row([id.get()], |row| parsed(row, "state")).optional()?)
+}
+
 fn state_of(transaction: &Transaction<'_>, id: BuildId) -> Result<BuildState, StoreError> {
-    transaction
-        .query_row("SELECT state FROM builds WHERE id = ?1", [id.get()], |row| parsed(row, "state"))
-        .optional()?
-        .ok_or(StoreError::NoRow { thing: "build", id: id.get() })
+    find_state(transaction, id)?.ok_or(StoreError::NoRow { thing: "build", id: id.get() })
 }
 
 fn step(

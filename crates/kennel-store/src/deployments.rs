@@ -211,6 +211,19 @@ impl State {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// The deployment of a service or site that serves, if one does: there is never more than one.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn active(&self, key: &OutputKey) -> Result<Option<Deployment>, StoreError> {
+        let sql = format!(
+            "{SELECT} WHERE project = ?1 AND git_ref = ?2 AND service = ?3 AND state = 'active'"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let key = params![key.project.as_str(), key.git_ref.to_string(), key.service.as_str()];
+        Ok(statement.query_row(key, deployment).optional()?)
+    }
+
     /// A service's deployments, newest first, at most `limit`.
     ///
     /// # Errors

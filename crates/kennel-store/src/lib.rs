@@ -10,6 +10,7 @@ mod build_outputs;
 mod build_row;
 mod builds;
 mod column;
+mod conditions;
 mod database;
 mod deployment_row;
 mod deployments;

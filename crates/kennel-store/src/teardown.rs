@@ -23,9 +23,13 @@ pub struct TearDownScope {
     pub service: Option<ServiceName>,
 }
 
-/// Rows that still have something on the host.
-const HOLDS: &str = "(state IN ('pending', 'starting', 'active', 'draining', 'retired',
-    'tearing_down') OR (state IN ('failed', 'superseded', 'unchanged', 'cancelled') AND cleaned = 0))";
+/// Rows of what serves, may come to or did, and has something on the host for that.
+const SERVES: &str =
+    "state IN ('pending', 'starting', 'active', 'draining', 'retired', 'tearing_down')";
+
+/// Rows of what never served, and has left something on the host all the same.
+const LEFT_SOMETHING: &str =
+    "state IN ('failed', 'superseded', 'unchanged', 'cancelled') AND cleaned = 0";
 
 impl State {
     /// Marks everything in the scope as `tearing_down`, and forgets failures that have left
@@ -82,7 +86,7 @@ impl State {
     pub fn to_end(&self, clock: impl FnOnce() -> Timestamp) -> Result<Vec<Deployment>, StoreError> {
         let sql = format!(
             "{SELECT} WHERE state IN ('tearing_down', 'draining')
-                OR (state IN ('failed', 'superseded', 'unchanged', 'cancelled') AND cleaned = 0)
+                OR {LEFT_SOMETHING}
              ORDER BY deployments.id"
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
@@ -103,7 +107,7 @@ impl State {
     /// # Errors
     /// Any [`StoreError`].
     pub fn holding(&self) -> Result<Vec<Deployment>, StoreError> {
-        let sql = format!("{SELECT} WHERE {HOLDS} ORDER BY deployments.id");
+        let sql = format!("{SELECT} WHERE {SERVES} OR {LEFT_SOMETHING} ORDER BY deployments.id");
         let mut statement = self.connection.prepare_cached(&sql)?;
         let rows = statement.query_map([], deployment)?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -202,7 +206,7 @@ fn others(
 ) -> Result<u32, StoreError> {
     let sql = format!(
         "SELECT count(*) FROM deployments WHERE project = ?1 AND git_ref = ?2
-         AND (service = ?3 OR NOT ?4) AND id != ?5 AND {HOLDS}"
+         AND (service = ?3 OR NOT ?4) AND id != ?5 AND ({SERVES} OR {LEFT_SOMETHING})"
     );
     Ok(connection.query_row(
         &sql,
