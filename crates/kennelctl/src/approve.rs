@@ -18,18 +18,12 @@ use crate::target::{Known, Target};
 pub(crate) fn run(host: &Host, args: &ApproveArgs) -> Result<Exit, Failure> {
     let asked = args.target.to_string();
     let project = &args.target.project;
-    let never_built = |known| Failure::NeverBuilt { asked: asked.clone(), known };
-    let builds = host.builds()?.ok_or_else(|| never_built(Vec::new()))?;
+    let Some(builds) = host.builds()? else {
+        return Err(Failure::NeverBuilt { asked, known: Vec::new() });
+    };
     let known: Vec<Known> = builds.refs(project)?.into_iter().map(Known::from).collect();
-    let configured = host.configured_projects();
-    if known.is_empty() && !configured.iter().any(|name| name == project.as_str()) {
-        return Err(Failure::NoProject(project.clone(), configured));
-    }
-    let target = args.target.resolve(&known).map_err(|failure| match failure {
-        Failure::NoTarget { known, .. } => never_built(known),
-        other => other,
-    })?;
-    let git_ref = match target {
+    host.ensure_project(project, !known.is_empty())?;
+    let git_ref = match args.target.resolve_built(&known)? {
         Target::Branch(git_ref) => git_ref,
         Target::Project | Target::Output(..) => return Err(Failure::NotOneCommit(asked)),
     };

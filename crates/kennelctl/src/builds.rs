@@ -83,10 +83,7 @@ fn filter(host: &Host, args: &BuildsArgs, builds: Option<&Builds>) -> Result<Bui
     let git_ref = match (project, builds) {
         (Some(project), builds) => {
             let refs = builds.map(|builds| builds.refs(project)).transpose()?.unwrap_or_default();
-            let configured = host.configured_projects();
-            if refs.is_empty() && !configured.iter().any(|known| known == project.as_str()) {
-                return Err(Failure::NoProject(project.clone(), configured));
-            }
+            host.ensure_project(project, !refs.is_empty())?;
             of_target(host, args, refs)?
         }
         (None, _) => None,
@@ -109,11 +106,7 @@ fn of_target(host: &Host, args: &BuildsArgs, refs: Vec<GitRef>) -> Result<Option
         // For the short names of branches.
         known.extend(state.newest(Some(&asked.project))?.iter().map(Known::from));
     }
-    let target = asked.resolve(&known).map_err(|failure| match failure {
-        Failure::NoTarget { asked, known } => Failure::NeverBuilt { asked, known },
-        other => other,
-    })?;
-    match target {
+    match asked.resolve_built(&known)? {
         Target::Project => Ok(None),
         Target::Branch(git_ref) => Ok(Some(git_ref)),
         Target::Output(git_ref, _) => Err(Failure::BuildOfOne {

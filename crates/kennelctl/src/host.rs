@@ -110,6 +110,22 @@ impl Host {
         }
     }
 
+    /// A project of which nothing is known must at least be configured.
+    pub(crate) fn ensure_project(
+        &self,
+        project: &ProjectName,
+        is_known: bool,
+    ) -> Result<(), Failure> {
+        if is_known {
+            return Ok(());
+        }
+        let configured = self.configured_projects();
+        if configured.iter().any(|name| name == project.as_str()) {
+            return Ok(());
+        }
+        Err(Failure::NoProject(project.clone(), configured))
+    }
+
     /// The names of projects that have a file in projects.d, as far as that can be read.
     pub(crate) fn configured_projects(&self) -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(self.layout.projects()) else { return Vec::new() };

@@ -24,13 +24,9 @@ pub(crate) fn run(host: &Host, args: &LogsArgs) -> Result<Exit, Failure> {
         return Err(Failure::NoTarget { asked, known: Vec::new() });
     };
     let deployed = state.newest(Some(project))?;
+    host.ensure_project(project, !deployed.is_empty())?;
     if deployed.is_empty() {
-        let configured = host.configured_projects();
-        return Err(if configured.iter().any(|name| name == project.as_str()) {
-            Failure::NoTarget { asked, known: Vec::new() }
-        } else {
-            Failure::NoProject(project.clone(), configured)
-        });
+        return Err(Failure::NoTarget { asked, known: Vec::new() });
     }
     let known: Vec<Known> = deployed.iter().map(Known::from).collect();
     let target = args.target.resolve(&known)?;

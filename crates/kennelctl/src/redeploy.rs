@@ -87,14 +87,8 @@ fn resolve(
     let refs = builds.refs(project)?;
     let known: Vec<Known> =
         deployed.iter().map(Known::from).chain(refs.into_iter().map(Known::from)).collect();
-    let configured = host.configured_projects();
-    if known.is_empty() && !configured.iter().any(|name| name == project.as_str()) {
-        return Err(Failure::NoProject(project.clone(), configured));
-    }
-    args.target.resolve(&known).map_err(|failure| match failure {
-        Failure::NoTarget { asked, known } => Failure::NeverBuilt { asked, known },
-        other => other,
-    })
+    host.ensure_project(project, !known.is_empty())?;
+    args.target.resolve_built(&known)
 }
 
 type Pause<'a> = &'a mut dyn FnMut(Duration) -> Result<(), Failure>;

@@ -9,7 +9,6 @@ use kennel_core::{
     BuildId, BuildState, CommitSha, DeploymentId, DeploymentState, OutputKey, OutputState,
     ProjectName,
 };
-
 use kennel_store::Build;
 
 use crate::clock::took;

@@ -6,7 +6,6 @@ mod line;
 mod report;
 pub(crate) mod router;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kennel_core::{DeploymentState, ProjectName};
@@ -106,11 +105,7 @@ fn target(
     let Some(asked) = &args.target else { return Ok(Target::Project) };
     let known: Vec<Known> =
         deployments.iter().map(Known::from).chain(builds.iter().map(Known::from)).collect();
-    let configured: BTreeSet<_> = host.configured_projects().into_iter().collect();
-    if known.is_empty() && !configured.contains(asked.project.as_str()) {
-        let configured = configured.into_iter().collect();
-        return Err(Failure::NoProject(asked.project.clone(), configured));
-    }
+    host.ensure_project(&asked.project, !known.is_empty())?;
     asked.resolve(&known)
 }
 

@@ -119,6 +119,14 @@ impl Asked {
         }
     }
 
+    /// As [`Asked::resolve`], where everything that was ever built is known.
+    pub(crate) fn resolve_built(&self, known: &[Known]) -> Result<Target, Failure> {
+        self.resolve(known).map_err(|failure| match failure {
+            Failure::NoTarget { asked, known } => Failure::NeverBuilt { asked, known },
+            other => other,
+        })
+    }
+
     /// The shortest text that means this target alone.
     fn unambiguous(&self, target: &Target, known: &[Known]) -> String {
         let spellings = known.iter().flat_map(|known| {

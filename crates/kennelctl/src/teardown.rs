@@ -28,10 +28,7 @@ pub(crate) fn run(host: &Host, args: &TeardownArgs) -> Result<Exit, Failure> {
     let of_project: Vec<_> =
         all.into_iter().filter(|it| it.key.project == args.target.project).collect();
     let known: Vec<Known> = of_project.iter().map(Known::from).collect();
-    let configured = host.configured_projects();
-    if known.is_empty() && !configured.iter().any(|name| name == args.target.project.as_str()) {
-        return Err(Failure::NoProject(args.target.project.clone(), configured));
-    }
+    host.ensure_project(&args.target.project, !known.is_empty())?;
     let (git_ref, service) = match args.target.resolve(&known)? {
         Target::Project => return Err(Failure::WholeProject(asked)),
         Target::Branch(git_ref) => (git_ref, None),

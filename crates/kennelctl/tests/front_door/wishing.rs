@@ -2,7 +2,7 @@
 
 use std::os::unix::net::UnixDatagram;
 
-use kennel_core::{BuildEvent, DeploymentEvent, Event};
+use kennel_core::{BuildEvent, BuildId, DeploymentEvent, Event, EventId};
 use kennel_store::TearDownScope;
 
 use crate::tree::{Tree, until};
@@ -21,14 +21,19 @@ fn decided(tree: &Tree) {
     tree.inbox().consume(entry.id, "decided", tree.now).unwrap();
 }
 
+/// A build whose outputs are there, and the request that its deployments answer.
+fn built(tree: &mut Tree) -> (BuildId, EventId) {
+    let id = tree.build("shop", "refs/heads/main", 'a', 5);
+    tree.built(id, 5, [Ok(()), Ok(())]);
+    (id, tree.builds().get(id).unwrap().unwrap().request)
+}
+
 #[test]
 fn cancel_of_what_is_made_of_a_build_waits_until_nothing_is_left() {
     let mut tree = Tree::fresh();
     drop(tree.inbox());
     let _bell = UnixDatagram::bind(tree.layout.bell()).unwrap();
-    let id = tree.build("shop", "refs/heads/main", 'a', 5);
-    tree.built(id, 5, [Ok(()), Ok(())]);
-    let request = tree.builds().get(id).unwrap().unwrap().request;
+    let (id, request) = built(&mut tree);
     let api = tree.deployment_for(request, ("shop", "refs/heads/main", "api"), 'a', 4);
     let web = tree.deployment_for(request, ("shop", "refs/heads/main", "web"), 'a', 4);
     tree.active(web, 3, 0);
@@ -61,9 +66,7 @@ fn cancel_of_a_deployment_that_serves_first() {
     let mut tree = Tree::fresh();
     drop(tree.inbox());
     let _bell = UnixDatagram::bind(tree.layout.bell()).unwrap();
-    let id = tree.build("shop", "refs/heads/main", 'a', 5);
-    tree.built(id, 5, [Ok(()), Ok(())]);
-    let request = tree.builds().get(id).unwrap().unwrap().request;
+    let (_, request) = built(&mut tree);
     let api = tree.deployment_for(request, ("shop", "refs/heads/main", "api"), 'a', 4);
     let tree = &tree;
     std::thread::scope(|scope| {
