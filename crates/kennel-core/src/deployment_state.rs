@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::{Invalid, WrongTurn};
 
 /// Where a deployment is: `pending → starting → active → draining → retired → torn_down`, with
-/// exits to `failed`, `superseded`, `unchanged`, `cancelled`, and from all of them through `tearing_down`.
+/// exits to `failed`, `superseded`, `unchanged`, `cancelled`, and from all of them through
+/// `tearing_down`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeploymentState {

@@ -10,7 +10,7 @@ use super::document::Document;
 use super::path::AbsolutePath;
 use super::period::Period;
 use super::refusal::{Refusal, whole_number};
-use super::{AddressRange, CpuQuota, MemorySize, Problem, ResourceRequest, Resources, seconds};
+use super::{AddressRange, CpuQuota, MemorySize, Problem, Resources, seconds};
 use crate::{HostName, Port};
 
 /// What the operator decides for the whole host.
@@ -215,14 +215,22 @@ struct RawForks {
     allow_addresses: Vec<AddressRange>,
 }
 
+impl RawLimits {
+    fn settle(self, default: Resources) -> Result<Resources, Refusal> {
+        let tasks = self.tasks_max.as_ref();
+        Ok(Resources {
+            memory_max: self.memory_max.unwrap_or(default.memory_max),
+            cpu_quota: self.cpu_quota.unwrap_or(default.cpu_quota),
+            tasks_max: whole_number(tasks, Resources::TASKS, default.tasks_max)?,
+        })
+    }
+}
+
 impl RawForks {
     fn settle(self, most: &Resources) -> Result<Forks, Refusal> {
-        let asked = ResourceRequest {
-            memory_max: Some(self.memory_max.unwrap_or(MemorySize::FORKS_LIMIT)),
-            cpu_quota: Some(self.cpu_quota.unwrap_or(CpuQuota::FORKS_LIMIT)),
-            tasks_max: Some(whole_number(self.tasks_max.as_ref(), Resources::TASKS, 128)?),
-        };
-        Ok(Forks { limits: asked.within(most), allow_addresses: self.allow_addresses })
+        let Self { memory_max, cpu_quota, tasks_max, allow_addresses } = self;
+        let limits = RawLimits { memory_max, cpu_quota, tasks_max }.settle(Resources::FORKS)?;
+        Ok(Forks { limits: limits.at_most(most), allow_addresses })
     }
 }
 
@@ -240,16 +248,7 @@ impl TryFrom<RawHost> for HostConfig {
             return Err(Refusal::at(&raw.base_domain, message));
         }
         let control_host = control_host(raw.control_host, raw.base_domain.get_ref())?;
-        let limits = Resources::default();
-        let limits = Resources {
-            memory_max: raw.limits.memory_max.unwrap_or(limits.memory_max),
-            cpu_quota: raw.limits.cpu_quota.unwrap_or(limits.cpu_quota),
-            tasks_max: whole_number(
-                raw.limits.tasks_max.as_ref(),
-                Resources::TASKS,
-                limits.tasks_max,
-            )?,
-        };
+        let limits = raw.limits.settle(Resources::default())?;
         Ok(Self {
             forks: raw.forks.settle(&limits)?,
             limits,

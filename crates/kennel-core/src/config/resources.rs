@@ -36,6 +36,22 @@ pub struct ResourceRequest {
 impl Resources {
     /// What `tasks_max` may be; the end is `PID_MAX_LIMIT` of a 64-bit kernel, proc_pid_max(5).
     pub(super) const TASKS: RangeInclusive<u32> = 1..=4_194_304;
+
+    /// What forks get where `config.toml` says nothing: 512 MiB, 100%, 128 tasks.
+    pub(super) const FORKS: Self = Self {
+        memory_max: MemorySize::FORKS_LIMIT,
+        cpu_quota: CpuQuota::FORKS_LIMIT,
+        tasks_max: 128,
+    };
+
+    /// The lower of the two, one by one.
+    pub(super) fn at_most(self, limits: &Self) -> Self {
+        Self {
+            memory_max: self.memory_max.min(limits.memory_max),
+            cpu_quota: self.cpu_quota.min(limits.cpu_quota),
+            tasks_max: self.tasks_max.min(limits.tasks_max),
+        }
+    }
 }
 
 impl Default for Resources {
@@ -54,11 +70,12 @@ impl ResourceRequest {
     /// it asked for nothing.
     #[must_use]
     pub fn within(&self, limits: &Resources) -> Resources {
-        Resources {
-            memory_max: self.memory_max.map_or(limits.memory_max, |m| m.min(limits.memory_max)),
-            cpu_quota: self.cpu_quota.map_or(limits.cpu_quota, |c| c.min(limits.cpu_quota)),
-            tasks_max: self.tasks_max.map_or(limits.tasks_max, |t| t.min(limits.tasks_max)),
-        }
+        let asked = Resources {
+            memory_max: self.memory_max.unwrap_or(limits.memory_max),
+            cpu_quota: self.cpu_quota.unwrap_or(limits.cpu_quota),
+            tasks_max: self.tasks_max.unwrap_or(limits.tasks_max),
+        };
+        asked.at_most(limits)
     }
 }
 
