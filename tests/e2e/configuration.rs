@@ -258,8 +258,7 @@ pub(crate) fn a_broken_host_waits_for_its_repair(kennel: &Kennel) -> Result<()> 
 }
 
 fn with_broken_config(kennel: &Kennel, project: &Project, good: &str) -> Result<()> {
-    let cursor = kennel.host().run(&["journalctl", "-n", "0", "--show-cursor", "-q"])?;
-    let cursor = cursor.trim().trim_start_matches("-- cursor: ").to_owned();
+    let cursor = cursor(kennel)?;
     let pushes = 5;
     for push in 1..=pushes {
         let text = if push == pushes { "after".to_owned() } else { format!("between {push}") };
@@ -290,15 +289,8 @@ fn with_broken_config(kennel: &Kennel, project: &Project, good: &str) -> Result<
     // The bell is heard and the timer goes on; one start for each of them, and one to spare.
     let bell = kennel.host().run(&["systemctl", "is-active", "kennel-dispatch.socket"])?;
     ensure!(bell.trim() == "active", "the bell is {bell}");
-    let starts = kennel.host().journal(&[
-        "--after-cursor",
-        &cursor,
-        "-t",
-        "kennel-dispatch",
-        "-g",
-        "the configuration cannot be used",
-    ])?;
-    let starts = starts.lines().count();
+    let starts =
+        said_since(kennel, &cursor, "kennel-dispatch", "the configuration cannot be used")?;
     ensure!((1..=pushes + 3).contains(&starts), "it started {starts} times for {pushes} pushes");
     Ok(())
 }

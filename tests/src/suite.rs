@@ -128,7 +128,7 @@ fn keep_journals() {
 
 fn keep_journal(name: &str, kennel: &Kennel) -> Result<()> {
     let path = Checkout::find()?.target().join(format!("e2e-journal-{name}.txt"));
-    let journal = kennel.host().run(&["journalctl", "--no-pager", "-o", "short-precise"])?;
+    let journal = kennel.host().journal(&["-o", "short-precise"])?;
     fs::write(&path, journal)?;
     eprintln!("the journal of the {name} host: {}", path.display());
     Ok(())

@@ -218,15 +218,10 @@ impl Dispatcher {
                 kill_point!(SupersessionWritten, &delivery.project);
             }
         }
-        Ok(match enqueued.state {
-            BuildState::WaitingForApproval => say::awaits_approval(enqueued.id, &place),
-            BuildState::Queued
-            | BuildState::Building
-            | BuildState::Succeeded
-            | BuildState::Partial
-            | BuildState::Failed
-            | BuildState::Cancelled
-            | BuildState::Superseded => say::queued(enqueued.id),
+        Ok(if enqueued.state == BuildState::WaitingForApproval {
+            say::awaits_approval(enqueued.id, &place)
+        } else {
+            say::queued(enqueued.id)
         })
     }
 

@@ -1,8 +1,7 @@
 //! Every sentence that the dispatcher writes beside a row, in one place.
 
-use kennel_store::Build;
-
 use kennel_core::{Branch, BuildId, BuildState, DeploymentId, OutputKey, ProjectName, ServiceName};
+use kennel_store::Build;
 
 pub(crate) fn queued(id: BuildId) -> String {
     format!("build {id}")

@@ -66,7 +66,8 @@ impl<'a> Visit<'a> {
         })
     }
 
-    /// Asks the forge, which gets so long for an answer, and appends what nobody told of. Says whether there was anything.
+    /// Asks the forge, which gets so long for an answer, and appends what nobody told of. Says
+    /// whether there was anything.
     pub(crate) fn make(mut self, patience: Duration) -> Result<bool, VisitError> {
         let mut inbox = Inbox::open(&self.layout.inbox_db(), Access::Patient)?;
         let appended = match self.find(&mut inbox, patience)? {

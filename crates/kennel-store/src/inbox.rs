@@ -168,8 +168,8 @@ impl Inbox {
     }
 
     /// Appends what a look at a forge has found, but for branches of which something was told
-    /// since the look began: nobody knows which of the two is older. Says which of them, by their place in
-    /// `found`, are rows now.
+    /// since the look began: nobody knows which of the two is older. Says which of them, by their
+    /// place in `found`, are rows now.
     ///
     /// # Errors
     /// Any [`StoreError`]; then nothing was appended.
