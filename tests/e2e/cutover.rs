@@ -207,7 +207,7 @@ impl<'a> Walk<'a> {
     /// new one serves.
     fn push_while_answering(&mut self, version: &str, answer_takes: Duration) -> Result<Asking> {
         // Long enough that the question is surely asked before it serves.
-        let conf = "start_delay_ms = 5000\n";
+        let conf = "start_delay_ms = 1500\n";
         let sources = sources(self.kennel, version, self.settings, conf);
         let pushed = self.project.push("main", &sources, &format!("Release {version}"))?;
         expect_deployment(self.kennel, self.project, "api", &pushed.after, "starting")?;
@@ -233,7 +233,12 @@ impl<'a> Walk<'a> {
             if one.commit == commit {
                 return Ok(Some(Ok((*one).clone())));
             }
-            Err(anyhow!("{:?}", rows.at(name, "api", commit)))
+            let pushed = rows.at(name, "api", commit);
+            // It does not come to serve by itself any more; the reason comes first, to be seen whole.
+            if let Some(ended) = pushed.filter(|it| it.is_settled()) {
+                return Ok(Some(Err(anyhow!("it is {}: {:?}", ended.state, ended.reason))));
+            }
+            Err(anyhow!("{pushed:?}"))
         })??;
         // Its row says that the router has it, so that the very next visitor meets it.
         let answer = self.kennel.get(&self.project.address("api", "main"), "/version")?;
