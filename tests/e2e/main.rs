@@ -47,7 +47,6 @@ fn main() -> ExitCode {
             "redeploy::of_a_build_whose_cause_has_gone",
             redeploy::of_a_build_whose_cause_has_gone,
         )
-        .test("cancel::while_it_probes", cancel::while_it_probes)
         .test("unchanged::keeps_its_process", unchanged::keeps_its_process)
         .test("secrets::reach_their_services", secrets::reach_their_services)
         .test("failures::never_healthy", failures::never_healthy)
@@ -143,6 +142,7 @@ fn main() -> ExitCode {
         .test_alone("locked::by_another_writer", locked::by_another_writer)
         .test_alone("locked::each_by_itself", locked::each_by_itself)
         .test_alone("full_disk::under_the_databases", full_disk::under_the_databases)
+        .test_alone("cancel::while_it_probes", cancel::while_it_probes)
         .test_alone("cancel::before_its_turn", cancel::before_its_turn)
         .test_alone("doctor::sees_it_and_says_what_helps", doctor::sees_it_and_says_what_helps)
         .test_alone(
