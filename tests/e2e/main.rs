@@ -11,6 +11,7 @@ mod doctor;
 mod failures;
 mod flood;
 mod full_disk;
+mod garbage;
 mod hardening;
 mod host;
 mod hostile;
@@ -28,6 +29,7 @@ mod pull_requests;
 mod push;
 mod reboot;
 mod redeploy;
+mod rollback;
 mod secrets;
 mod unchanged;
 
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
             "redeploy::of_a_build_whose_cause_has_gone",
             redeploy::of_a_build_whose_cause_has_gone,
         )
+        .test("rollback::pinned", rollback::pinned)
         .test("unchanged::keeps_its_process", unchanged::keeps_its_process)
         .test("secrets::reach_their_services", secrets::reach_their_services)
         .test("failures::never_healthy", failures::never_healthy)
@@ -134,6 +137,7 @@ fn main() -> ExitCode {
             "flood::of_pushes_is_taken_in_two_seconds",
             flood::of_pushes_is_taken_in_two_seconds,
         )
+        .test_timed("rollback::without_nix_and_forge", rollback::without_nix_and_forge)
         .test_timed("cancel::by_stopping_its_unit", cancel::by_stopping_its_unit)
         .test_timed("cancel::by_kennelctl", cancel::by_kennelctl)
         .test_alone("killed::anywhere", killed::anywhere)
@@ -142,6 +146,7 @@ fn main() -> ExitCode {
         .test_alone("locked::by_another_writer", locked::by_another_writer)
         .test_alone("locked::each_by_itself", locked::each_by_itself)
         .test_alone("full_disk::under_the_databases", full_disk::under_the_databases)
+        .test_alone("garbage::collected_all_the_while", garbage::collected_all_the_while)
         .test_alone("cancel::while_it_probes", cancel::while_it_probes)
         .test_alone("cancel::before_its_turn", cancel::before_its_turn)
         .test_alone("doctor::sees_it_and_says_what_helps", doctor::sees_it_and_says_what_helps)

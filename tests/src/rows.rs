@@ -73,6 +73,8 @@ pub struct Deployment {
     pub commit: String,
     /// What Nix made.
     pub store_path: String,
+    /// The deployment whose version it is once more.
+    pub rollback_to: Option<i64>,
     /// `active` and the like.
     pub state: String,
     /// Why it is where it is.
@@ -254,6 +256,7 @@ fn deployment(row: &Row<'_>) -> rusqlite::Result<Deployment> {
         label: row.get("label")?,
         commit: row.get("sha")?,
         store_path: row.get("store_path")?,
+        rollback_to: row.get("rollback_to")?,
         state: row.get("state")?,
         reason: row.get("reason")?,
         cleaned: row.get("cleaned")?,

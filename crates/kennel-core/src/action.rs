@@ -19,6 +19,12 @@ pub enum Action {
     Redeploy,
     /// Had the last commit built again.
     Rebuild,
+    /// Had an earlier deployment serve again.
+    RollBack,
+    /// Kept pushes from deploying.
+    Pin,
+    /// Let pushes deploy again.
+    Unpin,
     /// Removed deployments.
     TearDown,
     /// Set a secret.
@@ -29,11 +35,14 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Approve,
         Self::Cancel,
         Self::Redeploy,
         Self::Rebuild,
+        Self::RollBack,
+        Self::Pin,
+        Self::Unpin,
         Self::TearDown,
         Self::SecretSet,
         Self::SecretRemoved,
@@ -47,6 +56,9 @@ impl Action {
             Self::Cancel => "cancel",
             Self::Redeploy => "redeploy",
             Self::Rebuild => "rebuild",
+            Self::RollBack => "roll_back",
+            Self::Pin => "pin",
+            Self::Unpin => "unpin",
             Self::TearDown => "tear_down",
             Self::SecretSet => "secret_set",
             Self::SecretRemoved => "secret_removed",

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::newtype::text_newtype;
 use crate::{
-    Action, Branch, BuildId, CommitSha, Forge, GitRef, ProjectName, SecretName, SecretScope,
-    ServiceName, Timestamp,
+    Action, Branch, BuildId, CommitSha, DeploymentId, Forge, GitRef, ProjectName, SecretName,
+    SecretScope, ServiceName, Timestamp,
 };
 
 /// The id that a forge gave to one delivery (`X-GitHub-Delivery` and the like): printable ASCII,
@@ -106,6 +106,29 @@ pub enum Event {
         /// Whose commit.
         git_ref: GitRef,
     },
+    /// A person wants an earlier deployment of a service or site to serve again.
+    RollBack {
+        /// Of which branch.
+        git_ref: GitRef,
+        /// Which service or site.
+        service: ServiceName,
+        /// To which deployment; none: to what served before the one that serves now.
+        to: Option<DeploymentId>,
+    },
+    /// A person wants pushes built and not deployed.
+    Pin {
+        /// Of which branch.
+        git_ref: GitRef,
+        /// Only this service or site.
+        service: Option<ServiceName>,
+    },
+    /// A person wants pushes deployed again, and what was held meanwhile.
+    Unpin {
+        /// Of which branch.
+        git_ref: GitRef,
+        /// Only this service or site.
+        service: Option<ServiceName>,
+    },
     /// A person has set a secret. It is done; the audit shall have it.
     SecretSet {
         /// Which one.
@@ -163,6 +186,9 @@ impl Event {
             Self::TearDown { .. } => "tear_down",
             Self::Redeploy { .. } => "redeploy",
             Self::Rebuild { .. } => "rebuild",
+            Self::RollBack { .. } => "roll_back",
+            Self::Pin { .. } => "pin",
+            Self::Unpin { .. } => "unpin",
             Self::SecretSet { .. } => "secret_set",
             Self::SecretRemoved { .. } => "secret_removed",
         }
@@ -180,7 +206,10 @@ impl Event {
             }
             Self::TearDown { git_ref, .. }
             | Self::Redeploy { git_ref, .. }
-            | Self::Rebuild { git_ref } => Some(git_ref.clone()),
+            | Self::Rebuild { git_ref }
+            | Self::RollBack { git_ref, .. }
+            | Self::Pin { git_ref, .. }
+            | Self::Unpin { git_ref, .. } => Some(git_ref.clone()),
             Self::Approve { .. }
             | Self::Cancel { .. }
             | Self::SecretSet { .. }
@@ -201,6 +230,9 @@ impl Event {
             Self::TearDown { .. } => Some(Action::TearDown),
             Self::Redeploy { .. } => Some(Action::Redeploy),
             Self::Rebuild { .. } => Some(Action::Rebuild),
+            Self::RollBack { .. } => Some(Action::RollBack),
+            Self::Pin { .. } => Some(Action::Pin),
+            Self::Unpin { .. } => Some(Action::Unpin),
             Self::SecretSet { .. } => Some(Action::SecretSet),
             Self::SecretRemoved { .. } => Some(Action::SecretRemoved),
         }
@@ -215,13 +247,18 @@ impl Event {
                 GitRef::PullRequest(*number).short()
             }
             Self::Approve { build } | Self::Cancel { build } => format!("build {build}"),
-            Self::TearDown { git_ref, service } | Self::Redeploy { git_ref, service } => {
-                match service {
-                    Some(service) => format!("{}/{service}", git_ref.short()),
-                    None => git_ref.short(),
-                }
-            }
+            Self::TearDown { git_ref, service }
+            | Self::Redeploy { git_ref, service }
+            | Self::Pin { git_ref, service }
+            | Self::Unpin { git_ref, service } => match service {
+                Some(service) => format!("{}/{service}", git_ref.short()),
+                None => git_ref.short(),
+            },
             Self::Rebuild { git_ref } => git_ref.short(),
+            Self::RollBack { git_ref, service, to } => match to {
+                Some(to) => format!("{}/{service} to {to}", git_ref.short()),
+                None => format!("{}/{service}", git_ref.short()),
+            },
             Self::SecretSet { name, scope } | Self::SecretRemoved { name, scope } => {
                 format!("{name} for {scope}")
             }

@@ -95,8 +95,6 @@ points! {
     DeploymentClaimed,
     /// The deployment has a GC root of its own, and the build still has one.
     RootMade,
-    /// Only the deployment's own GC root is left.
-    RootTakenOver,
     /// The custom domain, if it asks for one, is its own.
     DomainClaimed,
     /// The row has a port; nobody listens there.
@@ -117,6 +115,8 @@ points! {
     TableWritten,
     /// The router has the table; the row says `starting`.
     TableLoaded,
+    /// Only the deployment's own GC root is left.
+    RootTakenOver,
     /// The rows say who serves and who drains; there is no timer.
     Activated,
     /// The timer that ends the drain is there.

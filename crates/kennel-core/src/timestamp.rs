@@ -12,7 +12,7 @@ pub struct Timestamp(i64);
 impl Timestamp {
     /// The moment with this many milliseconds since 1970-01-01 UTC.
     #[must_use]
-    pub fn from_millis(millis: i64) -> Self {
+    pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 

@@ -62,8 +62,7 @@ enum Brought {
 async fn bring_up(host: &mut Host, deployment: &Deployment) -> Result<Brought, DeployError> {
     let project = load_project(&host.layout, &deployment.key.project)?;
     status(&format!("preparing {}", deployment.key));
-    roots::take_over(host, deployment)?;
-    kill_point!(RootTakenOver, &deployment.key.project);
+    roots::hold(host, deployment)?;
     domain::claim(host, deployment, &project)?;
     kill_point!(DomainClaimed, &deployment.key.project);
     if let Some(serving) = unchanged::serving(host, deployment).await?
@@ -82,6 +81,8 @@ async fn bring_up(host: &mut Host, deployment: &Deployment) -> Result<Brought, D
     kill_point!(TableWritten, &deployment.key.project);
     router::load(host, generation).await?;
     kill_point!(TableLoaded, &deployment.key.project);
+    roots::release_build(host, deployment)?;
+    kill_point!(RootTakenOver, &deployment.key.project);
     let drain = match &deployment.settings {
         Settings::Service(manifest) => manifest.drain.unwrap_or(host.config.drain),
         Settings::Site(_) => host.config.drain,

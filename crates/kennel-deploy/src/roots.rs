@@ -12,13 +12,13 @@ use crate::{DeployError, Host};
 /// As many as the operator may keep (`keep_deployments`).
 const MOST_EARLIER: u32 = 1000;
 
-/// Takes over from the build: the deployment's own root, then the build's is removed.
+/// Makes the deployment's own root, beside the build's.
 ///
 /// The build's root is the proof that the store path is what this build made; a row alone is not
 /// believed. A run that was killed in between finds its own root and goes on. Where the build is
-/// deployed again, its root is taken over already: then the root of an earlier deployment of it is
+/// deployed again, its root is gone already: then the root of an earlier deployment of it is
 /// the proof, which no builder can write.
-pub(crate) fn take_over(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
+pub(crate) fn hold(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
     let own = host.layout.deployment_root(deployment.id);
     let builds = host.layout.build_roots(deployment.build).join(deployment.key.service.as_str());
     let target = deployment.store_path.as_path();
@@ -31,7 +31,7 @@ pub(crate) fn take_over(host: &Host, deployment: &Deployment) -> Result<(), Depl
         file::replace_link(&own, target)?;
         kill_point!(RootMade, &deployment.key.project);
     }
-    release_build(host, deployment)
+    Ok(())
 }
 
 /// The roots of other deployments of the same build's same output.
@@ -52,7 +52,10 @@ pub(crate) fn release(host: &Host, deployment: &Deployment) -> Result<(), Deploy
     release_build(host, deployment)
 }
 
-fn release_build(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
+/// Removes the build's root, once the deployment's own has been there for a while: a collector that
+/// has read the one directory before the root was made there, and reads the other after it was
+/// removed here, sees neither.
+pub(crate) fn release_build(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
     let directory = host.layout.build_roots(deployment.build);
     file::remove(&directory.join(deployment.key.service.as_str()))?;
     file::remove_empty_dir(&directory)

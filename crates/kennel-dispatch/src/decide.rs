@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use kennel_core::config::{ProjectConfig, PullRequestPolicy};
 use kennel_core::{
-    BuildState, CommitSha, Delivery, Event, GitRef, ProjectName, PullRequestHead, Timestamp,
-    error_chain,
+    BuildState, CommitSha, Delivery, Event, GitRef, OutputKey, ProjectName, PullRequestHead,
+    ServiceName, Timestamp, error_chain,
 };
 use kennel_store::{BuildFilter, ConfigError, InboxEntry, NewBuild, TearDownScope, load_project};
 use kennel_systemd::kill_point;
@@ -95,6 +95,9 @@ impl Dispatcher {
             | Event::TearDown { .. }
             | Event::Redeploy { .. }
             | Event::Rebuild { .. }
+            | Event::RollBack { .. }
+            | Event::Pin { .. }
+            | Event::Unpin { .. }
             | Event::SecretSet { .. }
             | Event::SecretRemoved { .. } => return Ok(Verdict::Accepted(Origin::Repository)),
         };
@@ -163,11 +166,7 @@ impl Dispatcher {
             }
             Event::TearDown { git_ref, service } => {
                 let reason = say::asked_by("torn down", delivery.by.as_deref());
-                let scope = TearDownScope {
-                    project: delivery.project.clone(),
-                    git_ref: git_ref.clone(),
-                    service: service.clone(),
-                };
+                let scope = scope(delivery, git_ref, service.as_ref());
                 let marked = self.state.begin_teardown(&scope, &reason, now)?;
                 Ok(say::torn_down(marked.len(), 0, &reason))
             }
@@ -175,6 +174,21 @@ impl Dispatcher {
                 self.redeploy(entry.id, delivery, git_ref, service.as_ref(), now)
             }
             Event::Rebuild { git_ref } => self.rebuild(entry.id, delivery, git_ref, now),
+            Event::RollBack { git_ref, service, to } => {
+                let key = OutputKey {
+                    project: delivery.project.clone(),
+                    git_ref: git_ref.clone(),
+                    service: service.clone(),
+                };
+                self.roll_back(entry.id, key, *to, delivery.by.as_deref(), now)
+            }
+            Event::Pin { git_ref, service } => {
+                let scope = scope(delivery, git_ref, service.as_ref());
+                self.pin(&scope, delivery.by.as_deref(), now)
+            }
+            Event::Unpin { git_ref, service } => {
+                self.unpin(&scope(delivery, git_ref, service.as_ref()))
+            }
             // Done by whoever says so, who may open the files.
             Event::SecretSet { .. } | Event::SecretRemoved { .. } => Ok(say::DONE.to_owned()),
         }
@@ -252,6 +266,14 @@ impl Dispatcher {
         let marked = self.state.begin_teardown(&scope, reason, now)?;
         kill_point!(TeardownMarked, &delivery.project);
         Ok(say::torn_down(marked.len(), ended, reason))
+    }
+}
+
+fn scope(delivery: &Delivery, git_ref: &GitRef, service: Option<&ServiceName>) -> TearDownScope {
+    TearDownScope {
+        project: delivery.project.clone(),
+        git_ref: git_ref.clone(),
+        service: service.cloned(),
     }
 }
 

@@ -62,10 +62,13 @@ impl Dispatcher {
         manifest: &Manifest,
         now: Timestamp,
     ) -> Result<(), DispatchError> {
+        let pins = self.state.pins()?;
         for deployment in self.state.newest(Some(&build.project))? {
             let service = &deployment.key.service;
             let other_ref = deployment.key.git_ref != build.git_ref;
-            if other_ref || deployment.request > build.request || wants(manifest, service) {
+            let is_pinned = pins.iter().any(|pin| pin.covers(&deployment.key));
+            let is_older = deployment.request <= build.request;
+            if other_ref || is_pinned || !is_older || wants(manifest, service) {
                 continue;
             }
             info!("{} ends: {}", deployment.key, say::NO_LONGER_WANTED);
@@ -109,5 +112,6 @@ pub(crate) fn new_deployment(
         store_path: output.store_path.clone()?,
         settings,
         fork: build.fork,
+        rollback_to: None,
     })
 }

@@ -9,6 +9,7 @@ mod dispatcher;
 mod hand_over;
 mod queue;
 mod redeploy;
+mod rollback;
 mod say;
 mod units;
 

@@ -11,8 +11,8 @@ use kennel_core::{
     Timestamp,
 };
 use kennel_store::{
-    Build, BuildFilter, BuildOutput, Builds, Inbox, InboxEntry, NewBuild, NewDeployment, State,
-    load_project,
+    Build, BuildFilter, BuildOutput, Builds, Inbox, InboxEntry, NewBuild, NewDeployment, Pin,
+    State, load_project,
 };
 use tracing::info;
 
@@ -167,12 +167,19 @@ impl Rows<'_> {
         if let Some(end) = self.end_since(wish, None, newest.build.request)? {
             return Ok(Err(say::ended(&wish.place(), &why_ended(&end))));
         }
-        if let Some(id) = self.under_way(wish)? {
+        let pins = self.state.pins()?;
+        if let Some(id) = self.under_way(wish, &pins)? {
             return Ok(Err(say::under_way(id)));
         }
+        let mut pinned = None;
         let mut plan = Vec::new();
         for output in &newest.outputs {
             if wish.service.is_some_and(|service| *service != output.name) {
+                continue;
+            }
+            let key = wish.key(&output.name);
+            if let Some(pin) = pins.iter().find(|pin| pin.covers(&key)) {
+                pinned = Some(pin);
                 continue;
             }
             let source = builds.iter().find_map(|built| built.deployment(wish, &output.name));
@@ -187,6 +194,9 @@ impl Rows<'_> {
                 return Ok(Err(say::not_kept(&new.key, new.build, &wish.place())));
             }
             plan.push(new);
+        }
+        if let Some(pin) = pinned.filter(|_| plan.is_empty()) {
+            return Ok(Err(say::is_pinned(&wish.place(), pin)));
         }
         if plan.is_empty() {
             return Ok(Err(say::nothing_built(&wish.place(), wish.service)));
@@ -228,10 +238,11 @@ impl Rows<'_> {
         Ok(self.inbox.end_since(&wish.delivery.project, wish.git_ref, service, after)?)
     }
 
-    /// A deployment that an earlier row asked for and that does not serve yet.
+    /// A deployment that an earlier row asked for and that does not serve yet, unless it is held.
     fn under_way(
         &self,
         wish: &Wish<'_>,
+        pins: &[Pin],
     ) -> Result<Option<kennel_core::DeploymentId>, DispatchError> {
         let under_way = self
             .state
@@ -239,6 +250,7 @@ impl Rows<'_> {
             .into_iter()
             .find(|it| {
                 it.request != wish.request
+                    && !pins.iter().any(|pin| pin.holds(it))
                     && it.key.project == wish.delivery.project
                     && it.key.git_ref == *wish.git_ref
                     && wish.service.is_none_or(|service| *service == it.key.service)
@@ -303,6 +315,9 @@ fn why_ended(end: &InboxEntry) -> String {
         | Event::Cancel { .. }
         | Event::Redeploy { .. }
         | Event::Rebuild { .. }
+        | Event::RollBack { .. }
+        | Event::Pin { .. }
+        | Event::Unpin { .. }
         | Event::SecretSet { .. }
         | Event::SecretRemoved { .. } => {
             say::asked_by("it was torn down", end.delivery.by.as_deref())

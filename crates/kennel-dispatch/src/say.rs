@@ -1,7 +1,11 @@
 //! Every sentence that the dispatcher writes beside a row, in one place.
 
-use kennel_core::{Branch, BuildId, BuildState, DeploymentId, OutputKey, ProjectName, ServiceName};
-use kennel_store::Build;
+use kennel_core::{
+    Branch, BuildId, BuildState, DeploymentId, DeploymentState, OutputKey, ProjectName, ServiceName,
+};
+use kennel_store::{Build, Pin};
+
+use crate::rollback::NoWayBack;
 
 pub(crate) fn queued(id: BuildId) -> String {
     format!("build {id}")
@@ -125,6 +129,75 @@ pub(crate) fn nothing_built(place: &str, service: Option<&ServiceName>) -> Strin
     }
 }
 
+pub(crate) fn rolled_back(id: DeploymentId, to: DeploymentId, by: Option<&str>) -> String {
+    format!("{}: deployment {id}", asked_by(&format!("back to deployment {to}"), by))
+}
+
+pub(crate) fn not_rolled_back(key: &OutputKey, why: NoWayBack, kept: &[DeploymentId]) -> String {
+    let why = match why {
+        NoWayBack::Unknown(id) => format!("{key} never had a deployment {id}"),
+        NoWayBack::Serves(id) => format!("deployment {id} of {key} serves already"),
+        NoWayBack::NotKept(id, state) => {
+            format!("deployment {id} of {key} is {}, and not kept", shown(state))
+        }
+        NoWayBack::NotInStore(id) => {
+            format!("what deployment {id} of {key} served is not in the Nix store any more")
+        }
+        NoWayBack::NothingEarlier => {
+            format!("nothing is kept of {key} from before what serves now")
+        }
+    };
+    if kept.is_empty() {
+        return format!("{why}; there is nothing to go back to");
+    }
+    let ids: Vec<_> = kept.iter().map(ToString::to_string).collect();
+    format!("{why}; `--to` may name {}: see `kennelctl history {key}`", ids.join(", "))
+}
+
+fn shown(state: DeploymentState) -> String {
+    state.as_str().replace('_', " ")
+}
+
+pub(crate) fn nothing_to_pin(place: &str) -> String {
+    format!("nothing of {place} is deployed that could be pinned; see `kennelctl status`")
+}
+
+pub(crate) fn pinned(place: &str, by: Option<&str>, is_new: bool) -> String {
+    if is_new {
+        asked_by(&format!("{place} is pinned"), by)
+    } else {
+        format!("{place} is pinned already")
+    }
+}
+
+pub(crate) fn unpinned(place: &str, was_pinned: bool, freed: &[DeploymentId]) -> String {
+    match (was_pinned, freed) {
+        (false, _) => format!("{place} is not pinned"),
+        (true, []) => format!("{place} is not pinned any more"),
+        (true, freed) => format!("{place} is not pinned any more: {} may start", listed(freed)),
+    }
+}
+
+pub(crate) fn pinned_as_branch(place: &str, branch: &str) -> String {
+    format!("{place} is pinned with its whole branch; use `kennelctl unpin {branch}`")
+}
+
+pub(crate) fn held(pin: &Pin) -> String {
+    let place = pin.place();
+    format!(
+        "held: {}; `kennelctl unpin {place}` deploys it",
+        pinned(&place, pin.by.as_deref(), true)
+    )
+}
+
+pub(crate) fn is_pinned(place: &str, pin: &Pin) -> String {
+    let pin_place = pin.place();
+    format!(
+        "{place} is not deployed again: {}; use `kennelctl unpin {pin_place}` first",
+        pinned(&pin_place, pin.by.as_deref(), true)
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +210,14 @@ mod tests {
             project: "site".parse().unwrap(),
             git_ref: "refs/heads/main".parse().unwrap(),
             service: "api".parse().unwrap(),
+        };
+        let no = |why, kept: &[DeploymentId]| not_rolled_back(&key, why, kept);
+        let pin = Pin {
+            project: "site".parse().unwrap(),
+            git_ref: "refs/heads/main".parse().unwrap(),
+            service: Some("api".parse().unwrap()),
+            by: Some("ada".to_owned()),
+            at: kennel_core::Timestamp::from_millis(1),
         };
         let all = [
             queued(id),
@@ -168,6 +249,24 @@ mod tests {
             not_kept(&key, id, "site/main"),
             nothing_built("site/main", Some(&key.service)),
             nothing_built("site/main", None),
+            rolled_back(DeploymentId::from_row(12), DeploymentId::from_row(9), Some("ada")),
+            no(NoWayBack::Unknown(DeploymentId::from_row(9)), &[]),
+            no(NoWayBack::Serves(DeploymentId::from_row(9)), &[]),
+            no(
+                NoWayBack::NotKept(DeploymentId::from_row(9), DeploymentState::TornDown),
+                &[DeploymentId::from_row(11), DeploymentId::from_row(10)],
+            ),
+            no(NoWayBack::NotInStore(DeploymentId::from_row(9)), &[]),
+            no(NoWayBack::NothingEarlier, &[]),
+            nothing_to_pin("site/main"),
+            pinned("site/main", Some("ada"), true),
+            pinned("site/main", None, false),
+            unpinned("site/main", false, &[]),
+            unpinned("site/main", true, &[]),
+            unpinned("site/main", true, &[DeploymentId::from_row(12)]),
+            pinned_as_branch("site/main/api", "site/main"),
+            held(&pin),
+            is_pinned("site/main", &pin),
         ];
         insta::assert_snapshot!(all.join("\n"));
     }

@@ -208,9 +208,10 @@ impl Dispatcher {
     /// Starts the jobs of pending deployments. One whose job runs already, and has not claimed its
     /// row yet, is asked for in vain.
     async fn start_deploys(&mut self, now: Timestamp) -> Result<bool, DispatchError> {
+        let pins = self.state.pins()?;
         // One look at all of them: between two, a pending one may be claimed, and would then be
         // found in its own way.
-        let (pending, held): (Vec<_>, Vec<_>) = self
+        let (pending, in_the_way): (Vec<_>, Vec<_>) = self
             .state
             .in_states(&[
                 DeploymentState::Pending,
@@ -220,9 +221,9 @@ impl Dispatcher {
             .into_iter()
             .partition(|deployment| deployment.state == DeploymentState::Pending);
         let is_starting = |it: &&Deployment| it.state == DeploymentState::Starting;
-        let mut at_work = held.iter().filter(is_starting).count();
-        let held: BTreeMap<&OutputKey, &Deployment> =
-            held.iter().map(|deployment| (&deployment.key, deployment)).collect();
+        let mut at_work = in_the_way.iter().filter(is_starting).count();
+        let in_the_way: BTreeMap<&OutputKey, &Deployment> =
+            in_the_way.iter().map(|deployment| (&deployment.key, deployment)).collect();
         let mut newest: BTreeMap<&OutputKey, &Deployment> = BTreeMap::new();
         for deployment in &pending {
             let best = newest.entry(&deployment.key).or_insert(deployment);
@@ -230,6 +231,7 @@ impl Dispatcher {
                 *best = deployment;
             }
         }
+        let mut may_start = 0;
         for deployment in &pending {
             // Two of a service wait after the older one was being brought up, and was interrupted.
             let newest = newest.get(&deployment.key).filter(|newest| newest.id != deployment.id);
@@ -237,7 +239,16 @@ impl Dispatcher {
                 self.supersede(deployment, newest, now)?;
                 continue;
             }
-            if let Some(other) = held.get(&deployment.key) {
+            if let Some(pin) = pins.iter().find(|pin| pin.holds(deployment)) {
+                let why = say::held(pin);
+                if deployment.reason.as_ref() != Some(&why) {
+                    info!("deployment {} of {} is {why}", deployment.id, deployment.key);
+                    self.state.waits(deployment.id, &why)?;
+                }
+                continue;
+            }
+            may_start += 1;
+            if let Some(other) = in_the_way.get(&deployment.key) {
                 match other.state {
                     DeploymentState::Starting if other.request < deployment.request => {
                         // What is being brought up would be replaced at once.
@@ -256,7 +267,7 @@ impl Dispatcher {
             }
             at_work += 1;
         }
-        Ok(!pending.is_empty() || at_work > 0)
+        Ok(may_start > 0 || at_work > 0)
     }
 
     /// The newest wins: a commit that arrived earlier never replaces one that arrived later.

@@ -15,6 +15,9 @@ pub(crate) fn found(project: &ProjectName, event: &Event) -> String {
         | Event::TearDown { .. }
         | Event::Redeploy { .. }
         | Event::Rebuild { .. }
+        | Event::RollBack { .. }
+        | Event::Pin { .. }
+        | Event::Unpin { .. }
         | Event::Approve { .. }
         | Event::SecretSet { .. }
         | Event::SecretRemoved { .. } => format!("{project}: nobody told of {}", event.kind()),

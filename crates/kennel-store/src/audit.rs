@@ -2,8 +2,8 @@
 //!
 //! Facts of forges are not in it: pushes are builds, which say who caused them.
 
-use kennel_core::{Action, Delivery, ProjectName, Timestamp};
-use rusqlite::{Row, params, params_from_iter};
+use kennel_core::{Action, Delivery, EventId, ProjectName, Timestamp};
+use rusqlite::{OptionalExtension, Row, params, params_from_iter};
 
 use crate::column::parsed;
 use crate::conditions::Conditions;
@@ -87,6 +87,16 @@ impl State {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// What was written down of one inbox row; none if it is no person's wish.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn audit_of(&self, request: EventId) -> Result<Option<AuditRow>, StoreError> {
+        let sql = "SELECT * FROM audit WHERE request_id = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        Ok(statement.query_row([request.get()], audit_row).optional()?)
+    }
+
     /// How many rows the filter lets through.
     ///
     /// # Errors
@@ -130,7 +140,7 @@ fn audit_row(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
 
 #[cfg(test)]
 mod tests {
-    use kennel_core::{BuildId, Event, EventId, Forge};
+    use kennel_core::{BuildId, Event, Forge};
 
     use super::*;
     use crate::Access;

@@ -31,6 +31,8 @@ pub struct NewDeployment {
     pub settings: Settings,
     /// Whether the commit comes from outside of the repository.
     pub fork: bool,
+    /// The earlier deployment that it is to be once more, if it is a way back.
+    pub rollback_to: Option<DeploymentId>,
 }
 
 /// One deployment.
@@ -55,6 +57,8 @@ pub struct Deployment {
     /// Whether the commit comes from outside of the repository: it gets no secrets, and less of the
     /// host.
     pub fork: bool,
+    /// The earlier deployment that this one is once more, if it is a way back.
+    pub rollback_to: Option<DeploymentId>,
     /// Where it is.
     pub state: DeploymentState,
     /// Why it is where it is, in words.
@@ -117,6 +121,7 @@ pub(crate) fn deployment(row: &Row<'_>) -> rusqlite::Result<Deployment> {
         store_path: parsed(row, "store_path")?,
         settings,
         fork: row.get("fork")?,
+        rollback_to: row.get::<_, Option<i64>>("rollback_to")?.map(DeploymentId::from_row),
         state: parsed(row, "state")?,
         reason: row.get("reason")?,
         routed: row.get("routed")?,

@@ -97,6 +97,19 @@ pub(crate) const SCHEMA: Schema = &[
     ) STRICT;
     CREATE INDEX audit_by_project ON audit (project, id);
 ",
+    "
+    -- The earlier deployment that this one is once more.
+    ALTER TABLE deployments ADD COLUMN rollback_to INTEGER;
+    CREATE TABLE pins (
+        project TEXT NOT NULL,
+        git_ref TEXT NOT NULL,
+        -- Empty for all of the branch.
+        service TEXT NOT NULL,
+        by      TEXT,
+        at      INTEGER NOT NULL,
+        PRIMARY KEY (project, git_ref, service)
+    ) STRICT;
+",
 ];
 
 /// state.db, open.
@@ -149,8 +162,8 @@ impl State {
             .map_err(|source| StoreError::Settings { deployment: 0, source })?;
         tx.execute(
             "INSERT INTO deployments (request_id, build_id, project, git_ref, service, slug, user,
-                label, sha, store_path, settings, fork, state, created_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 'pending', ?13)",
+                label, sha, store_path, settings, fork, rollback_to, state, created_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 'pending', ?14)",
             params![
                 new.request.get(),
                 new.build.get(),
@@ -164,12 +177,13 @@ impl State {
                 new.store_path.as_str(),
                 settings,
                 new.fork,
+                new.rollback_to.map(DeploymentId::get),
                 now.millis(),
             ],
         )?;
         let id = DeploymentId::from_row(tx.last_insert_rowid());
         if newer {
-            let reason = "a newer commit came further";
+            let reason = "what was asked for later came further";
             step(&tx, id, DeploymentEvent::Superseded, Some(reason), now)?;
         } else {
             let older: Vec<i64> = tx

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use kennel_core::{
-    Branch, BuildId, CommitSha, Delivery, Event, EventId, GitRef, ProjectName, PullRequestHead,
-    ServiceName, Timestamp,
+    Branch, BuildId, CommitSha, Delivery, DeploymentId, Event, EventId, GitRef, ProjectName,
+    PullRequestHead, ServiceName, Timestamp,
 };
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
@@ -55,6 +55,10 @@ pub(crate) const SCHEMA: Schema = &[
     -- What was told of branches.
     CREATE INDEX events_told ON events (project, git_ref, id)
         WHERE kind IN ('push', 'branch_deleted');
+",
+    "
+    -- The deployment to roll back to.
+    ALTER TABLE events ADD COLUMN deployment_id INTEGER;
 ",
 ];
 
@@ -283,9 +287,11 @@ fn append(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Appended
     let (sha, head, service, build) = match event {
         Event::Push { sha, .. } => (Some(sha), None, None, None),
         Event::PullRequest { sha, head, .. } => (Some(sha), Some(head), None, None),
-        Event::TearDown { service, .. } | Event::Redeploy { service, .. } => {
-            (None, None, service.as_ref(), None)
-        }
+        Event::TearDown { service, .. }
+        | Event::Redeploy { service, .. }
+        | Event::Pin { service, .. }
+        | Event::Unpin { service, .. } => (None, None, service.as_ref(), None),
+        Event::RollBack { service, .. } => (None, None, Some(service), None),
         Event::Approve { build } | Event::Cancel { build } => (None, None, None, Some(build.get())),
         Event::BranchDeleted { .. }
         | Event::PullRequestClosed { .. }
@@ -305,7 +311,14 @@ fn append(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Appended
         | Event::Cancel { .. }
         | Event::TearDown { .. }
         | Event::Redeploy { .. }
-        | Event::Rebuild { .. } => (None, None),
+        | Event::Rebuild { .. }
+        | Event::RollBack { .. }
+        | Event::Pin { .. }
+        | Event::Unpin { .. } => (None, None),
+    };
+    let deployment = match event {
+        Event::RollBack { to, .. } => to.map(DeploymentId::get),
+        _ => None,
     };
     let sha = sha.map(ToString::to_string);
     if let Some(same) = same_as_newest_waiting(transaction, delivery, &git_ref, &sha)? {
@@ -315,8 +328,8 @@ fn append(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Appended
         .prepare_cached(
             "INSERT INTO events (received_at, project, forge, delivery_id, by, kind, git_ref, sha,
                 head_repository, base_repository, association, service, build_id, uid, secret,
-                scope)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                scope, deployment_id)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
         )?
         .execute(params![
             delivery.received_at.millis(),
@@ -335,6 +348,7 @@ fn append(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Appended
             delivery.uid,
             secret,
             scope,
+            deployment,
         ])?;
     Ok(Appended::New(EventId::from_row(transaction.last_insert_rowid())))
 }
@@ -434,6 +448,15 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
             Event::Redeploy { git_ref, service: parsed_or_null(row, "service")? }
         }
         ("rebuild", Some(git_ref)) => Event::Rebuild { git_ref },
+        ("roll_back", Some(git_ref)) => Event::RollBack {
+            git_ref,
+            service: parsed(row, "service")?,
+            to: row.get::<_, Option<i64>>("deployment_id")?.map(DeploymentId::from_row),
+        },
+        ("pin", Some(git_ref)) => Event::Pin { git_ref, service: parsed_or_null(row, "service")? },
+        ("unpin", Some(git_ref)) => {
+            Event::Unpin { git_ref, service: parsed_or_null(row, "service")? }
+        }
         ("secret_set", None) => {
             Event::SecretSet { name: parsed(row, "secret")?, scope: parsed(row, "scope")? }
         }
@@ -500,6 +523,21 @@ mod tests {
             },
             Event::Redeploy { git_ref: "refs/heads/next".parse().unwrap(), service: None },
             Event::Rebuild { git_ref: "refs/heads/main".parse().unwrap() },
+            Event::RollBack {
+                git_ref: "refs/heads/main".parse().unwrap(),
+                service: "api".parse().unwrap(),
+                to: Some(DeploymentId::from_row(12)),
+            },
+            Event::RollBack {
+                git_ref: "refs/heads/next".parse().unwrap(),
+                service: "api".parse().unwrap(),
+                to: None,
+            },
+            Event::Pin { git_ref: "refs/heads/main".parse().unwrap(), service: None },
+            Event::Unpin {
+                git_ref: "refs/heads/main".parse().unwrap(),
+                service: Some("api".parse().unwrap()),
+            },
             Event::SecretSet {
                 name: "JWT_SECRET".parse().unwrap(),
                 scope: kennel_core::SecretScope::Both,

@@ -10,7 +10,7 @@ use crate::column::moment;
 use crate::database::immediate;
 use crate::deployment_row::{Deployment, SELECT, deployment};
 use crate::deployments::{self, State, step};
-use crate::{StoreError, names};
+use crate::{StoreError, names, pins};
 
 /// Whose deployments are to go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +33,7 @@ const LEFT_SOMETHING: &str =
 
 impl State {
     /// Marks everything in the scope as `tearing_down`, and forgets failures that have left
-    /// nothing. Returns what has to be torn down; empty if there is nothing.
+    /// nothing; pins of it go at once. Returns what has to be torn down; empty if there is nothing.
     ///
     /// # Errors
     /// Any [`StoreError`].
@@ -70,6 +70,7 @@ impl State {
                 marked.push(deployment);
             }
         }
+        pins::remove(&tx, scope)?;
         tx.commit()?;
         Ok(marked)
     }

@@ -38,6 +38,7 @@ impl Fixture {
         let manifest = Manifest::parse(&manifest, "kennel.toml").unwrap();
         let new = NewDeployment {
             fork: false,
+            rollback_to: None,
             request: EventId::from_row(request),
             build: BuildId::from_row(request),
             key: Self::key(branch, service),

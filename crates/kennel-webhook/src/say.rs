@@ -32,6 +32,9 @@ pub(crate) fn understood(event: &Event) -> String {
             format!("{} is to be deployed again", shown(&git_ref.short()))
         }
         Event::Rebuild { git_ref } => format!("{} is to be built again", shown(&git_ref.short())),
+        Event::RollBack { git_ref, .. } => format!("{} is to go back", shown(&git_ref.short())),
+        Event::Pin { git_ref, .. } => format!("{} is to stay", shown(&git_ref.short())),
+        Event::Unpin { git_ref, .. } => format!("{} need not stay", shown(&git_ref.short())),
         Event::SecretSet { name, .. } => format!("the secret {name} is set"),
         Event::SecretRemoved { name, .. } => format!("the secret {name} is removed"),
     }

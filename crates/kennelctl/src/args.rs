@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use kennel_core::{Action, BuildId, BuildState, ProjectName, SecretName, SecretScope};
+use kennel_core::{
+    Action, BuildId, BuildState, DeploymentId, ProjectName, SecretName, SecretScope,
+};
 
 use crate::clock::Since;
 use crate::target::Asked;
@@ -49,6 +51,7 @@ Examples:
   kennelctl logs site/main/api -f        follow a service, whichever deployment runs
   kennelctl approve site/pr-7            let a stranger's commit be built
   kennelctl redeploy site/main           deploy what was built last again
+  kennelctl rollback site/main/api       have what served before serve again
   kennelctl teardown site/feature/x      remove a branch's deployments
   kennelctl secret set site JWT_SECRET   keep a secret for its services, from standard input
   kennelctl audit --since 7d             who did what with it
@@ -75,6 +78,11 @@ pub(crate) enum Command {
     Approve(ApproveArgs),
     Cancel(CancelArgs),
     Redeploy(RedeployArgs),
+    History(HistoryArgs),
+    Rollback(RollbackArgs),
+    Pin(PinArgs),
+    #[command(about = UNPIN, long_about = UNPIN_LONG, after_help = UNPIN_EXAMPLES)]
+    Unpin(PinArgs),
     Teardown(TeardownArgs),
     Logs(LogsArgs),
     Secret(SecretArgs),
@@ -101,8 +109,9 @@ Examples:
   kennelctl status --json | jq -r '.deployments[] | select(.health != \"healthy\").urls[]'
 
 JSON: an object with `deployments` (id, project, branch, ref, name, kind, state, health,
-health_detail, urls, commit, build, port, unit, since, drain_until, reason), `builds` (as `kennelctl
-builds --json`), `router` (reachable, generation, published_generation, refused) and `warnings`.
+held, health_detail, urls, commit, build, port, unit, since, drain_until, reason), `builds` (as
+`kennelctl builds --json`), `pins` (project, branch, ref, name, by, since), `router` (reachable,
+generation, published_generation, refused) and `warnings`.
 Health is healthy, unhealthy, down, starting, unknown or null (not asked).")]
 pub(crate) struct StatusArgs {
     /// Only this project, branch (or pr-<number>), or service
@@ -288,6 +297,92 @@ pub(crate) struct RedeployArgs {
     pub(crate) no_wait: bool,
 }
 
+/// Show what a service or site has served, and what it could serve again
+///
+/// Newest first. What is kept can be gone back to with `kennelctl rollback`: the last
+/// `keep_deployments` (config.toml) that served, with their store paths and settings.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kennelctl history site/main/api
+  kennelctl history site/main/api --json | jq '.[] | select(.kept).id'
+
+JSON: an array of objects with id, state, commit, build, by, created_at, active_at, ended_at,
+rollback_to (the deployment whose version it is once more), kept and reason.")]
+pub(crate) struct HistoryArgs {
+    /// Whose deployments
+    #[arg(value_name = "PROJECT/BRANCH/NAME")]
+    pub(crate) target: Asked,
+
+    /// At most this many
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20,
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) limit: u32,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Have what served before serve again
+///
+/// Makes a new deployment of an earlier one's store path and settings, beside the one that serves:
+/// nothing is fetched or built, so that it works while the forge and Nix do not. Secrets, databases
+/// and the operator's settings are those of now, and what is in a database is not taken back.
+/// Without --to it goes back to the version before the one that serves; done twice, two versions.
+///
+/// The next push goes forward again; `kennelctl pin` keeps it from that. What was pushed before and
+/// is still being built is not deployed after this: `kennelctl redeploy` does it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kennelctl rollback site/main/api
+  kennelctl history site/main/api
+  kennelctl rollback site/main/api --to 41
+  kennelctl rollback site/main/web && kennelctl pin site/main/web
+
+Exits with 0 only if it serves, and with 1 if it failed or was refused; what served before then still
+does.")]
+pub(crate) struct RollbackArgs {
+    /// What to take back
+    #[arg(value_name = "PROJECT/BRANCH/NAME")]
+    pub(crate) target: Asked,
+
+    /// The deployment whose version shall serve, out of `kennelctl history`
+    #[arg(long, value_name = "DEPLOYMENT")]
+    pub(crate) to: Option<DeploymentId>,
+
+    /// Only leave the wish; do not wait until it serves
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+/// Keep pushes from deploying: they are built and held
+///
+/// What serves goes on serving, whatever is pushed, until `kennelctl unpin`. Of what is held the
+/// newest counts. A branch that is deleted, or torn down, goes with its pin; rolling back is possible
+/// all the while.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kennelctl pin site/main                all services and sites of a branch
+  kennelctl pin site/main/api            one of them
+  kennelctl status site                  shows what is pinned, and what is held")]
+pub(crate) struct PinArgs {
+    /// What is meant
+    #[arg(value_name = "PROJECT/BRANCH[/NAME]")]
+    pub(crate) target: Asked,
+}
+
+const UNPIN: &str = "Let pushes deploy again, and what was held meanwhile";
+const UNPIN_LONG: &str = "Let pushes deploy again, and what was held meanwhile\n\nWhat was pushed last \
+                          while it was pinned is deployed at once. For a whole branch, pins of its \
+                          services and sites go too.";
+const UNPIN_EXAMPLES: &str = "\
+Examples:
+  kennelctl unpin site/main
+  kennelctl unpin site/main/api";
+
 /// Remove a branch's deployments, or one of them, with all that they left
 ///
 /// Stops the service or site, removes its route, its unit, its files and its state directory. A
@@ -463,8 +558,8 @@ impl From<ScopeArgs> for SecretScope {
 
 /// Show what people did with Kennel: who, when, what, and what came of it
 ///
-/// Newest first: commits approved, builds cancelled, branches deployed again, built again and removed, secrets set and
-/// removed. Not what forges reported: pushes are builds. A person is a login, behind sudo the one
+/// Newest first: commits approved, builds cancelled, branches deployed again, built again, rolled back,
+/// pinned and removed, secrets set and removed. Not what forges reported: pushes are builds. A person is a login, behind sudo the one
 /// that typed it. All conditions must hold; times are written as for `kennelctl builds`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -475,7 +570,8 @@ Examples:
   kennelctl audit --json | jq -r '.[] | select(.uid == 0).at'
 
 JSON: an array of objects with id, at, by, uid, action, project, subject and outcome. Actions are
-approve, cancel, redeploy, rebuild, tear_down, secret_set and secret_removed. The newest 100,000 are kept.")]
+approve, cancel, redeploy, rebuild, roll_back, pin, unpin, tear_down, secret_set and secret_removed.
+The newest 100,000 are kept.")]
 pub(crate) struct AuditArgs {
     /// Only of this project
     #[arg(value_name = "PROJECT")]

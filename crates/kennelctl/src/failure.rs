@@ -60,6 +60,10 @@ pub(crate) enum Failure {
     Ambiguous { asked: String, options: Vec<String> },
     #[error("{}", say::nothing_to_tear_down(.0))]
     WholeProject(String),
+    #[error("{}", say::not_a_branch(.0))]
+    NotABranch(String),
+    #[error("{}", say::not_one_output(.asked, .options))]
+    NotOneOutput { asked: String, options: Vec<String> },
     #[error("{}", say::never_built(.asked, .known))]
     NeverBuilt { asked: String, known: Vec<String> },
     #[error("{}", say::not_one_commit(.0))]
@@ -138,6 +142,8 @@ impl Failure {
             Self::NotPermitted(_) | Self::NeedsRoot(_) => Exit::NotPermitted,
             Self::Ambiguous { .. }
             | Self::WholeProject(_)
+            | Self::NotABranch(_)
+            | Self::NotOneOutput { .. }
             | Self::NotOneCommit(_)
             | Self::RebuildOfOne { .. }
             | Self::BuildOfOne { .. }

@@ -13,14 +13,18 @@ mod builds;
 mod cancel;
 mod check;
 mod clock;
+mod deploying;
 mod doctor;
 mod failure;
 mod follow;
 mod generate;
+mod history;
 mod host;
 mod http;
 mod logs;
+mod pin;
 mod redeploy;
+mod rollback;
 mod say;
 mod secret;
 mod signals;
@@ -64,6 +68,10 @@ fn run(cli: &Cli, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Approve(args) => approve::run(&host, args),
         Command::Cancel(args) => cancel::run(&host, args),
         Command::Redeploy(args) => redeploy::run(&host, args),
+        Command::History(args) => history::run(&host, args),
+        Command::Rollback(args) => rollback::run(&host, args),
+        Command::Pin(args) => pin::pin(&host, args),
+        Command::Unpin(args) => pin::unpin(&host, args),
         Command::Teardown(args) => teardown::run(&host, args),
         Command::Logs(args) => logs::run(&host, args),
         Command::Secret(args) => secret::run(&host, args),

@@ -3,19 +3,18 @@
 //! Decides nothing: the dispatcher does, and its refusal is printed in its own words. What it
 //! allowed is found by the wish's number, which its rows carry.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use kennel_core::{BuildState, DeploymentId, DeploymentState, Event};
-use kennel_store::{Builds, Deployment, State};
+use kennel_core::{BuildState, Event};
+use kennel_store::{Builds, State};
 
 use crate::args::RedeployArgs;
+use crate::deploying::{deployed, until_interrupted};
 use crate::failure::{Exit, Failure};
 use crate::follow::follow;
-use crate::host::{Host, Wish};
+use crate::host::Host;
 use crate::say;
-use crate::signals::{Signal, Signals};
-use crate::status::Addresses;
+use crate::signals::Signals;
 use crate::target::{Known, Target};
 use crate::terminal::printable;
 
@@ -45,10 +44,7 @@ pub(crate) fn run(host: &Host, args: &RedeployArgs) -> Result<Exit, Failure> {
         host.terminal.line(&say::redeploy_wished(&asked))?;
         return Ok(Exit::Done);
     }
-    let mut pause = |length| match signals.wait(length) {
-        Some(Signal::End) => Err(Failure::Interrupted(asked.clone())),
-        Some(Signal::Resized) | None => Ok(()),
-    };
+    let mut pause = until_interrupted(&signals, &asked);
     let outcome = wish.decided(&mut pause)?.ok_or(Failure::Undecided)?;
     if let Some(build) = builds.of_request(wish.id)? {
         host.terminal.aside(&say::rebuilds(build.id, &build.sha));
@@ -89,61 +85,6 @@ fn resolve(
         deployed.iter().map(Known::from).chain(refs.into_iter().map(Known::from)).collect();
     host.ensure_project(project, !known.is_empty())?;
     args.target.resolve_built(&known)
-}
-
-type Pause<'a> = &'a mut dyn FnMut(Duration) -> Result<(), Failure>;
-
-/// Tells each turn until all deployments of the wish serve or have ended. Says whether all serve.
-fn deployed(
-    host: &Host,
-    state: &State,
-    wish: &Wish,
-    begun: Instant,
-    pause: Pause<'_>,
-) -> Result<bool, Failure> {
-    let mut told: BTreeMap<DeploymentId, DeploymentState> = BTreeMap::new();
-    loop {
-        let deployments = state.of_request(wish.id)?;
-        for it in &deployments {
-            if told.insert(it.id, it.state) != Some(it.state) {
-                tell(host, it, begun)?;
-            }
-        }
-        let under_way = |it: &Deployment| {
-            matches!(it.state, DeploymentState::Pending | DeploymentState::Starting)
-        };
-        if !deployments.iter().any(under_way) {
-            return Ok(deployments
-                .iter()
-                .all(|it| it.active_at.is_some() || it.state == DeploymentState::Unchanged));
-        }
-        pause(PAUSE)?;
-    }
-}
-
-fn tell(host: &Host, it: &Deployment, begun: Instant) -> Result<(), Failure> {
-    match it.state {
-        DeploymentState::Pending => host.terminal.aside(&say::deployment_waits(it.id, &it.key)),
-        DeploymentState::Starting => host.terminal.aside(&say::deployment_starts(it.id, &it.key)),
-        DeploymentState::Active | DeploymentState::Draining | DeploymentState::Retired => {
-            let addresses = Addresses::read(&host.layout.route_table()).unwrap_or_default();
-            let urls = addresses.of(it.id);
-            let text = say::deployment_serves(it.id, &it.key, begun.elapsed(), &urls);
-            host.terminal.line(&text)?;
-        }
-        DeploymentState::Failed
-        | DeploymentState::Superseded
-        | DeploymentState::Unchanged
-        | DeploymentState::Cancelled
-        | DeploymentState::TearingDown
-        | DeploymentState::TornDown => {
-            let reason = it.reason.as_deref().unwrap_or_default();
-            let reason: Vec<_> = reason.lines().map(printable).collect();
-            let text = say::deployment_ended(it.id, &it.key, it.state, &reason.join("\n  "));
-            host.terminal.line(&text)?;
-        }
-    }
-    Ok(())
 }
 
 fn first(text: &str) -> &str {

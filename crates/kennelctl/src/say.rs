@@ -12,6 +12,7 @@ use kennel_core::{
 use kennel_store::Build;
 
 use crate::clock::took;
+use crate::terminal::printable;
 
 pub(crate) fn no_kennel(path: &Path) -> String {
     format!(
@@ -224,6 +225,32 @@ pub(crate) fn redeploy_wished(asked: &str) -> String {
     format!("{asked} is asked to be deployed again; see `kennelctl status`")
 }
 
+pub(crate) fn rollback_wished(asked: &str) -> String {
+    format!("{asked} is asked to go back; see `kennelctl history {asked}`")
+}
+
+pub(crate) fn not_a_branch(asked: &str) -> String {
+    format!("{asked} is a whole project; name a branch, a service or a site of it")
+}
+
+pub(crate) fn not_one_output(asked: &str, options: &[String]) -> String {
+    if options.is_empty() {
+        return format!("{asked} is no service or site; see `kennelctl status`");
+    }
+    format!("{asked} is no service or site; name one: {}", some(options))
+}
+
+pub(crate) fn back_to(id: DeploymentId) -> String {
+    format!("back to {id}")
+}
+
+pub(crate) fn pinned(place: &str, by: Option<&str>, when: &str) -> String {
+    let by = by.map(|by| format!(" by {}", printable(by))).unwrap_or_default();
+    format!(
+        "{place} was pinned{by} {when}: pushes are built and held until `kennelctl unpin {place}`."
+    )
+}
+
 pub(crate) fn undecided() -> &'static str {
     "the dispatcher has not answered yet; the wish is kept, see `systemctl status kennel-dispatch`"
 }
@@ -257,6 +284,10 @@ pub(crate) fn deployment_waits(id: DeploymentId, key: &OutputKey) -> String {
 
 pub(crate) fn deployment_starts(id: DeploymentId, key: &OutputKey) -> String {
     format!("Deployment {id} of {key} starts.")
+}
+
+pub(crate) fn deployment_held(id: DeploymentId, key: &OutputKey) -> String {
+    format!("{key}: deployment {id} is held; `kennelctl unpin {key}` deploys it")
 }
 
 pub(crate) fn deployment_serves(

@@ -14,7 +14,8 @@ use kennel_store::{Build, BuildFilter, Deployment};
 pub(crate) use self::addresses::Addresses;
 use self::health::Healths;
 use self::line::Line;
-use self::report::Report;
+pub(crate) use self::report::state_cell;
+use self::report::{PinView, Report};
 use self::router::Router;
 use crate::args::StatusArgs;
 use crate::build_view::BuildView;
@@ -65,16 +66,29 @@ fn look(host: &Host, args: &StatusArgs) -> Result<Report, Failure> {
         Err(why) => (Addresses::default(), vec![say::no_route_table(&why)]),
     };
     let (healths, router) = ask(host, &deployments, !args.no_probe)?;
+    let pins = match host.state()? {
+        Some(state) => state.pins()?,
+        None => Vec::new(),
+    };
+    let is_held = |it: &Deployment| {
+        it.state == DeploymentState::Pending && pins.iter().any(|pin| pin.holds(it))
+    };
     let lines: Vec<Line> = deployments
         .iter()
-        .map(|it| Line::new(it, addresses.of(it.id), healths.of(it.id)))
+        .map(|it| Line::new(it, is_held(it), addresses.of(it.id), healths.of(it.id)))
         .collect();
     warnings.extend(lines.iter().filter_map(|line| line.warning(addresses.generation.is_some())));
     warnings.extend(healths.systemd_silent.as_deref().map(say::systemd_silent));
     let router = router.beside(addresses.generation);
     warnings.extend(router.warning());
     let builds = builds.into_iter().map(BuildView::from).collect();
-    Ok(Report { deployments: lines, builds, router, warnings })
+    let pins = pins
+        .iter()
+        .filter(|pin| project.is_none_or(|project| *project == pin.project))
+        .filter(|pin| target.covers(&pin.git_ref, pin.service.as_ref()))
+        .map(PinView::from)
+        .collect();
+    Ok(Report { deployments: lines, builds, pins, router, warnings })
 }
 
 /// What is or becomes or ends something on the host, and the newest of each service and site if it

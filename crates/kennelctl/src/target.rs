@@ -9,9 +9,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use kennel_core::{BranchSlug, GitRef, Invalid, ProjectName, ServiceName};
-use kennel_store::{Build, Deployment};
+use kennel_store::{Build, Deployment, State};
 
 use crate::failure::Failure;
+use crate::host::Host;
 
 /// What was typed: `<project>`, or `<project>/` and something that only the host can tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +57,24 @@ impl fmt::Display for Asked {
             None => write!(f, "{}", self.project),
         }
     }
+}
+
+/// The one service or site that is meant, of all that has deployments.
+pub(crate) fn one_output(
+    host: &Host,
+    state: &State,
+    asked: &Asked,
+) -> Result<(GitRef, ServiceName), Failure> {
+    let deployed = state.newest(Some(&asked.project))?;
+    let known: Vec<Known> = deployed.iter().map(Known::from).collect();
+    host.ensure_project(&asked.project, !known.is_empty())?;
+    let target = asked.resolve(&known)?;
+    let Target::Output(git_ref, service) = target else {
+        let covered = known.into_iter().filter(|it| target.covers(&it.git_ref, None));
+        let options = asked.names(&covered.collect::<Vec<_>>());
+        return Err(Failure::NotOneOutput { asked: asked.to_string(), options });
+    };
+    Ok((git_ref, service))
 }
 
 impl Target {

@@ -49,6 +49,7 @@ pub(super) fn deployment(
         store_path: format!("/nix/store/0c0sxhkp9qsp9i0a8i4rzsm0yqzhsr1l-{name}").parse().unwrap(),
         settings,
         fork: false,
+        rollback_to: None,
         state,
         reason: None,
         routed: true,

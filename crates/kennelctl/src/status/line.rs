@@ -21,6 +21,8 @@ pub(crate) struct Line {
     name: ServiceName,
     kind: OutputKind,
     pub(crate) state: DeploymentState,
+    /// Whether it waits because somebody has pinned what serves.
+    pub(crate) held: bool,
     pub(crate) health: Option<Health>,
     health_detail: Option<String>,
     pub(crate) urls: Vec<String>,
@@ -38,7 +40,12 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    pub(crate) fn new(it: &Deployment, urls: Vec<String>, verdict: Option<&Verdict>) -> Self {
+    pub(crate) fn new(
+        it: &Deployment,
+        held: bool,
+        urls: Vec<String>,
+        verdict: Option<&Verdict>,
+    ) -> Self {
         let kind = it.settings.kind();
         let since = match it.state {
             DeploymentState::Failed => it.ended_at,
@@ -52,6 +59,7 @@ impl Line {
             name: it.key.service.clone(),
             kind,
             state: it.state,
+            held,
             health: verdict.map(|verdict| verdict.health),
             health_detail: verdict.and_then(|verdict| verdict.detail.clone()),
             urls,

@@ -1,13 +1,14 @@
 //! The whole report, for people and for programs.
 
-use kennel_core::{DeploymentState, Timestamp};
+use kennel_core::{DeploymentState, GitRef, ProjectName, ServiceName, Timestamp};
+use kennel_store::Pin;
 use serde::Serialize;
 
 use super::health::Health;
 use super::line::Line;
 use super::router::Router;
 use crate::build_view::{self, BuildView, first_line};
-use crate::clock::{ago, until};
+use crate::clock::{self, ago, until};
 use crate::say;
 use crate::table::{Cell, Table};
 use crate::terminal::{Colour, Terminal};
@@ -17,8 +18,45 @@ use crate::terminal::{Colour, Terminal};
 pub(crate) struct Report {
     pub(crate) deployments: Vec<Line>,
     pub(crate) builds: Vec<BuildView>,
+    pub(crate) pins: Vec<PinView>,
     pub(crate) router: Router,
     pub(crate) warnings: Vec<String>,
+}
+
+/// One pin. The fields are the keys of its JSON.
+#[derive(Debug, Serialize)]
+pub(crate) struct PinView {
+    project: ProjectName,
+    branch: String,
+    #[serde(rename = "ref")]
+    git_ref: GitRef,
+    /// None for all of the branch.
+    name: Option<ServiceName>,
+    by: Option<String>,
+    #[serde(serialize_with = "clock::serialize")]
+    since: Timestamp,
+}
+
+impl From<&Pin> for PinView {
+    fn from(pin: &Pin) -> Self {
+        Self {
+            project: pin.project.clone(),
+            branch: pin.git_ref.short(),
+            git_ref: pin.git_ref.clone(),
+            name: pin.service.clone(),
+            by: pin.by.clone(),
+            since: pin.at,
+        }
+    }
+}
+
+impl PinView {
+    fn place(&self) -> String {
+        match &self.name {
+            Some(name) => format!("{}/{}/{name}", self.project, self.branch),
+            None => format!("{}/{}", self.project, self.branch),
+        }
+    }
 }
 
 impl Report {
@@ -39,6 +77,14 @@ impl Report {
         }
         if !self.builds.is_empty() {
             parts.push(build_view::table(&self.builds, now).render(terminal));
+        }
+        if !self.pins.is_empty() {
+            let lines = self.pins.iter().map(|pin| {
+                let place = pin.place();
+                let when = ago(pin.since, now);
+                say::pinned(&place, pin.by.as_deref(), &when) + "\n"
+            });
+            parts.push(lines.collect());
         }
         if !self.warnings.is_empty() {
             let lines = self.warnings.iter().map(|warning| {
@@ -63,7 +109,7 @@ fn serving_table(lines: &[&Line], now: Timestamp) -> Table {
         };
         table.row(vec![
             Cell::new(line.place()),
-            state(line.state),
+            if line.held { Cell::painted("held", Colour::Busy) } else { state_cell(line.state) },
             health(line.health),
             Cell::new(line.commit.short()),
             Cell::new(ago(line.since, now)),
@@ -92,7 +138,8 @@ fn failed_table(lines: &[&Line], now: Timestamp) -> Table {
     table
 }
 
-fn state(state: DeploymentState) -> Cell {
+/// A deployment's state in a table.
+pub(crate) fn state_cell(state: DeploymentState) -> Cell {
     let colour = match state {
         DeploymentState::Active => Colour::Good,
         DeploymentState::Pending

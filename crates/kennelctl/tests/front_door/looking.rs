@@ -193,6 +193,10 @@ fn help_begins_with_what_can_be_done() {
       approve   Let a stranger's commit be built
       cancel    End a build that waits or runs, or the deployments of one that do not serve yet
       redeploy  Deploy what was built last again, without a new build
+      history   Show what a service or site has served, and what it could serve again
+      rollback  Have what served before serve again
+      pin       Keep pushes from deploying: they are built and held
+      unpin     Let pushes deploy again, and what was held meanwhile
       teardown  Remove a branch's deployments, or one of them, with all that they left
       logs      Show what a service prints
       secret    Set, list and remove the secrets that services get

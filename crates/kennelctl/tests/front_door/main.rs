@@ -5,6 +5,8 @@ mod audit;
 #[cfg(test)]
 mod builds;
 #[cfg(test)]
+mod going_back;
+#[cfg(test)]
 mod looking;
 #[cfg(test)]
 mod redeploying;
@@ -14,5 +16,7 @@ mod secrets;
 mod status;
 #[cfg(test)]
 mod tree;
+#[cfg(test)]
+mod wishes;
 #[cfg(test)]
 mod wishing;

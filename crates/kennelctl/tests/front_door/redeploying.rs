@@ -4,11 +4,12 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
 
-use kennel_core::{BuildEvent, BuildId, Delivery, DeploymentEvent, Event, EventId};
-use kennel_store::{InboxEntry, NewBuild};
+use kennel_core::{BuildEvent, DeploymentEvent};
+use kennel_store::NewBuild;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::tree::{Said, Tree, until};
+use crate::tree::Tree;
+use crate::wishes::timeless;
 
 /// `shop/main` with `api` and `web`, both serving. Rows of the inbox have higher numbers than those
 /// that asked for it.
@@ -24,46 +25,6 @@ fn shop() -> (Tree, UnixDatagram) {
     tree.taken(10);
     let bell = UnixDatagram::bind(tree.layout.bell()).unwrap();
     (tree, bell)
-}
-
-impl Tree {
-    /// Some rows that were taken long ago, so that the next one has a number of its own.
-    fn taken(&self, count: usize) {
-        let wish = Delivery {
-            project: "shop".parse().unwrap(),
-            forge: None,
-            delivery_id: None,
-            received_at: self.now,
-            by: None,
-            uid: None,
-            event: Event::Cancel { build: BuildId::from_row(1) },
-        };
-        let mut inbox = self.inbox();
-        inbox.append(&vec![wish; count]).unwrap();
-        for entry in inbox.waiting(100).unwrap() {
-            inbox.consume(entry.id, "", self.now).unwrap();
-        }
-    }
-
-    fn wish(&self) -> InboxEntry {
-        until(|| self.inbox().waiting(1).unwrap().into_iter().next())
-    }
-
-    fn decided(&self, id: EventId, outcome: &str) {
-        self.inbox().consume(id, outcome, self.now).unwrap();
-    }
-}
-
-/// What is said, with its times left out.
-fn timeless(said: &Said) -> String {
-    let text = said.to_string();
-    let words = text.split_inclusive(char::is_whitespace);
-    let mut timeless = String::new();
-    for word in words {
-        let number = word.trim_end().parse::<f64>().is_ok() && timeless.ends_with("after ");
-        timeless.push_str(if number { "N " } else { word });
-    }
-    timeless
 }
 
 #[test]

@@ -68,6 +68,7 @@ fn user(tree: &Tree, branch: &str, request: i64) -> kennel_core::DeploymentId {
     let service = manifest.unwrap().services.into_values().next().unwrap();
     let new = NewDeployment {
         fork: false,
+        rollback_to: None,
         request: EventId::from_row(request),
         build: BuildId::from_row(request),
         key: OutputKey {

@@ -76,6 +76,7 @@ fn status_for_programs() {
           "drain_until": null,
           "health": null,
           "health_detail": null,
+          "held": false,
           "id": 4,
           "kind": "service",
           "name": "api",
@@ -95,6 +96,7 @@ fn status_for_programs() {
           "drain_until": null,
           "health": null,
           "health_detail": null,
+          "held": false,
           "id": 2,
           "kind": "service",
           "name": "api",
@@ -117,6 +119,7 @@ fn status_for_programs() {
           "drain_until": "TIME",
           "health": null,
           "health_detail": null,
+          "held": false,
           "id": 1,
           "kind": "service",
           "name": "api",
@@ -136,6 +139,7 @@ fn status_for_programs() {
           "drain_until": null,
           "health": null,
           "health_detail": null,
+          "held": false,
           "id": 3,
           "kind": "site",
           "name": "web",
@@ -151,6 +155,7 @@ fn status_for_programs() {
           ]
         }
       ],
+      "pins": [],
       "router": {
         "generation": null,
         "published_generation": 7,

@@ -137,26 +137,11 @@ impl Tree {
     pub(crate) fn deployment_for(
         &self,
         request: EventId,
-        (project, git_ref, name): (&str, &str, &str),
+        key: (&str, &str, &str),
         commit: char,
         seconds: i64,
     ) -> DeploymentId {
-        let settings =
-            if name == "web" { Settings::Site(site()) } else { Settings::Service(service()) };
-        let new = NewDeployment {
-            fork: false,
-            request,
-            build: BuildId::from_row(request.get()),
-            key: OutputKey {
-                project: project.parse().unwrap(),
-                git_ref: git_ref.parse::<GitRef>().unwrap(),
-                service: name.parse().unwrap(),
-            },
-            sha: commit.to_string().repeat(40).parse().unwrap(),
-            store_path: store_path(name),
-            settings,
-        };
-        self.state().create(&new, self.ago(seconds)).unwrap()
+        self.state().create(&new_deployment(request, key, commit), self.ago(seconds)).unwrap()
     }
 
     /// It serves since `seconds` ago; the one before it drains for `drain` more seconds.
@@ -217,6 +202,28 @@ impl std::fmt::Display for Said {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { code, out, err } = self;
         write!(f, "{out}{err}exit {code}")
+    }
+}
+
+/// A deployment of `project/branch/name`, as its push asks for it.
+pub(crate) fn new_deployment(
+    request: EventId,
+    (project, git_ref, name): (&str, &str, &str),
+    commit: char,
+) -> NewDeployment {
+    NewDeployment {
+        fork: false,
+        rollback_to: None,
+        request,
+        build: BuildId::from_row(request.get()),
+        key: OutputKey {
+            project: project.parse().unwrap(),
+            git_ref: git_ref.parse::<GitRef>().unwrap(),
+            service: name.parse().unwrap(),
+        },
+        sha: commit.to_string().repeat(40).parse().unwrap(),
+        store_path: store_path(name),
+        settings: if name == "web" { Settings::Site(site()) } else { Settings::Service(service()) },
     }
 }
 
