@@ -28,6 +28,7 @@ mod poll;
 mod pull_requests;
 mod push;
 mod reboot;
+mod reconcile;
 mod redeploy;
 mod rollback;
 mod secrets;
@@ -146,6 +147,7 @@ fn main() -> ExitCode {
         .test_alone("locked::by_another_writer", locked::by_another_writer)
         .test_alone("locked::each_by_itself", locked::each_by_itself)
         .test_alone("full_disk::under_the_databases", full_disk::under_the_databases)
+        .test_alone("reconcile::whatever_is_broken", reconcile::whatever_is_broken)
         .test_alone("garbage::collected_all_the_while", garbage::collected_all_the_while)
         .test_alone("cancel::while_it_probes", cancel::while_it_probes)
         .test_alone("cancel::before_its_turn", cancel::before_its_turn)

@@ -29,3 +29,38 @@ pub(crate) fn render(
     let secrets = secrets.iter().map(|(name, value)| (name.as_str(), value.reveal()));
     env_file(of_repository.chain(secrets).chain(of_kennel))
 }
+
+/// The same text with another port. The last such line is Kennel's own, whatever a secret of several
+/// lines has in it: [`render`] puts Kennel's variables last.
+pub(crate) fn with_port(text: &str, port: Port) -> String {
+    const NAME: &str = "PORT=";
+    let begin = match text.rfind(&format!("\n{NAME}")) {
+        Some(newline) => newline + 1,
+        None if text.starts_with(NAME) => 0,
+        None => return text.to_owned(),
+    };
+    let (before, line) = text.split_at(begin);
+    let after = line.find('\n').map_or("", |end| line.split_at(end).1);
+    format!("{before}{}{after}", env_file([("PORT", port.to_string().as_str())]).trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_kennels_own_port_changes() {
+        let port = |number: u16| number.try_into().unwrap();
+        let text = env_file([
+            ("LOG", "PORT=1"),
+            ("KEY", "a\nPORT=2\nb"),
+            ("PORT", "18000"),
+            ("KENNEL_PROJECT", "site"),
+        ]);
+        let moved = with_port(&text, port(18001));
+        assert_eq!(moved, text.replace("18000", "18001"));
+        assert_eq!(with_port(&text, port(18000)), text);
+        assert_eq!(with_port("PORT=\"1\"\n", port(2000)), "PORT=\"2000\"\n");
+        assert_eq!(with_port("A=\"1\"\n", port(2000)), "A=\"1\"\n");
+    }
+}

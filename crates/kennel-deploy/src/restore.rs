@@ -7,13 +7,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use kennel_core::{DeploymentId, DeploymentState, Layout, Settings, UnitName};
+use kennel_core::{DeploymentId, DeploymentState, Layout, Port, Settings, UnitName};
 use kennel_store::{Deployment, load_project};
 use kennel_systemd::{deployment_of, kill_point, ring, status};
 use tracing::{error, info, warn};
 
+use crate::listener::{self, Listener};
 use crate::secrets::{self, Opener};
-use crate::{DeployError, Host, clean_up, file, routes, service, site, slices};
+use crate::{DeployError, Host, clean_up, env, file, routes, service, site, slices};
 
 /// Makes units, files, links, GC roots and routes match the rows.
 ///
@@ -25,6 +26,13 @@ pub async fn restore(host: &mut Host) -> Result<(), DeployError> {
     // dispatcher retires them when their time is over.
     let mut serving = host.state.in_states(&[DeploymentState::Active])?;
     serving.sort_by_key(|deployment| (!is_production(host, deployment), deployment.id));
+    for deployment in
+        host.state.in_states(&[DeploymentState::Draining, DeploymentState::Retired])?
+    {
+        if let Err(error) = keep(host, &deployment) {
+            report(&deployment, &error);
+        }
+    }
     let mut outdated = false;
     let mut opener = Opener::default();
     for deployment in &serving {
@@ -73,12 +81,23 @@ fn report(deployment: &Deployment, cause: &DeployError) {
     error!("restoring deployment {} of {}: {}", deployment.id, deployment.key, cause.chain());
 }
 
+/// What can be gone back to has its GC root, as long as its files are there.
+fn keep(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
+    if host.layout.store(&deployment.store_path).exists() {
+        file::replace_link(
+            &host.layout.deployment_root(deployment.id),
+            deployment.store_path.as_path(),
+        )?;
+    }
+    Ok(())
+}
+
 /// Writes what is missing or differs. Returns whether systemd knows an older unit file.
 ///
-/// An environment that is there stays as it is: secrets may have changed or gone since, and that is
-/// the next deployment's business.
+/// An environment that is there stays as it is but for the port: secrets may have changed or gone
+/// since, and that is the next deployment's business.
 async fn prepare(
-    host: &Host,
+    host: &mut Host,
     opener: &mut Opener,
     deployment: &Deployment,
 ) -> Result<bool, DeployError> {
@@ -92,8 +111,21 @@ async fn prepare(
         }
     };
     let Some(port) = deployment.port else { return Ok(false) };
+    let port = if is_taken(host, deployment, port).await? {
+        let other = service::another_port(host, deployment)?;
+        warn!("port {port} of {} is another program's; it gets port {other}", deployment.key);
+        other
+    } else {
+        port
+    };
     service::write_unit(host, deployment, manifest)?;
-    if !has_environment(host, deployment) {
+    let environment = host.layout.env_file(&deployment.unit());
+    if let Ok(text) = fs::read_to_string(&environment) {
+        let right = env::with_port(&text, port);
+        if right != text {
+            file::replace(&environment, &right, 0o400)?;
+        }
+    } else {
         let written =
             secrets::grant(&host.layout, opener, deployment, manifest).and_then(|secrets| {
                 service::write_environment(host, deployment, manifest, &secrets, port)
@@ -103,6 +135,18 @@ async fn prepare(
         }
     }
     Ok(host.manager.is_outdated(deployment.unit().as_str()).await?)
+}
+
+/// Whether another program listens on the port of a service that does not run, or not for long.
+async fn is_taken(host: &Host, deployment: &Deployment, port: Port) -> Result<bool, DeployError> {
+    let unit = deployment.unit();
+    let service = host.manager.service(unit.as_str()).await?;
+    if service.restarts == 0 && host.manager.state(unit.as_str()).await?.is_running() {
+        return Ok(false);
+    }
+    let listener = listener::on(port, &service.control_group)
+        .map_err(|source| DeployError::Listener { port, source })?;
+    Ok(matches!(listener, Listener::Foreign(_)))
 }
 
 fn has_environment(host: &Host, deployment: &Deployment) -> bool {

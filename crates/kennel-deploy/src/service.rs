@@ -116,9 +116,17 @@ pub(crate) fn unit_text(
 
 fn reserve_port(host: &mut Host, deployment: &Deployment) -> Result<Port, DeployError> {
     let range = &host.config.port_range;
-    Ok(host.state.reserve_port(deployment.id, range.first, range.last, |port| {
-        std::net::TcpListener::bind(("127.0.0.1", port.get())).is_ok()
-    })?)
+    Ok(host.state.reserve_port(deployment.id, range.first, range.last, is_free)?)
+}
+
+/// Another port than the one that the deployment has.
+pub(crate) fn another_port(host: &mut Host, deployment: &Deployment) -> Result<Port, DeployError> {
+    let range = &host.config.port_range;
+    Ok(host.state.replace_port(deployment.id, range.first, range.last, is_free)?)
+}
+
+fn is_free(port: Port) -> bool {
+    std::net::TcpListener::bind(("127.0.0.1", port.get())).is_ok()
 }
 
 async fn wait_until_healthy(

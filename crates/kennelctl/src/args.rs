@@ -57,6 +57,7 @@ Examples:
   kennelctl audit --since 7d             who did what with it
   kennelctl check                        look over everything in /etc/kennel
   kennelctl doctor                       look over the whole host, with what to do next
+  kennelctl reconcile                    make the host match what should serve
 
 Exit codes:
    0  done
@@ -89,6 +90,7 @@ pub(crate) enum Command {
     Audit(AuditArgs),
     Check(CheckArgs),
     Doctor(DoctorArgs),
+    Reconcile(ReconcileArgs),
     #[command(hide = true)]
     Generate(GenerateArgs),
 }
@@ -646,6 +648,35 @@ Examples:
 JSON: an object with `ok` and `findings` (check, mark, message, next, command). Names of checks do not
 change. Marks are ok, warning, failure and skipped; `command` is `next` if that is a command.")]
 pub(crate) struct DoctorArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Make the host match Kennel's rows: units, files, links, ports, GC roots and routes
+///
+/// Starts kennel-restore.service, which does the same at boot: writes what is missing, starts what
+/// should run, removes what has no deployment any more, and gives a service another port where
+/// another program took its own. Units that do not say in their own file that they are Kennel's are
+/// left alone, whatever they are called. What runs as it should is not touched, and running it twice
+/// changes nothing. Needs root.
+///
+/// With --dry-run it only says what does not match, as `kennelctl doctor` does among much else.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kennelctl reconcile --dry-run
+  kennelctl reconcile
+  kennelctl reconcile --json | jq -r '.left[].message'
+
+Exits with 0 if everything that should serve does, and with 1 otherwise.
+
+JSON: an object with `ok`, `repaired` and `left`, whose findings are those of `kennelctl doctor --json`.")]
+pub(crate) struct ReconcileArgs {
+    /// Only say what does not match
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -37,7 +37,9 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use self::facts::Facts;
-use self::finding::{Finding, Mark};
+pub(crate) use self::finding::{Finding, Mark, Next};
+use self::report::json;
+pub(crate) use self::report::{each, render};
 use crate::args::DoctorArgs;
 use crate::failure::{Exit, Failure};
 use crate::host::Host;
@@ -55,12 +57,20 @@ pub(crate) fn run(host: &Host, args: &DoctorArgs) -> Result<Exit, Failure> {
     // A thread that hangs on a dead file system must not keep the answer.
     runtime.shutdown_background();
     if args.json {
-        host.terminal.json(&report::json(&findings))?;
+        host.terminal.json(&json(&findings))?;
     } else {
-        host.terminal.print(&report::render(&findings, host.terminal))?;
+        host.terminal.print(&render(&findings, host.terminal))?;
     }
     let failed = findings.iter().any(|finding| finding.mark == Mark::Failure);
     Ok(if failed { Exit::Failed } else { Exit::Done })
+}
+
+/// What of deployments does not match their rows, but for what could not be looked at.
+pub(crate) async fn mismatches(host: &Host) -> Vec<Finding> {
+    let facts = Arc::new(Facts::gather(host).await);
+    let mut findings = rows::check(facts).await;
+    findings.retain(|finding| !matches!(finding.mark, Mark::Ok));
+    findings
 }
 
 /// All checks, side by side, in the order of the report.

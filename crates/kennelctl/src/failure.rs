@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use kennel_core::{BadSecret, BuildId, BuildState, ProjectName, SecretName};
 use kennel_store::{ConfigError, SecretsError, StoreError};
-use kennel_systemd::SealError;
+use kennel_systemd::{ManagerError, SealError};
 
 use crate::{say, secret};
 
@@ -99,6 +99,10 @@ pub(crate) enum Failure {
     NobodyToAsk,
     #[error("cannot start the threads and timers that asking services needs")]
     Runtime(#[source] io::Error),
+    #[error("the host was not made to match; see `journalctl -u kennel-restore`")]
+    Restore(#[source] ManagerError),
+    #[error("{}", say::not_running())]
+    NotRunning,
     #[error("{}", say::no_journalctl())]
     Journalctl(#[source] io::Error),
     #[error("the project cannot be used; see `kennelctl check`")]
@@ -149,6 +153,7 @@ impl Failure {
             | Self::BuildOfOne { .. }
             | Self::UnknownKind(_)
             | Self::Typed(_)
+            | Self::NotRunning
             | Self::NobodyToAsk => Exit::Usage,
             Self::ProjectFileName { .. } | Self::Config(_) => Exit::BadConfiguration,
             Self::Read { .. }
@@ -164,6 +169,7 @@ impl Failure {
             | Self::BuildEnded(..)
             | Self::Runtime(_)
             | Self::Journalctl(_)
+            | Self::Restore(_)
             | Self::Print(_)
             | Self::Json(_) => Exit::Failed,
             Self::Interrupted(_) => Exit::Interrupted,

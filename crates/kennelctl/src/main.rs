@@ -23,6 +23,7 @@ mod host;
 mod http;
 mod logs;
 mod pin;
+mod reconcile;
 mod redeploy;
 mod rollback;
 mod say;
@@ -77,6 +78,7 @@ fn run(cli: &Cli, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Secret(args) => secret::run(&host, args),
         Command::Audit(args) => audit::run(&host, args),
         Command::Generate(args) => generate::run(args),
+        Command::Reconcile(args) => reconcile::run(&host, args),
         Command::Check(args) => check::run(&host, args),
         Command::Doctor(args) => doctor::run(&host, args),
     }

@@ -251,6 +251,25 @@ pub(crate) fn pinned(place: &str, by: Option<&str>, when: &str) -> String {
     )
 }
 
+pub(crate) fn not_running() -> &'static str {
+    "only a host that runs can be made to match its rows; --dry-run looks at a tree of files"
+}
+
+pub(crate) fn repaired(finding: &str) -> String {
+    format!("repaired: {}", printable(finding))
+}
+
+pub(crate) fn reconciled(repaired: usize, left: usize, dry_run: bool) -> String {
+    match (repaired, left) {
+        (0, 0) => "The host matches the rows.".to_owned(),
+        (_, 0) => format!("The host matches the rows again; {repaired} repaired."),
+        (_, left) if dry_run => {
+            format!("{left} found; `kennelctl reconcile` repairs what it can.")
+        }
+        (repaired, left) => format!("{repaired} repaired, {left} left."),
+    }
+}
+
 pub(crate) fn undecided() -> &'static str {
     "the dispatcher has not answered yet; the wish is kept, see `systemctl status kennel-dispatch`"
 }

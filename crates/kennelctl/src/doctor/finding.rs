@@ -5,7 +5,7 @@ use serde::Serialize;
 /// How it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Mark {
+pub(crate) enum Mark {
     Ok,
     /// Nobody knows, since it could not be looked at.
     Skipped,
@@ -17,7 +17,7 @@ pub(super) enum Mark {
 
 /// What to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Next {
+pub(crate) enum Next {
     /// A command that can be copied as it is.
     Run(String),
     /// Something that needs a person's thought.
@@ -26,12 +26,12 @@ pub(super) enum Next {
 
 /// One line of the report.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Finding {
+pub(crate) struct Finding {
     /// `group.name`, which never changes: scripts look for it.
-    pub(super) check: &'static str,
-    pub(super) mark: Mark,
-    pub(super) sentence: String,
-    pub(super) next: Option<Next>,
+    pub(crate) check: &'static str,
+    pub(crate) mark: Mark,
+    pub(crate) sentence: String,
+    pub(crate) next: Option<Next>,
 }
 
 impl Finding {

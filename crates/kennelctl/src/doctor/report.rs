@@ -10,7 +10,7 @@ use crate::terminal::{Colour, Terminal, printable};
 const SHOWN: usize = 5;
 
 /// One line per finding below the name of its group, and the next move below that.
-pub(super) fn render(findings: &[Finding], terminal: Terminal) -> String {
+pub(crate) fn render(findings: &[Finding], terminal: Terminal) -> String {
     let name = |check: &'static str| check.split_once('.').map_or(check, |(_, name)| name);
     let width = findings.iter().map(|finding| name(finding.check).len()).max().unwrap_or(0);
     let mut text = String::new();
@@ -75,8 +75,16 @@ fn below(width: usize) -> String {
     " ".repeat(width + 10)
 }
 
-/// The findings for programs.
+/// The findings for programs, and whether all is well.
 pub(super) fn json(findings: &[Finding]) -> Value {
+    json!({
+        "ok": findings.iter().all(|finding| finding.mark != Mark::Failure),
+        "findings": each(findings),
+    })
+}
+
+/// Each of the findings for programs.
+pub(crate) fn each(findings: &[Finding]) -> Vec<Value> {
     let one = |finding: &Finding| {
         let (next, command) = match &finding.next {
             Some(Next::Run(command)) => (Some(command), Some(command)),
@@ -91,8 +99,5 @@ pub(super) fn json(findings: &[Finding]) -> Value {
             "command": command,
         })
     };
-    json!({
-        "ok": findings.iter().all(|finding| finding.mark != Mark::Failure),
-        "findings": findings.iter().map(one).collect::<Vec<_>>(),
-    })
+    findings.iter().map(one).collect()
 }

@@ -54,6 +54,8 @@ struct World {
     roots: BTreeMap<DeploymentId, PathBuf>,
     /// Links of sites, and where they lead.
     sites: BTreeMap<PathBuf, PathBuf>,
+    /// Links of services' state directories.
+    data: Vec<PathBuf>,
     /// None before the first publication; otherwise the table, or why it cannot be read.
     table: Option<Result<RouteTable, String>>,
 }
@@ -145,6 +147,9 @@ impl World {
                 }
             }
         }
+        let data = layout.host_path(Path::new("/var/lib/kennel/data"));
+        world.data =
+            names_in(&data).unwrap_or_default().iter().map(|name| data.join(name)).collect();
         world.table = match fs::read_to_string(layout.route_table()) {
             Ok(text) => Some(serde_json::from_str(&text).map_err(|error| error.to_string())),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
@@ -188,6 +193,11 @@ fn active(rows: &Rows, kind: OutputKind) -> impl Iterator<Item = &Deployment> {
     rows.deployments
         .iter()
         .filter(move |it| it.state == DeploymentState::Active && it.settings.kind() == kind)
+}
+
+/// Whether it can be gone back to.
+fn is_kept(state: DeploymentState) -> bool {
+    matches!(state, DeploymentState::Draining | DeploymentState::Retired)
 }
 
 fn known(rows: &Rows) -> BTreeSet<DeploymentId> {
@@ -262,6 +272,16 @@ fn file_findings(layout: &Layout, rows: &Rows, world: &World) -> Vec<Finding> {
             }
         }
     }
+    for deployment in rows.deployments.iter().filter(|it| is_kept(it.state)) {
+        let (id, key) = (deployment.id, deployment.key.to_string());
+        if !layout.store(&deployment.store_path).exists() {
+            findings.push(say::kept_path_missing(&key, id));
+        } else if world.roots.get(&id).map(PathBuf::as_path)
+            != Some(deployment.store_path.as_path())
+        {
+            findings.push(say::kept_root_missing(&key, id));
+        }
+    }
     for (name, of) in world.env_files.iter().flatten() {
         if of.is_none_or(|id| !known.contains(&id)) {
             findings.push(say::env_file_without_row(name));
@@ -282,6 +302,10 @@ fn file_findings(layout: &Layout, rows: &Rows, world: &World) -> Vec<Finding> {
             .keys()
             .filter(|link| !sites.contains(*link))
             .map(|link| say::site_without_row(link)),
+    );
+    let data: BTreeSet<_> = rows.deployments.iter().map(|it| layout.data(&it.names.user)).collect();
+    findings.extend(
+        world.data.iter().filter(|it| !data.contains(*it)).map(|it| say::data_without_row(it)),
     );
     findings
 }

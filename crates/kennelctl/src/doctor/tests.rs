@@ -12,7 +12,7 @@ use crate::terminal::Terminal;
 
 /// Findings as people read them, without the last line.
 pub(super) fn said(findings: &[Finding]) -> String {
-    let text = report::render(findings, Terminal::plain());
+    let text = render(findings, Terminal::plain());
     text.trim_end().rsplit_once('\n').unwrap().0.trim_end().to_owned()
 }
 
@@ -77,18 +77,15 @@ fn the_report() {
     ];
     findings.extend((1..=7).map(|id| say::root_without_row(DeploymentId::from_row(id))));
     findings.push(say::only_files());
-    insta::assert_snapshot!("report", report::render(&findings, Terminal::plain()));
-    insta::assert_snapshot!(
-        "json",
-        serde_json::to_string_pretty(&report::json(&findings[..2])).unwrap()
-    );
+    insta::assert_snapshot!("report", render(&findings, Terminal::plain()));
+    insta::assert_snapshot!("json", serde_json::to_string_pretty(&json(&findings[..2])).unwrap());
     insta::assert_snapshot!(say::total(40, 0, 0, 0), @"40 checks are good");
 }
 
 #[test]
 fn what_a_report_prints_does_not_steer_the_terminal() {
     let finding = say::unit_failed("kennel-router.service", "\u{1b}[2Jred");
-    assert!(!report::render(&[finding], Terminal { colours: false }).contains('\u{1b}'));
+    assert!(!render(&[finding], Terminal { colours: false }).contains('\u{1b}'));
 }
 
 #[test]

@@ -42,6 +42,48 @@ fn a_fresh_host() {
 }
 
 #[test]
+fn a_tree_is_looked_at_and_not_repaired() {
+    let tree = Tree::fresh();
+    insta::assert_snapshot!(tree.ctl(&["reconcile", "--dry-run"]), @"
+    The host matches the rows.
+    exit 0
+    ");
+    insta::assert_snapshot!(tree.ctl(&["reconcile"]), @"
+    kennelctl: only a host that runs can be made to match its rows; --dry-run looks at a tree of files
+    exit 2
+    ");
+    let tree = busy();
+    insta::assert_snapshot!(tree.ctl(&["reconcile", "--dry-run"]), @"
+    Deployments
+      FAIL  units   shop/main/api serves, and the file of kennel-shop-main-api@2.service is missing
+                    run: systemctl start kennel-restore
+      FAIL  files   shop/main/api serves without its GC root /nix/var/nix/gcroots/kennel/2: a garbage collection would remove it
+                    run: systemctl start kennel-restore
+      FAIL  files   shop/main/api should serve /nix/store/0c0sxhkp9qsp9i0a8i4rzsm0yqzhsr1l-api, which is gone
+                    do: push it again, so that it is built again
+      FAIL  files   the environment of shop/main/api, /run/kennel/secrets/shop-main-api@2.env, is missing
+      FAIL  files   shop/main/web serves without its GC root /nix/var/nix/gcroots/kennel/3: a garbage collection would remove it
+                    run: systemctl start kennel-restore
+      FAIL  files   shop/main/web should serve /nix/store/0c0sxhkp9qsp9i0a8i4rzsm0yqzhsr1l-web, which is gone
+                    do: push it again, so that it is built again
+                    and 2 more; --json lists them all
+      FAIL  routes  api-main.shop.example.com leads to deployment 2, which does not serve
+      FAIL  routes  shop.test leads to deployment 2, which does not serve
+      FAIL  routes  web-main.shop.example.com leads to deployment 3, which does not serve
+                    run: systemctl start kennel-restore
+
+    10 failures, 1 warning
+    11 found; `kennelctl reconcile` repairs what it can.
+    exit 1
+    ");
+    fs::remove_dir_all(tree.directory.path().join("var")).unwrap();
+    insta::assert_snapshot!(tree.ctl(&["reconcile"]), @"
+    kennelctl: /var/lib/kennel/state/state.db does not exist: Kennel has never run here; start it with `systemctl enable --now kennel.target`
+    exit 3
+    ");
+}
+
+#[test]
 fn a_host_without_kennel() {
     let tree = Tree::fresh();
     fs::remove_dir_all(tree.directory.path().join("var")).unwrap();
@@ -187,22 +229,23 @@ fn help_begins_with_what_can_be_done() {
     Usage: kennelctl [OPTIONS] <COMMAND>
 
     Commands:
-      status    Show what serves what, and what is being built
-      builds    List builds, newest first
-      build     Show one build, its outputs and where its logs are
-      approve   Let a stranger's commit be built
-      cancel    End a build that waits or runs, or the deployments of one that do not serve yet
-      redeploy  Deploy what was built last again, without a new build
-      history   Show what a service or site has served, and what it could serve again
-      rollback  Have what served before serve again
-      pin       Keep pushes from deploying: they are built and held
-      unpin     Let pushes deploy again, and what was held meanwhile
-      teardown  Remove a branch's deployments, or one of them, with all that they left
-      logs      Show what a service prints
-      secret    Set, list and remove the secrets that services get
-      audit     Show what people did with Kennel: who, when, what, and what came of it
-      check     Check configuration, with the line of each mistake
-      doctor    Look over the whole host: what is wrong, and what to do about it
+      status     Show what serves what, and what is being built
+      builds     List builds, newest first
+      build      Show one build, its outputs and where its logs are
+      approve    Let a stranger's commit be built
+      cancel     End a build that waits or runs, or the deployments of one that do not serve yet
+      redeploy   Deploy what was built last again, without a new build
+      history    Show what a service or site has served, and what it could serve again
+      rollback   Have what served before serve again
+      pin        Keep pushes from deploying: they are built and held
+      unpin      Let pushes deploy again, and what was held meanwhile
+      teardown   Remove a branch's deployments, or one of them, with all that they left
+      logs       Show what a service prints
+      secret     Set, list and remove the secrets that services get
+      audit      Show what people did with Kennel: who, when, what, and what came of it
+      check      Check configuration, with the line of each mistake
+      doctor     Look over the whole host: what is wrong, and what to do about it
+      reconcile  Make the host match Kennel's rows: units, files, links, ports, GC roots and routes
 
     Options:
           --root <DIR>  Look at the tree below DIR instead of this host

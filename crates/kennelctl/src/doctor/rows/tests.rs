@@ -128,6 +128,28 @@ fn rows_without_their_things() {
 }
 
 #[test]
+fn what_can_be_gone_back_to() {
+    let mut tree = Tree::good();
+    let web = tree.rows.deployments[1].clone();
+    for (id, name, state) in [
+        (5, "rooted", DeploymentState::Retired),
+        (4, "unrooted", DeploymentState::Draining),
+        (3, "collected", DeploymentState::Retired),
+    ] {
+        let store_path = format!("{}-{name}", web.store_path).parse().unwrap();
+        let kept = Deployment { id: DeploymentId::from_row(id), store_path, state, ..web.clone() };
+        if name != "collected" {
+            fs::create_dir_all(tree.layout.store(&kept.store_path)).unwrap();
+        }
+        if name == "rooted" {
+            symlink(kept.store_path.as_path(), tree.layout.deployment_root(kept.id)).unwrap();
+        }
+        tree.rows.deployments.push(kept);
+    }
+    insta::assert_snapshot!("kept", tree.said());
+}
+
+#[test]
 fn units_in_other_states() {
     let mut tree = Tree::good();
     for (from, to) in [
@@ -150,6 +172,9 @@ fn things_without_their_rows() {
     let mut tree = Tree::good();
     tree.rows.deployments.clear();
     fs::write(tree.layout.env_dir().join("what.env"), "").unwrap();
+    let data = tree.layout.host_path(Path::new("/var/lib/kennel/data"));
+    fs::create_dir_all(&data).unwrap();
+    symlink("../../private/kennel/data/x", data.join("kennel-shop-old-api")).unwrap();
     tree.units.push_str("Id=kennel-teardown@7.timer\nActiveState=active\n");
     insta::assert_snapshot!("strangers", tree.said());
 }

@@ -68,6 +68,16 @@ pub(in crate::doctor) fn root_missing(key: &str, id: DeploymentId) -> Finding {
     .run(RESTORE)
 }
 
+pub(in crate::doctor) fn kept_root_missing(key: &str, id: DeploymentId) -> Finding {
+    let sentence = format!("deployment {id} of {key} is kept for a rollback, and has no GC root");
+    Finding::warning(FILES, sentence).run(RESTORE)
+}
+
+pub(in crate::doctor) fn kept_path_missing(key: &str, id: DeploymentId) -> Finding {
+    let sentence = format!("deployment {id} of {key} cannot be gone back to: its files are gone");
+    Finding::warning(FILES, sentence).by_hand("choose another, see `kennelctl history`")
+}
+
 pub(in crate::doctor) fn root_without_row(id: DeploymentId) -> Finding {
     let sentence =
         format!("the GC root /nix/var/nix/gcroots/kennel/{id} keeps what no deployment needs");
@@ -95,6 +105,12 @@ pub(in crate::doctor) fn env_file_without_row(name: &str) -> Finding {
 pub(in crate::doctor) fn site_link_wrong(key: &str) -> Finding {
     Finding::failure(FILES, format!("the link of site {key} does not lead to what it serves"))
         .run(RESTORE)
+}
+
+pub(in crate::doctor) fn data_without_row(link: &Path) -> Finding {
+    let (place, name) = (link.display(), link.file_name().unwrap_or_default().display());
+    Finding::warning(FILES, format!("{place} has files of a service that is no more"))
+        .by_hand(format!("look at them, then `rm -r {place} /var/lib/private/kennel/data/{name}`"))
 }
 
 pub(in crate::doctor) fn site_without_row(link: &Path) -> Finding {
