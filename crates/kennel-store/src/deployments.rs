@@ -110,6 +110,21 @@ pub(crate) const SCHEMA: Schema = &[
         PRIMARY KEY (project, git_ref, service)
     ) STRICT;
 ",
+    "
+    CREATE TABLE preview_databases (
+        -- Never used again: passwords follow from it.
+        id      INTEGER PRIMARY KEY AUTOINCREMENT,
+        server  TEXT NOT NULL,
+        -- A number, or the name of a role and its database.
+        name    TEXT NOT NULL,
+        project TEXT NOT NULL,
+        git_ref TEXT NOT NULL,
+        -- Whether the server has emptied or made it.
+        ready   INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (server, name),
+        UNIQUE (server, project, git_ref)
+    ) STRICT;
+",
 ];
 
 /// state.db, open.
