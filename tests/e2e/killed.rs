@@ -69,7 +69,7 @@ const LANES: &[(&[Push], &[KillPoint])] = &[
             good(&[OutputLinked]),
             good(&[TableLoaded, DeploymentSettled]),
             good(&[OutputBuilt]),
-            good(&[OldReleased]),
+            good(&[OldReleased, DatabaseAllocated]),
         ],
         &[SiteUnlinked, TornDown],
     ),
@@ -87,9 +87,10 @@ const LANES: &[(&[Push], &[KillPoint])] = &[
         &[
             good(&[DrainTimed]),
             good(&[UnitStarted, DeploymentUnsettled, LossWritten]),
+            good(&[DatabaseMade]),
             Push { version: Version::Broken, points: &[FailureWritten, RoutesWithdrawn] },
         ],
-        &[TimerStopped, UnitStopped],
+        &[TimerStopped, UnitStopped, DatabaseDropped],
     ),
 ];
 
@@ -156,7 +157,12 @@ impl Seen {
 pub(crate) fn anywhere(kennel: &Kennel) -> Result<()> {
     let _quick = QuickRecovery::set(kennel)?;
     // Whoever is held in a build holds its slot; and the third version is one too many to keep.
-    let _settings = Settings::with(kennel, "max_concurrent_builds = 4\nkeep_deployments = 1\n")?;
+    kennel.host().run(&["systemctl", "start", "valkey-server.service"])?;
+    let _settings = Settings::with(
+        kennel,
+        "max_concurrent_builds = 4\nkeep_deployments = 1\n\
+         [valkey]\nurl = \"redis://127.0.0.1:6379\"\n",
+    )?;
     let holds = Holds::listen(kennel)?;
     let seen = Seen::default();
     let all = LANES.iter().flat_map(|lane| [(lane, Way::Kill), (lane, Way::Terminate)]);
@@ -241,6 +247,8 @@ struct Lane<'k> {
     seen: &'k Seen,
     /// The version of each commit.
     versions: BTreeMap<String, String>,
+    /// Whether the service wants a preview database, as it does from one push on.
+    wants_database: bool,
 }
 
 const BRANCH: &str = "main";
@@ -257,7 +265,8 @@ impl<'k> Lane<'k> {
     ) -> Result<Self> {
         let project = until_answered(|| kennel.project(name))?;
         let versions = BTreeMap::new();
-        let mut lane = Self { kennel, armed: holds.of(name), project, way, seen, versions };
+        let armed = holds.of(name);
+        let mut lane = Self { kennel, armed, project, way, seen, versions, wants_database: false };
         lane.push(&good(&[]))?;
         Ok(lane)
     }
@@ -272,6 +281,8 @@ impl<'k> Lane<'k> {
     /// Pushes, kills, and looks at what came of it.
     fn push(&mut self, push: &Push) -> Result<()> {
         self.armed.arm(push.points)?;
+        let of_database = |point| [DatabaseAllocated, DatabaseMade].contains(point);
+        self.wants_database |= push.points.iter().any(of_database);
         let commit = self.commit(push.version)?;
         self.tell(&Event::Push {
             branch: BRANCH.into(),
@@ -296,9 +307,12 @@ impl<'k> Lane<'k> {
         };
         // Every other push leaves the site as it is.
         let site = format!("{} {}", self.project.name(), number / 2);
-        let toml = "[services.api]\nhealth_check = \"/health\"\ndrain_secs = 1\n\
-                    [static_sites.web]\n";
-        self.kennel.sources().service_with("api", &conf).site("web", &site).kennel_toml(toml)
+        let database = self.wants_database;
+        let toml = format!(
+            "[services.api]\nhealth_check = \"/health\"\ndrain_secs = 1\n\
+             preview_database = {database}\n[static_sites.web]\n"
+        );
+        self.kennel.sources().service_with("api", &conf).site("web", &site).kennel_toml(&toml)
     }
 
     /// Sends as a forge would whose sender presses "redeliver" until it is taken, and kills whoever

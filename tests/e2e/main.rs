@@ -6,6 +6,7 @@ mod cancel;
 mod clock;
 mod configuration;
 mod cutover;
+mod databases;
 mod deletions;
 mod doctor;
 mod failures;
@@ -151,6 +152,7 @@ fn main() -> ExitCode {
         .test_alone("garbage::collected_all_the_while", garbage::collected_all_the_while)
         .test_alone("cancel::while_it_probes", cancel::while_it_probes)
         .test_alone("cancel::before_its_turn", cancel::before_its_turn)
+        .test_alone("databases::of_each_branch", databases::of_each_branch)
         .test_alone("doctor::sees_it_and_says_what_helps", doctor::sees_it_and_says_what_helps)
         .test_alone(
             "secrets::stay_secret_and_survive_a_reboot",

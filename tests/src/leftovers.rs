@@ -196,6 +196,14 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
             })
             .map(|domain| domain.host.clone()),
     );
+    all.none(
+        "preview databases",
+        rows.databases
+            .iter()
+            .filter(|it| it.project == project)
+            .filter(|it| !holding().any(|deployment| deployment.git_ref == it.git_ref))
+            .map(|it| format!("{} on {} of {}", it.name, it.server, it.git_ref)),
+    );
     all.0
 }
 

@@ -27,7 +27,7 @@ pub use held::{Armed, Held, Holds, Way};
 pub use inbox::Asked;
 pub use leftovers::{expect_no_leftovers, expect_nothing_left};
 pub use outcome::{expect_deployment, expect_failure};
-pub use rows::{Build, Deployment, Rows};
+pub use rows::{Build, Database, Deployment, Rows};
 pub use rusqlite::Connection;
 pub use settings::Settings;
 pub use suite::Suite;

@@ -21,6 +21,8 @@ pub struct Rows {
     pub names: Vec<Name>,
     /// Custom domains that belong to somebody.
     pub domains: Vec<Domain>,
+    /// Preview databases that belong to somebody.
+    pub databases: Vec<Database>,
     /// Every build that there ever was, oldest first.
     pub builds: Vec<Build>,
 }
@@ -121,6 +123,19 @@ pub struct Domain {
     pub service: String,
 }
 
+/// One preview database.
+#[derive(Clone, Debug, Default)]
+pub struct Database {
+    /// `valkey` or `postgresql`.
+    pub server: String,
+    /// The number, or the role's and the database's name.
+    pub name: String,
+    /// Whose it is: the project,
+    pub project: String,
+    /// and the branch or pull request.
+    pub git_ref: String,
+}
+
 impl Deployment {
     /// Whether something of it should be on the host for good: it serves, or could come back.
     #[must_use]
@@ -184,6 +199,14 @@ impl Rows {
                 project: row.get("project")?,
                 git_ref: row.get("git_ref")?,
                 service: row.get("service")?,
+            })
+        })?;
+        rows.databases = all(&state, "SELECT * FROM preview_databases", |row| {
+            Ok(Database {
+                server: row.get("server")?,
+                name: row.get("name")?,
+                project: row.get("project")?,
+                git_ref: row.get("git_ref")?,
             })
         })?;
         let mut builds = open(kennel.host(), "builds/builds.db")?;

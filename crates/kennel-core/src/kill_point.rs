@@ -97,6 +97,10 @@ points! {
     RootMade,
     /// The custom domain, if it asks for one, is its own.
     DomainClaimed,
+    /// A preview database is the branch's by its row; the server was not asked.
+    DatabaseAllocated,
+    /// The server has emptied or made it; the row does not say so.
+    DatabaseMade,
     /// The row has a port; nobody listens there.
     PortReserved,
     /// There is an environment file and no unit file.
@@ -142,6 +146,8 @@ points! {
     StateRemoved,
     /// The unit file and the environment file are gone.
     FilesRemoved,
+    /// The branch's preview database is gone from its server; the row is there.
+    DatabaseDropped,
     /// The site's link is gone, or leads to the version that serves.
     SiteUnlinked,
     /// No GC root is left.

@@ -190,6 +190,18 @@ impl Layout {
         self.at("var/lib/kennel/routes/secrets.lock")
     }
 
+    /// The key that passwords of preview databases are made of.
+    #[must_use]
+    pub fn database_key(&self) -> PathBuf {
+        self.at("var/lib/kennel/databases/key")
+    }
+
+    /// The lock under which preview databases are given and taken back.
+    #[must_use]
+    pub fn database_lock(&self) -> PathBuf {
+        self.at("var/lib/kennel/databases/lock")
+    }
+
     /// Where systemd seals and opens credentials (systemd-creds(1)).
     #[must_use]
     pub fn credentials_socket(&self) -> PathBuf {

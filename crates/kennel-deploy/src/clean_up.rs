@@ -5,7 +5,7 @@ use kennel_store::Deployment;
 use kennel_systemd::kill_point;
 use rustix::fs::FlockOperation;
 
-use crate::{DeployError, Host, file, roots, routes, secrets, service, site, slices};
+use crate::{DeployError, Host, databases, file, roots, routes, secrets, service, site, slices};
 
 /// Removes everything of a deployment and, with the last of its service, what the deployments of
 /// the service shared; then ends its row.
@@ -42,6 +42,7 @@ pub(crate) async fn everything(
             kill_point!(SiteUnlinked, &deployment.key.project);
         }
     }
+    databases::take_back(host, deployment).await?;
     roots::release(host, deployment)?;
     kill_point!(RootsReleased, &deployment.key.project);
     slices::stop_empty(host, deployment).await?;

@@ -5,12 +5,15 @@ use kennel_core::{HostName, Port, SecretName, SecretValue};
 use kennel_store::Deployment;
 use kennel_systemd::env_file;
 
+use crate::databases::Urls;
+
 /// The text of the deployment's environment file. What the repository sets comes first, so that
 /// Kennel's own variables win whatever a later version lets a repository name.
 pub(crate) fn render(
     deployment: &Deployment,
     manifest: &ServiceManifest,
     secrets: &[(SecretName, SecretValue)],
+    databases: &Urls,
     port: Port,
     host: &HostName,
 ) -> String {
@@ -27,7 +30,7 @@ pub(crate) fn render(
         ("KENNEL_URL", url.as_str()),
     ];
     let secrets = secrets.iter().map(|(name, value)| (name.as_str(), value.reveal()));
-    env_file(of_repository.chain(secrets).chain(of_kennel))
+    env_file(of_repository.chain(secrets).chain(databases.variables()).chain(of_kennel))
 }
 
 /// The same text with another port. The last such line is Kennel's own, whatever a secret of several

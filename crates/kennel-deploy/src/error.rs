@@ -7,8 +7,10 @@ use kennel_core::{
     DeploymentId, HostName, Invalid, Port, ProjectName, SecretName, SecretScope, StorePath,
     UnitName,
 };
-use kennel_store::{ConfigError, DomainTaken, SecretsError, StoreError};
+use kennel_store::{ConfigError, DomainTaken, NumbersTaken, SecretsError, StoreError};
 use kennel_systemd::{BadProgram, ManagerError, SealError};
+
+use crate::{PostgresqlError, ValkeyError};
 
 /// One failed step, with what it was about.
 #[derive(Debug, thiserror::Error)]
@@ -70,11 +72,21 @@ pub enum DeployError {
     /// A site is not a folder.
     #[error("{0} is not a folder, so it cannot be served as a site")]
     NotAFolder(StorePath),
-    /// The manifest asks for what this version cannot give.
+    /// A service wants a preview database, and there is no server of any.
     #[error(
-        "`preview_database = true` needs a version of Kennel with preview databases; remove it from kennel.toml"
+        "kennel.toml has `preview_database = true`, and the operator's {} has neither [valkey] nor [postgresql]; see docs/preview-databases.md, or remove the key from kennel.toml",
+        .0.display()
     )]
-    NoPreviewDatabase,
+    NoDatabaseServer(PathBuf),
+    /// Every number of Valkey's is taken.
+    #[error(transparent)]
+    NumbersTaken(#[from] NumbersTaken),
+    /// Valkey did not do what it was asked for.
+    #[error(transparent)]
+    Valkey(#[from] ValkeyError),
+    /// PostgreSQL did not do what it was asked for.
+    #[error(transparent)]
+    Postgresql(#[from] PostgresqlError),
     /// The manifest names secrets that nobody has set.
     #[error("{}", no_secret(.missing, .project, *.scope, .branch))]
     NoSecret {

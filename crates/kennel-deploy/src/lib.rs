@@ -8,6 +8,7 @@
 //! Invariant: only this crate writes unit files and the route table.
 
 mod clean_up;
+mod databases;
 mod deploy;
 mod domain;
 mod env;
@@ -18,6 +19,7 @@ mod host;
 mod last_config;
 mod listener;
 mod log_tail;
+mod postgresql;
 mod program;
 mod restore;
 mod roots;
@@ -30,13 +32,16 @@ mod site;
 mod slices;
 mod teardown;
 mod unchanged;
+mod valkey;
 mod waits;
 
 pub use deploy::deploy;
 pub use error::DeployError;
 pub use host::Host;
 pub use last_config::keep as keep_config;
+pub use postgresql::PostgresqlError;
 pub use restore::restore;
 pub use settle::settle;
 pub use teardown::teardown;
+pub use valkey::ValkeyError;
 pub use waits::waits;

@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 
 use crate::listener::{self, Listener};
 use crate::secrets::{self, Opener};
-use crate::{DeployError, Host, clean_up, env, file, routes, service, site, slices};
+use crate::{DeployError, Host, clean_up, databases, env, file, routes, service, site, slices};
 
 /// Makes units, files, links, GC roots and routes match the rows.
 ///
@@ -128,7 +128,8 @@ async fn prepare(
     } else {
         let written =
             secrets::grant(&host.layout, opener, deployment, manifest).and_then(|secrets| {
-                service::write_environment(host, deployment, manifest, &secrets, port)
+                let databases = databases::known(host, deployment, manifest)?;
+                service::write_environment(host, deployment, manifest, &secrets, &databases, port)
             });
         if let Err(error) = written {
             report(deployment, &error);

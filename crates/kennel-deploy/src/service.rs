@@ -9,6 +9,7 @@ use kennel_store::Deployment;
 use kennel_systemd::{ManagerError, ServiceUnit, kill_point, status};
 use tokio::time::{Instant, sleep};
 
+use crate::databases::{self, Urls};
 use crate::env;
 use crate::health::{self, Health};
 use crate::listener::{self, Listener};
@@ -24,16 +25,14 @@ pub(crate) async fn start(
     deployment: &Deployment,
     manifest: &ServiceManifest,
 ) -> Result<(), DeployError> {
-    if manifest.preview_database {
-        return Err(DeployError::NoPreviewDatabase);
-    }
     // First of all: one that is missing leaves nothing to clean up.
     let secrets = secrets::grant(&host.layout, &mut Opener::default(), deployment, manifest)?;
+    let databases = databases::give(host, deployment, manifest).await?;
     let port = reserve_port(host, deployment)?;
     kill_point!(PortReserved, &deployment.key.project);
     let deployment = host.deployment(deployment.id)?;
-    write_environment(host, &deployment, manifest, &secrets, port)?;
-    drop(secrets);
+    write_environment(host, &deployment, manifest, &secrets, &databases, port)?;
+    drop((secrets, databases));
     write_unit(host, &deployment, manifest)?;
     let unit = deployment.unit();
     kill_point!(UnitWritten, &deployment.key.project);
@@ -64,12 +63,13 @@ pub(crate) fn write_environment(
     deployment: &Deployment,
     manifest: &ServiceManifest,
     secrets: &Granted,
+    databases: &Urls,
     port: Port,
 ) -> Result<(), DeployError> {
     let unit = deployment.unit();
     let name = deployment.host(&host.config.base_domain)?;
     secrets.write_credentials(&host.layout.credentials(&unit))?;
-    let text = env::render(deployment, manifest, &secrets.variables, port, &name);
+    let text = env::render(deployment, manifest, &secrets.variables, databases, port, &name);
     file::replace(&host.layout.env_file(&unit), &text, 0o400)?;
     kill_point!(EnvWritten, &deployment.key.project);
     Ok(())

@@ -13,7 +13,7 @@ use kennel_store::Deployment;
 use crate::health::{self, Health};
 use crate::listener::{self, Listener};
 use crate::secrets::{self, Opener};
-use crate::{DeployError, Host, env, service};
+use crate::{DeployError, Host, databases, env, service};
 
 /// The deployment that serves, healthily, exactly what this one would; none if there is none.
 pub(crate) async fn serving(
@@ -61,10 +61,14 @@ fn is_written(
     if !fs::read_to_string(host.unit_file(active)).is_ok_and(|current| current == text) {
         return Ok(false);
     }
+    if !databases::has_all(host, deployment, manifest)? {
+        return Ok(false);
+    }
+    let databases = databases::known(host, deployment, manifest)?;
     let mut opener = Opener::default();
     let granted = secrets::grant(&host.layout, &mut opener, deployment, manifest)?;
     let name = deployment.host(&host.config.base_domain)?;
-    let wanted = env::render(&instead, manifest, &granted.variables, port, &name);
+    let wanted = env::render(&instead, manifest, &granted.variables, &databases, port, &name);
     let directory = host.layout.credentials(&unit);
     Ok(wanted == environment && granted.is_written(&host.layout, &mut opener, &directory)?)
 }

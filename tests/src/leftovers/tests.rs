@@ -1,5 +1,5 @@
 use super::*;
-use crate::rows::{Build, Domain, Name};
+use crate::rows::{Build, Database, Domain, Name};
 
 fn deployment(id: i64, service: &str, state: &str) -> Deployment {
     Deployment {
@@ -48,6 +48,7 @@ fn world() -> (Found, Rows) {
             name("label", "web-main"),
         ],
         domains: Vec::new(),
+        databases: Vec::new(),
         builds: vec![build(4, "site"), build(5, "other")],
     };
     let active = |unit: &str| (unit.to_owned(), "active".to_owned());
@@ -94,7 +95,7 @@ fn a_host_that_is_as_its_rows_say() {
 #[test]
 fn everything_that_is_left_over_or_missing_is_seen() {
     type Change = fn(&mut Found, &mut Rows);
-    let changes: [(Change, &str); 25] = [
+    let changes: [(Change, &str); 26] = [
         (|_, rows| rows.deployments[0].state = "draining".into(), "rows: 1 of api is draining"),
         (|_, rows| rows.deployments[3].cleaned = false, "rows: 4 of api is failed"),
         (|_, rows| rows.deployments[0].port = Some(18_001), "ports: 18001 of 1 is left"),
@@ -165,6 +166,17 @@ fn everything_that_is_left_over_or_missing_is_seen() {
                 rows.domains.push(domain);
             },
             "domains: a.org is left",
+        ),
+        (
+            |_, rows| {
+                rows.databases.push(Database {
+                    server: "valkey".into(),
+                    name: "3".into(),
+                    project: "site".into(),
+                    git_ref: "refs/heads/x".into(),
+                });
+            },
+            "preview databases: 3 on valkey of refs/heads/x is left",
         ),
     ];
     for (change, expected) in changes {

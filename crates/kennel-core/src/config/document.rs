@@ -74,18 +74,6 @@ impl<'a> Document<'a> {
         Some(problem(self.file, self.text, key.span(), message, None))
     }
 
-    /// The keys of the table at `keys`.
-    pub(super) fn keys(&self, keys: &[&str]) -> Vec<String> {
-        let mut table = self.root.get_ref();
-        for key in keys {
-            match table.get(*key).and_then(|value| value.get_ref().as_table()) {
-                Some(inner) => table = inner,
-                None => return Vec::new(),
-            }
-        }
-        table.keys().map(|key| key.get_ref().to_string()).collect()
-    }
-
     fn locate(&self, refusal: Refusal) -> Problem {
         let place = self.place(&refusal.span);
         let message = format!("{}{}", place.prefix(), refusal.message);

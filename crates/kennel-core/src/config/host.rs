@@ -103,15 +103,24 @@ pub struct NixConfig {
 /// The Valkey server for preview databases.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Valkey {
-    /// `url`: begins with `redis://`, `rediss://`, `valkey://`, `valkeys://` or `unix://`.
+    /// `url`: begins with `redis://`, `valkey://` or `unix://`. Services get it with their number.
     pub url: String,
+    /// `databases`: numbers from 0 to one less than this are given away. 1 to 65536, default 16,
+    /// as in the server's own configuration.
+    pub databases: u32,
+    /// `forks`: whether services of strangers get a number. Default false, since a number keeps
+    /// nobody from the others.
+    pub forks: bool,
 }
 
 /// The PostgreSQL server for preview databases.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Postgresql {
-    /// `url`: begins with `postgresql://` or `postgres://`.
+    /// `url`: begins with `postgresql://` or `postgres://`. As whom Kennel makes roles and
+    /// databases; services get one of their own.
     pub url: String,
+    /// `template`: the database of which each new one is a copy. Default PostgreSQL's `template1`.
+    pub template: Option<String>,
 }
 
 impl HostConfig {
@@ -137,7 +146,7 @@ impl HostConfig {
     #[must_use]
     pub fn without_effect(text: &str, file: &str) -> Vec<Problem> {
         let Ok(document) = Document::parse(file, text) else { return Vec::new() };
-        ["expiry", "retention", "valkey", "postgresql"]
+        ["expiry", "retention"]
             .into_iter()
             .filter_map(|key| {
                 document.remark(&[key], |_| Some(format!("[{key}] has no effect in this version")))
@@ -163,8 +172,8 @@ struct RawHost {
     retention: RawRetention,
     #[serde(default)]
     nix: RawNix,
-    valkey: Option<RawServer>,
-    postgresql: Option<RawServer>,
+    valkey: Option<RawValkey>,
+    postgresql: Option<RawPostgresql>,
     #[serde(default)]
     limits: RawLimits,
     #[serde(default)]
@@ -193,8 +202,18 @@ struct RawNix {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawServer {
+struct RawValkey {
     url: Spanned<String>,
+    databases: Option<Spanned<i64>>,
+    #[serde(default)]
+    forks: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPostgresql {
+    url: Spanned<String>,
+    template: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -267,13 +286,8 @@ impl TryFrom<RawHost> for HostConfig {
                 max_silent_time: or(raw.nix.max_silent_time, Duration::from_secs(20 * 60)),
                 timeout: or(raw.nix.timeout, Duration::from_secs(3 * 3600)),
             },
-            valkey: server(
-                raw.valkey,
-                &["redis://", "rediss://", "valkey://", "valkeys://", "unix://"],
-            )?
-            .map(|url| Valkey { url }),
-            postgresql: server(raw.postgresql, &["postgresql://", "postgres://"])?
-                .map(|url| Postgresql { url }),
+            valkey: raw.valkey.map(RawValkey::settle).transpose()?,
+            postgresql: raw.postgresql.map(RawPostgresql::settle).transpose()?,
         })
     }
 }
@@ -313,12 +327,37 @@ impl PortRange {
     }
 }
 
-fn server(raw: Option<RawServer>, schemes: &[&str]) -> Result<Option<String>, Refusal> {
-    let Some(RawServer { url }) = raw else { return Ok(None) };
+impl RawValkey {
+    fn settle(self) -> Result<Valkey, Refusal> {
+        Ok(Valkey {
+            url: server(self.url, &["redis://", "valkey://", "unix://"])?,
+            databases: whole_number(self.databases.as_ref(), 1..=65536, 16)?,
+            forks: self.forks,
+        })
+    }
+}
+
+impl RawPostgresql {
+    fn settle(self) -> Result<Postgresql, Refusal> {
+        let url = server(self.url, &["postgresql://", "postgres://"])?;
+        let template = self.template.map(|template| {
+            // PostgreSQL cuts longer names off, and then means another database.
+            let is_name = (1..=63).contains(&template.get_ref().len());
+            if is_name && !template.get_ref().chars().any(char::is_control) {
+                return Ok(template.into_inner());
+            }
+            Err(Refusal::at(&template, "it is not the name of a database: 1 to 63 bytes"))
+        });
+        Ok(Postgresql { url, template: template.transpose()? })
+    }
+}
+
+/// No scheme with TLS: both servers are on this host, where nobody else listens in.
+fn server(url: Spanned<String>, schemes: &[&str]) -> Result<String, Refusal> {
     let known = schemes.iter().any(|scheme| url.get_ref().starts_with(scheme));
     let clean = !url.get_ref().chars().any(|c| c.is_control() || c.is_whitespace());
     if known && clean {
-        return Ok(Some(url.into_inner()));
+        return Ok(url.into_inner());
     }
     let schemes = schemes.join(", ");
     Err(Refusal::at(&url, format!("it does not begin with one of {schemes}, or has white space")))

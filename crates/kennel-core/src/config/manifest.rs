@@ -76,27 +76,6 @@ impl Manifest {
     pub fn parse(text: &str, file: &str) -> Result<Self, Problem> {
         Document::parse(file, text)?.settle(|raw: RawManifest| Self::try_from(raw))
     }
-
-    /// One [`Problem`] for each thing in `text` that is read and checked, but that makes the
-    /// deployment fail in this version of Kennel. Empty if `text` is not TOML.
-    #[must_use]
-    pub fn without_effect(text: &str, file: &str) -> Vec<Problem> {
-        let Ok(document) = Document::parse(file, text) else { return Vec::new() };
-        let mut remarks = Vec::new();
-        for service in document.keys(&["services"]) {
-            let fails = |key: &str| {
-                format!(
-                    "this version cannot do `{key}` in [services.{service}], so that deploying it \
-                     fails"
-                )
-            };
-            let path = |key| ["services", service.as_str(), key];
-            remarks.extend(document.remark(&path("preview_database"), |value| {
-                (value.as_bool() == Some(true)).then(|| fails("preview_database"))
-            }));
-        }
-        remarks
-    }
 }
 
 #[derive(Deserialize)]

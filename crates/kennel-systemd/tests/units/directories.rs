@@ -37,6 +37,8 @@ fn directories_are_where_programs_look() {
         (parent(layout.route_table()), "0755 root root"),
         (parent(layout.route_lock()), "0755 root root"),
         (parent(layout.secret_lock()), "0755 root root"),
+        (parent(layout.database_key()), "0700 root root"),
+        (parent(layout.database_lock()), "0700 root root"),
         (layout.env_dir(), "0700 root root"),
         (parent(layout.bell()), "0755 root root"),
         (parent(layout.data(&"kennel-p-b-s".parse().unwrap())), "0755 root root"),

@@ -216,11 +216,7 @@ fn one_file_by_its_name_or_as_it_is_called() {
         0o644,
     );
     insta::assert_snapshot!(said_of(&root, &at("kennel.toml"), None), @"
-    note: /kennel.toml:2: this version cannot do `preview_database` in [services.api], so that deploying it fails
-      |
-    2 | preview_database = true
-      | ^
-    1 file checked: 1 note
+    1 file checked: all good
     Done
     ");
     fs::write(at("kennel.toml"), b"# \xff\n").unwrap();

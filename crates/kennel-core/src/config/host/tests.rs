@@ -32,8 +32,11 @@ max_silent_time = "90s"
 timeout = "1h30m"
 [valkey]
 url = "redis://127.0.0.1:6379"
+databases = 64
+forks = true
 [postgresql]
 url = "postgresql:///postgres?host=/run/postgresql"
+template = "seed"
 [limits]
 memory_max = "8G"
 cpu_quota = "400%"
@@ -143,11 +146,16 @@ fn every_key_is_read() {
         valkey: Some(
             Valkey {
                 url: "redis://127.0.0.1:6379",
+                databases: 64,
+                forks: true,
             },
         ),
         postgresql: Some(
             Postgresql {
                 url: "postgresql:///postgres?host=/run/postgresql",
+                template: Some(
+                    "seed",
+                ),
             },
         ),
         forks: Forks {
@@ -258,9 +266,14 @@ fn periods() {
 
 #[test]
 fn servers() {
-    insta::assert_snapshot!(refused_after_base("[valkey]\nurl = \"127.0.0.1:6379\""), @"config.toml:3: `url` in [valkey]: it does not begin with one of redis://, rediss://, valkey://, valkeys://, unix://, or has white space");
+    insta::assert_snapshot!(refused_after_base("[valkey]\nurl = \"127.0.0.1:6379\""), @"config.toml:3: `url` in [valkey]: it does not begin with one of redis://, valkey://, unix://, or has white space");
     insta::assert_snapshot!(refused_after_base("[postgresql]\nurl = \"mysql://localhost\""), @"config.toml:3: `url` in [postgresql]: it does not begin with one of postgresql://, postgres://, or has white space");
     insta::assert_snapshot!(refused_after_base("[valkey]"), @"config.toml:2: `url` is missing in [valkey]");
+    insta::assert_snapshot!(refused_after_base("[valkey]\nurl = \"rediss://cache\""), @"config.toml:3: `url` in [valkey]: it does not begin with one of redis://, valkey://, unix://, or has white space");
+    insta::assert_snapshot!(refused_after_base("[valkey]\nurl = \"redis://cache\"\ndatabases = 0"), @"config.toml:4: `databases` in [valkey]: 0 is not between 1 and 65536");
+    insta::assert_snapshot!(refused_after_base("[postgresql]\nurl = \"postgres:///x\"\ntemplate = \"\""), @"config.toml:4: `template` in [postgresql]: it is not the name of a database: 1 to 63 bytes");
+    let valkey = parse("base_domain = \"example.com\"\nvalkey.url = \"unix:///run/v.sock\"").valkey;
+    assert_eq!(valkey.map(|it| (it.databases, it.forks)), Some((16, false)));
 }
 
 #[test]
@@ -281,8 +294,6 @@ fn what_is_written_and_does_nothing_is_named_with_its_line() {
     insta::assert_snapshot!(remarks(EVERYTHING).join("\n"), @"
     config.toml:10: [expiry] has no effect in this version
     config.toml:12: [retention] has no effect in this version
-    config.toml:18: [valkey] has no effect in this version
-    config.toml:20: [postgresql] has no effect in this version
     ");
     assert!(remarks("base_domain = \"example.com\"\n[nix]\n[limits]").is_empty());
     assert!(remarks("[expiry").is_empty());

@@ -184,18 +184,6 @@ fn a_domain_is_claimed_once() {
 }
 
 #[test]
-fn what_would_fail_to_deploy_is_named_with_its_line() {
-    let remarks = |text| -> Vec<String> {
-        Manifest::without_effect(text, "kennel.toml").iter().map(ToString::to_string).collect()
-    };
-    insta::assert_snapshot!(remarks(EXAMPLE).join("\n"), @"
-    kennel.toml:6: this version cannot do `preview_database` in [services.api], so that deploying it fails
-    ");
-    assert!(remarks("[services.api]\npreview_database = false\nsecrets = [\"A\"]").is_empty());
-    assert!(remarks("services = 5").is_empty());
-}
-
-#[test]
 fn requests_stay_within_the_limits() {
     let limits = super::super::Resources::default();
     let within = |text: &str| {
