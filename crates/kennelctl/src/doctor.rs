@@ -20,6 +20,7 @@ mod nix;
 mod permissions;
 mod polkit;
 mod ports;
+mod preview_databases;
 mod report;
 mod router;
 mod rows;
@@ -91,6 +92,7 @@ async fn examine(host: &Host) -> Vec<Finding> {
     ];
     if facts.host.is_live {
         checks.extend([
+            blocking("databases.preview", preview_databases::check),
             asking("systemd", &facts, systemd::check),
             asking("systemd.polkit", &facts, polkit::check),
             asking("nix", &facts, nix::check),
