@@ -57,6 +57,7 @@ pub(crate) fn of_each_branch(kennel: &Kennel) -> Result<()> {
     ensure!(other_urls.ask_valkey(kennel, "EXISTS whose")? == "0", "the numbers are one");
     ensure!(other_urls.ask_postgresql(kennel, "SELECT sum(n) FROM shelf")? == "1", "not a copy");
     keep_apart(kennel, &main_urls, &other_urls)?;
+    expect_kept_secret(kennel, &main_urls)?;
     exhaust(&branch("third"))?;
     give_strangers_their_own(kennel, &project)?;
 
@@ -87,6 +88,7 @@ fn refuse_without_servers(main: &Branch<'_>) -> Result<Settings> {
 
     let settings = Settings::with(kennel, SERVERS)?;
     main.refused("Valkey cannot be reached at `url` under [valkey]")?;
+    expect_diagnosis(kennel, "PostgreSQL does not answer at `url` under [postgresql]")?;
     kennel.host().run(&["systemctl", "start", "valkey-server.service"])?;
     main.refused("PostgreSQL cannot be reached by `url` under [postgresql]")?;
     kennel.host().run(&["systemctl", "start", "postgresql.service"])?;
@@ -95,9 +97,16 @@ fn refuse_without_servers(main: &Branch<'_>) -> Result<Settings> {
         "cd /; su postgres -c 'psql -qc \"CREATE ROLE root LOGIN CREATEDB CREATEROLE\"'
          createdb seed && psql -qd seed -c 'CREATE TABLE shelf (n serial); INSERT INTO shelf VALUES (1)'",
     )?;
+    expect_diagnosis(kennel, "Valkey and PostgreSQL listen")?;
     main.refused("pg_hba.conf needs `local sameuser /^kennel_ scram-sha-256`")?;
     expect_nothing_left(kennel, project.name())?;
     Ok(settings)
+}
+
+fn expect_diagnosis(kennel: &Kennel, words: &str) -> Result<()> {
+    let doctor = kennel.host().try_run(&["kennelctl", "doctor"])?.stdout;
+    ensure!(doctor.contains(words), "the doctor does not say {words:?}:\n{doctor}");
+    Ok(())
 }
 
 /// Neither role gets into the other's database, nor into others.
@@ -121,6 +130,21 @@ fn keep_apart(kennel: &Kennel, main: &Urls, other: &Urls) -> Result<()> {
          FROM pg_roles WHERE rolname = current_user",
     )?;
     ensure!(rights == "f", "the role may do more than it should: {rights}");
+    Ok(())
+}
+
+/// A password is in no file but the environment's, and in nobody's log.
+fn expect_kept_secret(kennel: &Kennel, urls: &Urls) -> Result<()> {
+    let password = urls.postgresql()?.split([':', '@']).nth(2).context("no password")?;
+    ensure!(password.len() == 32, "{password} is no password");
+    // By standard input: an argument would be found.
+    let look = "cat >/dev/shm/password; journalctl --sync
+                for place in /etc /var /run /tmp; do grep -rlaF -D skip -f /dev/shm/password $place; done
+                journalctl --no-pager -o export | grep -aF -f /dev/shm/password; rm /dev/shm/password";
+    let found = kennel.host().run_with_input(&["sh", "-c", look], password.as_bytes())?;
+    let is_environment = found.starts_with("/run/kennel/secrets/cellar-main-api@")
+        && found.trim_end().ends_with(".env");
+    ensure!(is_environment && found.lines().count() == 1, "the password is in {found}");
     Ok(())
 }
 
@@ -152,7 +176,12 @@ fn give_strangers_their_own(kennel: &Kennel, project: &Project) -> Result<()> {
     let branch = Branch { kennel, project, name: "pr-8".to_owned() };
     let urls = branch.urls(&serving)?;
     ensure!(urls.role()? == "kennel_cellar_pr-8", "it has {}", urls.role()?);
-    urls.ask_postgresql(kennel, "INSERT INTO shelf VALUES (3)")?;
+    // From within its sandbox.
+    let unit = serving.unit();
+    let pid = kennel.host().run(&["systemctl", "show", "--value", "--property=MainPID", &unit])?;
+    let inside = ["nsenter", "--mount", "--target", pid.trim(), "setpriv", "--reuid=nobody"];
+    let insert = ["psql", urls.postgresql()?, "-qc", "INSERT INTO shelf VALUES (3)"];
+    kennel.host().run(&[&inside[..], &insert].concat())?;
     ensure!(urls.valkey().is_err(), "it reaches every number: {:?}", urls.valkey());
     project.pull_request(&pull, PullRequestAction::Closed { merged: false })?;
     expect_gone(kennel, project, "refs/pull/8/head").map(drop)
