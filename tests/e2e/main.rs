@@ -31,6 +31,7 @@ mod push;
 mod reboot;
 mod reconcile;
 mod redeploy;
+mod release;
 mod rollback;
 mod secrets;
 mod unchanged;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
             "redeploy::of_a_build_whose_cause_has_gone",
             redeploy::of_a_build_whose_cause_has_gone,
         )
+        .test("release::runs_once_before_traffic", release::runs_once_before_traffic)
         .test("rollback::pinned", rollback::pinned)
         .test("unchanged::keeps_its_process", unchanged::keeps_its_process)
         .test("secrets::reach_their_services", secrets::reach_their_services)

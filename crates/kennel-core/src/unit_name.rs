@@ -38,6 +38,19 @@ impl UnitName {
         Self(format!("kennel-{project}-{slug}-{service}@{id}.service"))
     }
 
+    /// The unit of the program that runs once before a deployment of a service does:
+    /// `kennel-<project>-<branch>-<service>@<id>-release.service`. No deployment's own has that
+    /// instance, which is no number.
+    #[must_use]
+    pub fn of_release(
+        project: &ProjectName,
+        slug: &BranchSlug,
+        service: &ServiceName,
+        id: DeploymentId,
+    ) -> Self {
+        Self(format!("kennel-{project}-{slug}-{service}@{id}-release.service"))
+    }
+
     /// The transient timer that ends a deployment's drain.
     #[must_use]
     pub fn teardown_timer(id: DeploymentId) -> Self {

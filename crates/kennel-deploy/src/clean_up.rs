@@ -5,7 +5,9 @@ use kennel_store::Deployment;
 use kennel_systemd::kill_point;
 use rustix::fs::FlockOperation;
 
-use crate::{DeployError, Host, databases, file, roots, routes, secrets, service, site, slices};
+use crate::{
+    DeployError, Host, databases, file, release, roots, routes, secrets, service, site, slices,
+};
 
 /// Removes everything of a deployment and, with the last of its service, what the deployments of
 /// the service shared; then ends its row.
@@ -60,6 +62,7 @@ pub(crate) async fn service(host: &Host, deployment: &Deployment) -> Result<(), 
 }
 
 async fn stop(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
+    release::remove(host, deployment).await?;
     let unit = deployment.unit();
     host.manager.stop(unit.as_str()).await?;
     host.manager.reset_failed(unit.as_str()).await?;

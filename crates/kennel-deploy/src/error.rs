@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use kennel_core::config::ProgramPath;
 use kennel_core::{
     DeploymentId, HostName, Invalid, Port, ProjectName, SecretName, SecretScope, StorePath,
     UnitName,
@@ -65,6 +66,16 @@ pub enum DeployError {
         wanted: String,
         /// What there is instead.
         found: String,
+    },
+    /// The program that shall run before the service gets traffic did not end well.
+    #[error("the release program {release} failed ({how}){tail}")]
+    NotReleased {
+        /// Which one.
+        release: ProgramPath,
+        /// systemd's words.
+        how: String,
+        /// Its last lines.
+        tail: String,
     },
     /// The program's name cannot stand in a unit file.
     #[error(transparent)]

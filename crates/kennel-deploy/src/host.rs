@@ -69,4 +69,9 @@ impl Host {
     pub(crate) fn unit_file(&self, deployment: &Deployment) -> PathBuf {
         self.config.unit_dir.join(deployment.unit().as_str())
     }
+
+    /// The unit file of a deployment's release program.
+    pub(crate) fn release_file(&self, deployment: &Deployment) -> PathBuf {
+        self.config.unit_dir.join(deployment.release_unit().as_str())
+    }
 }

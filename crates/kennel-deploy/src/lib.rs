@@ -21,6 +21,7 @@ mod listener;
 mod log_tail;
 mod postgresql;
 mod program;
+mod release;
 mod restore;
 mod roots;
 mod router;

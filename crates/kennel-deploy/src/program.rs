@@ -3,11 +3,12 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use kennel_core::config::ProgramPath;
 use kennel_core::{Layout, ServiceName, StorePath};
 
 use crate::DeployError;
 
-/// `bin/<service>`, or the only executable in `bin/`.
+/// `bin/<service>`, or the only executable in `bin/` beside the release program.
 ///
 /// # Errors
 /// [`DeployError::NoProgram`], which lists what is there.
@@ -15,10 +16,36 @@ pub(crate) fn find(
     layout: &Layout,
     path: &StorePath,
     service: &ServiceName,
+    release: Option<&ProgramPath>,
 ) -> Result<String, DeployError> {
-    let bin = layout.store(path).join("bin");
+    let programs = programs(layout, path);
+    if programs.iter().any(|program| program == service.as_str()) {
+        return Ok(service.to_string());
+    }
+    let is_other = |program: &&String| release.is_none_or(|it| it.file_name() != *program);
+    let mut others = programs.iter().filter(is_other);
+    if let (Some(only), None) = (others.next(), others.next()) {
+        return Ok(only.clone());
+    }
+    Err(missing(layout, path, service.as_str(), programs))
+}
+
+/// Whether `bin/<name>` can be run.
+///
+/// # Errors
+/// [`DeployError::NoProgram`], which lists what is there.
+pub(crate) fn ensure(layout: &Layout, path: &StorePath, name: &str) -> Result<(), DeployError> {
+    let programs = programs(layout, path);
+    if programs.iter().any(|program| program == name) {
+        return Ok(());
+    }
+    Err(missing(layout, path, name, programs))
+}
+
+/// The executables in `bin/`, by name.
+fn programs(layout: &Layout, path: &StorePath) -> Vec<String> {
     let mut programs = Vec::new();
-    for entry in fs::read_dir(&bin).into_iter().flatten().flatten() {
+    for entry in fs::read_dir(layout.store(path).join("bin")).into_iter().flatten().flatten() {
         // Follows links: programs in Nix packages often are some.
         let executable = fs::metadata(entry.path())
             .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
@@ -27,13 +54,16 @@ pub(crate) fn find(
         }
     }
     programs.sort();
-    if programs.iter().any(|program| program == service.as_str()) {
-        return Ok(service.to_string());
-    }
-    if let [only] = programs.as_slice() {
-        return Ok(only.clone());
-    }
-    let found = if !bin.is_dir() {
+    programs
+}
+
+fn missing(
+    layout: &Layout,
+    path: &StorePath,
+    wanted: &str,
+    mut programs: Vec<String>,
+) -> DeployError {
+    let found = if !layout.store(path).join("bin").is_dir() {
         "there is no folder `bin`".to_owned()
     } else if programs.is_empty() {
         "nothing in it is executable".to_owned()
@@ -41,7 +71,7 @@ pub(crate) fn find(
         programs.truncate(20);
         format!("it holds {}", programs.join(", "))
     };
-    Err(DeployError::NoProgram { path: path.clone(), wanted: service.to_string(), found })
+    DeployError::NoProgram { path: path.clone(), wanted: wanted.to_owned(), found }
 }
 
 #[cfg(test)]
@@ -51,16 +81,21 @@ mod tests {
     const PATH: &str = "/nix/store/0c0sxhkp9qsp9i0a8i4rzsm0yqzhsr1l-api";
 
     fn found(files: &[(&str, u32)]) -> String {
+        found_beside(files, None)
+    }
+
+    fn found_beside(files: &[(&str, u32)], release: Option<&str>) -> String {
         let root = tempfile::tempdir().unwrap();
         let layout = Layout::under(root.path());
         let path: StorePath = PATH.parse().unwrap();
+        let release: Option<ProgramPath> = release.map(|release| release.parse().unwrap());
         for (file, mode) in files {
             let file = layout.store(&path).join(file);
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::write(&file, "").unwrap();
             fs::set_permissions(&file, fs::Permissions::from_mode(*mode)).unwrap();
         }
-        match find(&layout, &path, &"api".parse().unwrap()) {
+        match find(&layout, &path, &"api".parse().unwrap(), release.as_ref()) {
             Ok(program) => program,
             Err(error) => error.to_string(),
         }
@@ -70,6 +105,14 @@ mod tests {
     fn its_own_name_or_the_only_one() {
         assert_eq!(found(&[("bin/api", 0o555), ("bin/other", 0o555)]), "api");
         assert_eq!(found(&[("bin/server", 0o555), ("bin/readme", 0o444)]), "server");
+    }
+
+    #[test]
+    fn the_release_program_is_not_the_service() {
+        let both = [("bin/server", 0o555), ("bin/migrate", 0o555)];
+        assert_eq!(found_beside(&both, Some("bin/migrate")), "server");
+        let only = found_beside(&both[1..], Some("bin/migrate"));
+        insta::assert_snapshot!(only, @"/nix/store/0c0sxhkp9qsp9i0a8i4rzsm0yqzhsr1l-api/bin holds no program called `api`; it holds migrate");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kennel_core::config::ServiceManifest;
 use kennel_core::{Port, UnitName};
 use kennel_store::Deployment;
-use kennel_systemd::{ManagerError, ServiceUnit, kill_point, status};
+use kennel_systemd::{ManagerError, Run, ServiceUnit, kill_point, status};
 use tokio::time::{Instant, sleep};
 
 use crate::databases::{self, Urls};
@@ -14,7 +14,7 @@ use crate::env;
 use crate::health::{self, Health};
 use crate::listener::{self, Listener};
 use crate::secrets::{self, Granted, Opener};
-use crate::{DeployError, Host, file, log_tail, program, slices};
+use crate::{DeployError, Host, file, log_tail, program, release, slices};
 
 /// How often the unit's state is looked at while its health is awaited.
 const WATCH: Duration = Duration::from_millis(100);
@@ -36,6 +36,7 @@ pub(crate) async fn start(
     write_unit(host, &deployment, manifest)?;
     let unit = deployment.unit();
     kill_point!(UnitWritten, &deployment.key.project);
+    release::run(host, &deployment, manifest).await?;
 
     status(&format!("starting {unit}"));
     // Nobody may stop a slice for being empty between here and the start.
@@ -96,7 +97,20 @@ pub(crate) fn unit_text(
     deployment: &Deployment,
     manifest: &ServiceManifest,
 ) -> Result<String, DeployError> {
-    let program = program::find(&host.layout, &deployment.store_path, &deployment.key.service)?;
+    let release = manifest.release.as_ref();
+    let name = &deployment.key.service;
+    let program = program::find(&host.layout, &deployment.store_path, name, release)?;
+    unit_text_of(host, deployment, manifest, &program, Run::Service)
+}
+
+/// The text of a unit file that runs this program of the deployment, so.
+pub(crate) fn unit_text_of(
+    host: &Host,
+    deployment: &Deployment,
+    manifest: &ServiceManifest,
+    program: &str,
+    run: Run,
+) -> Result<String, DeployError> {
     let credentials = if deployment.fork { &[][..] } else { &manifest.credentials };
     let text = ServiceUnit {
         deployment: deployment.id,
@@ -104,7 +118,8 @@ pub(crate) fn unit_text(
         slug: &deployment.names.slug,
         user: &deployment.names.user,
         store_path: &deployment.store_path,
-        program: &program,
+        program,
+        run,
         env_file: &host.layout.env_file(&deployment.unit()),
         credentials: (&host.layout.credentials(&deployment.unit()), credentials),
         resources: &manifest.resources.within(host.config.limits_of(deployment.fork)),

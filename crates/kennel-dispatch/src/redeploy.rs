@@ -196,7 +196,7 @@ impl Rows<'_> {
             plan.push(new);
         }
         if let Some(pin) = pinned.filter(|_| plan.is_empty()) {
-            return Ok(Err(say::is_pinned(&wish.place(), pin)));
+            return Ok(Err(say::is_pinned(pin)));
         }
         if plan.is_empty() {
             return Ok(Err(say::nothing_built(&wish.place(), wish.service)));

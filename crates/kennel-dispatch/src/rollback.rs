@@ -80,7 +80,7 @@ impl Dispatcher {
             .filter(|it| pins.iter().any(|pin| pin.holds(it)))
             .collect();
         let removed = self.state.unpin(scope)?;
-        if removed.is_empty() && scope.service.is_some() {
+        if scope.service.is_some() {
             let branch = |pin: &&Pin| {
                 pin.project == scope.project
                     && pin.git_ref == scope.git_ref

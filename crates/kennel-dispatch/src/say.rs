@@ -190,12 +190,10 @@ pub(crate) fn held(pin: &Pin) -> String {
     )
 }
 
-pub(crate) fn is_pinned(place: &str, pin: &Pin) -> String {
-    let pin_place = pin.place();
-    format!(
-        "{place} is not deployed again: {}; use `kennelctl unpin {pin_place}` first",
-        pinned(&pin_place, pin.by.as_deref(), true)
-    )
+pub(crate) fn is_pinned(pin: &Pin) -> String {
+    let place = pin.place();
+    let pinned = pinned(&place, pin.by.as_deref(), true);
+    format!("{pinned}; use `kennelctl unpin {place}` before it is deployed again")
 }
 
 #[cfg(test)]
@@ -266,7 +264,7 @@ mod tests {
             unpinned("site/main", true, &[DeploymentId::from_row(12)]),
             pinned_as_branch("site/main/api", "site/main"),
             held(&pin),
-            is_pinned("site/main", &pin),
+            is_pinned(&pin),
         ];
         insta::assert_snapshot!(all.join("\n"));
     }

@@ -59,6 +59,8 @@ pub struct Deployment {
     pub fork: bool,
     /// The earlier deployment that this one is once more, if it is a way back.
     pub rollback_to: Option<DeploymentId>,
+    /// Whether its release program has run.
+    pub released: bool,
     /// Where it is.
     pub state: DeploymentState,
     /// Why it is where it is, in words.
@@ -86,6 +88,12 @@ impl Deployment {
     #[must_use]
     pub fn unit(&self) -> UnitName {
         UnitName::of_deployment(&self.key.project, &self.names.slug, &self.key.service, self.id)
+    }
+
+    /// The unit of its release program, which a service may have.
+    #[must_use]
+    pub fn release_unit(&self) -> UnitName {
+        UnitName::of_release(&self.key.project, &self.names.slug, &self.key.service, self.id)
     }
 
     /// Its host under the base domain.
@@ -121,6 +129,7 @@ pub(crate) fn deployment(row: &Row<'_>) -> rusqlite::Result<Deployment> {
         store_path: parsed(row, "store_path")?,
         settings,
         fork: row.get("fork")?,
+        released: row.get("released")?,
         rollback_to: row.get::<_, Option<i64>>("rollback_to")?.map(DeploymentId::from_row),
         state: parsed(row, "state")?,
         reason: row.get("reason")?,

@@ -125,6 +125,10 @@ pub(crate) const SCHEMA: Schema = &[
         UNIQUE (server, project, git_ref)
     ) STRICT;
 ",
+    "
+    -- Whether its release program has run.
+    ALTER TABLE deployments ADD COLUMN released INTEGER NOT NULL DEFAULT 0;
+",
 ];
 
 /// state.db, open.
@@ -393,6 +397,15 @@ impl State {
             "UPDATE deployments SET reason = ?2 WHERE id = ?1 AND state = 'pending'",
             params![id.get(), reason],
         )?;
+        Ok(())
+    }
+
+    /// Its release program has run, and shall not run again.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn released(&mut self, id: DeploymentId) -> Result<(), StoreError> {
+        self.connection.execute("UPDATE deployments SET released = 1 WHERE id = ?1", [id.get()])?;
         Ok(())
     }
 

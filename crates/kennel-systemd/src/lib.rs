@@ -28,7 +28,7 @@ pub use notify::{extend_timeout, ready, reloading, status, stopping};
 pub use sealer::{SealError, Sealer};
 #[cfg(feature = "calls")]
 pub use service_call::call_service;
-pub use service_unit::{BadProgram, ServiceUnit, deployment_of};
+pub use service_unit::{BadProgram, Run, ServiceUnit, deployment_of};
 
 /// Passes a named point: `kill_point!(PortReserved, &project);`. Nothing at all but in test builds.
 #[cfg(feature = "kill-points")]

@@ -5,6 +5,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use kennel_core::config::{AddressRange, Resources};
 use kennel_core::{
@@ -27,6 +28,8 @@ pub struct ServiceUnit<'a> {
     pub store_path: &'a StorePath,
     /// The program in its `bin/`.
     pub program: &'a str,
+    /// How it runs.
+    pub run: Run,
     /// Its environment.
     pub env_file: &'a Path,
     /// Its credentials, and the directory that has a sealed file for each.
@@ -38,10 +41,30 @@ pub struct ServiceUnit<'a> {
     pub untrusted: Option<&'a [AddressRange]>,
 }
 
+/// How a unit's program runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Run {
+    /// It serves, and is started again whenever it ends.
+    Service,
+    /// It runs once, for so long at most, and the unit then says that it has. It has all that the
+    /// service has.
+    Release {
+        /// The most time that it may take.
+        timeout: Duration,
+    },
+}
+
 /// From where a fork's service is called. An address of the loopback interface (127.0.0.0/8) that
 /// hardly anything listens on: to let the router's own in would be to let the service out to all
 /// that listens there.
 pub(crate) const FORK_CALLER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+const RESTART: &str = "\
+Restart=always
+RestartSec=1
+RestartSteps=5
+RestartMaxDelaySec=30
+";
 
 /// Networks that are nobody's on the internet: private ones (RFC 1918, RFC 6598, RFC 4193), and
 /// those of one link (RFC 3927, RFC 4291), where clouds keep their machines' credentials.
@@ -81,6 +104,16 @@ impl ServiceUnit<'_> {
             .collect();
         let state = Layout::state_directory(self.user);
         let user = self.user;
+        let (what, kind, restart) = match self.run {
+            Run::Service => ("", "Type=exec\n".to_owned(), RESTART),
+            Run::Release { timeout } => {
+                let seconds = timeout.as_secs();
+                // Who asks whether it has run finds it so, also after being killed meanwhile.
+                let kind =
+                    format!("Type=oneshot\nRemainAfterExit=yes\nTimeoutStartSec={seconds}\n");
+                ("release of ", kind, "")
+            }
+        };
         let addresses = self.untrusted.map(address_filter).unwrap_or_default();
         let Resources { memory_max, cpu_quota, tasks_max } = self.resources;
         Ok(format!(
@@ -88,14 +121,13 @@ impl ServiceUnit<'_> {
 # Written by kennel-deploy. Changes are lost with the next deployment; limits that shall stay are
 # set on the slice: systemctl set-property {slice} MemoryMax=...
 [Unit]
-Description={service} of {project} on {branch} (deployment {id})
+Description={what}{service} of {project} on {branch} (deployment {id})
 After=network.target
 # Restart= decides; a limit here would leave a service down for good.
 StartLimitIntervalSec=0
 
 [Service]
-Type=exec
-ExecStart={exec}
+{kind}ExecStart={exec}
 Environment=HOME=/var/lib/{state}
 EnvironmentFile={env_file}
 {credentials}DynamicUser=yes
@@ -109,11 +141,7 @@ LogExtraFields=KENNEL_PROJECT={project} KENNEL_BRANCH={slug} KENNEL_SERVICE={ser
 # The journal is everybody's: one service must not push the others' lines out of it.
 LogRateLimitBurst=3000
 LogRateLimitIntervalSec=30s
-Restart=always
-RestartSec=1
-RestartSteps=5
-RestartMaxDelaySec=30
-TimeoutStopSec=10
+{restart}TimeoutStopSec=10
 MemoryMax={memory_max}
 CPUQuota={cpu_quota}
 TasksMax={tasks_max}
@@ -157,7 +185,13 @@ Deployment={id}
     /// The name of the unit.
     #[must_use]
     pub fn name(&self) -> UnitName {
-        UnitName::of_deployment(&self.key.project, self.slug, &self.key.service, self.deployment)
+        let OutputKey { project, service, .. } = self.key;
+        match self.run {
+            Run::Service => UnitName::of_deployment(project, self.slug, service, self.deployment),
+            Run::Release { .. } => {
+                UnitName::of_release(project, self.slug, service, self.deployment)
+            }
+        }
     }
 
     /// The file, in the operator's directory of units.
@@ -205,6 +239,15 @@ mod tests {
         program: &str,
         credentials: &[&str],
     ) -> Result<String, BadProgram> {
+        running(branch, program, credentials, Run::Service)
+    }
+
+    fn running(
+        branch: &str,
+        program: &str,
+        credentials: &[&str],
+        run: Run,
+    ) -> Result<String, BadProgram> {
         let credentials: Vec<_> = credentials.iter().map(|name| name.parse().unwrap()).collect();
         let key = OutputKey {
             project: "site".parse().unwrap(),
@@ -219,6 +262,7 @@ mod tests {
             user: &"kennel-site-main-api".parse().unwrap(),
             store_path: &"/nix/store/0c0sxhkp9qsp9i0a8i4rzsm0yqzhsr1l-api".parse().unwrap(),
             program,
+            run,
             env_file: Path::new("/run/kennel/secrets/site-main-api@97.env"),
             credentials: (
                 Path::new("/run/kennel/secrets/site-main-api@97.credentials"),
@@ -243,6 +287,31 @@ mod tests {
         insta::assert_snapshot!(more.join("\n"), @"
         LoadCredentialEncrypted=TLS_KEY:/run/kennel/secrets/site-main-api@97.credentials/TLS_KEY
         LoadCredentialEncrypted=A:/run/kennel/secrets/site-main-api@97.credentials/A
+        ");
+    }
+
+    #[test]
+    fn a_release_program_has_all_that_the_service_has() {
+        let service = render("main", "migrate").unwrap();
+        let run = Run::Release { timeout: Duration::from_secs(300) };
+        let release = running("main", "migrate", &[], run).unwrap();
+        let only = |these: &str, others: &str| {
+            let lines = these.lines().filter(|line| !others.lines().any(|other| other == *line));
+            lines.collect::<Vec<_>>().join("\n")
+        };
+        insta::assert_snapshot!(only(&release, &service), @"
+        Description=release of api of site on main (deployment 97)
+        Type=oneshot
+        RemainAfterExit=yes
+        TimeoutStartSec=300
+        ");
+        insta::assert_snapshot!(only(&service, &release), @"
+        Description=api of site on main (deployment 97)
+        Type=exec
+        Restart=always
+        RestartSec=1
+        RestartSteps=5
+        RestartMaxDelaySec=30
         ");
     }
 

@@ -8,7 +8,9 @@ use toml::Spanned;
 
 use super::document::Document;
 use super::refusal::{Refusal, whole_number};
-use super::{EnvName, EnvValue, FlakeOutput, HealthPath, Problem, ResourceRequest, seconds};
+use super::{
+    EnvName, EnvValue, FlakeOutput, HealthPath, Problem, ProgramPath, ResourceRequest, seconds,
+};
 use crate::{HostName, SecretName, ServiceName};
 
 /// All outputs of a repository: at least one, at most 64, each name once.
@@ -49,6 +51,16 @@ pub struct ServiceManifest {
     /// `drain_secs`: 0 to 3600 s; none means the host's.
     #[serde(rename = "drain_secs", with = "seconds::drain")]
     pub drain: Option<Duration>,
+    /// `release`: a program that runs once before a new version gets traffic.
+    #[serde(default)]
+    pub release: Option<ProgramPath>,
+    /// `release_timeout_secs`: how long that may take. 1 to 1800 s, default 300 s.
+    #[serde(
+        rename = "release_timeout_secs",
+        with = "seconds::release_timeout",
+        default = "seconds::default_release_timeout"
+    )]
+    pub release_timeout: Duration,
     /// `resources`: within the operator's limits.
     pub resources: ResourceRequest,
 }
@@ -104,6 +116,8 @@ struct RawService {
     #[serde(default)]
     credentials: Vec<Spanned<SecretName>>,
     drain_secs: Option<Spanned<i64>>,
+    release: Option<ProgramPath>,
+    release_timeout_secs: Option<Spanned<i64>>,
     #[serde(default)]
     resources: ResourceRequest,
 }
@@ -199,6 +213,12 @@ impl RawService {
             seconds::HEALTH_CHECK_TIMEOUT,
             30,
         )?;
+        let release_timeout =
+            whole_number(self.release_timeout_secs.as_ref(), seconds::RELEASE_TIMEOUT, 300)?;
+        if let (None, Some(timeout)) = (&self.release, &self.release_timeout_secs) {
+            let message = "there is no `release` that could take so long";
+            return Err(Refusal::at(timeout, message));
+        }
         let drain =
             self.drain_secs.as_ref().map(|drain| whole_number(Some(drain), seconds::DRAIN, 0));
         Ok(ServiceManifest {
@@ -211,6 +231,8 @@ impl RawService {
             secrets: self.secrets.into_iter().map(Spanned::into_inner).collect(),
             credentials: self.credentials.into_iter().map(Spanned::into_inner).collect(),
             drain: drain.transpose()?.map(Duration::from_secs),
+            release: self.release,
+            release_timeout: Duration::from_secs(release_timeout),
             resources: self.resources,
         })
     }

@@ -10,6 +10,14 @@ use serde::{Deserialize, Deserializer, Serializer};
 /// `health_check_timeout_secs`
 pub(super) const HEALTH_CHECK_TIMEOUT: RangeInclusive<u64> = 1..=600;
 
+/// `release_timeout_secs`
+pub(super) const RELEASE_TIMEOUT: RangeInclusive<u64> = 1..=1800;
+
+/// Of a release program, and of rows that know of none.
+pub(super) fn default_release_timeout() -> Duration {
+    Duration::from_secs(300)
+}
+
 /// `drain_secs`, the host's and a service's
 pub(super) const DRAIN: RangeInclusive<u64> = 0..=3600;
 
@@ -30,6 +38,19 @@ pub(super) mod health_check_timeout {
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
         within(&HEALTH_CHECK_TIMEOUT, u64::deserialize(from)?)
+    }
+}
+
+/// For serde's `with`.
+pub(super) mod release_timeout {
+    use super::*;
+
+    pub(crate) fn serialize<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(span.as_secs())
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        within(&RELEASE_TIMEOUT, u64::deserialize(from)?)
     }
 }
 

@@ -50,7 +50,7 @@ const PROMISES: [(&str, &[&str]); 26] = [
         &[
             "ExecStopPost=/usr/lib/kennel/kennel-deploy settle %i",
             "IPAddressDeny=any",
-            "RuntimeMaxSec=15min",
+            "RuntimeMaxSec=45min",
             "Type=notify",
             "UMask=0007",
         ],

@@ -50,6 +50,7 @@ pub(super) fn deployment(
         settings,
         fork: false,
         rollback_to: None,
+        released: false,
         state,
         reason: None,
         routed: true,

@@ -40,7 +40,7 @@ fn every_key_is_read_and_settles_as_json() {
     let manifest = parse(EXAMPLE);
     let api = serde_json::to_string(&manifest.services.values().next()).unwrap();
     let web = serde_json::to_string(&manifest.static_sites.values().next()).unwrap();
-    insta::assert_snapshot!(api, @r#"{"flake_output":"api","health_check":"/health","health_check_timeout_secs":30,"preview_database":true,"custom_domain":"api.myproject.org","env":{"LOG_LEVEL":"info"},"secrets":["JWT_SECRET"],"credentials":["TLS_KEY"],"drain_secs":30,"resources":{"memory_max":536870912,"cpu_quota":"100%","tasks_max":128}}"#);
+    insta::assert_snapshot!(api, @r#"{"flake_output":"api","health_check":"/health","health_check_timeout_secs":30,"preview_database":true,"custom_domain":"api.myproject.org","env":{"LOG_LEVEL":"info"},"secrets":["JWT_SECRET"],"credentials":["TLS_KEY"],"drain_secs":30,"release":null,"release_timeout_secs":300,"resources":{"memory_max":536870912,"cpu_quota":"100%","tasks_max":128}}"#);
     insta::assert_snapshot!(web, @r#"{"flake_output":"web","spa":true,"custom_domain":"myproject.org"}"#);
     assert_eq!(
         serde_json::from_str::<ServiceManifest>(&api).unwrap(),
@@ -57,7 +57,7 @@ fn an_empty_table_is_enough() {
     let manifest = parse("[services.api]\n[static_sites.web]");
     let api = serde_json::to_string(&manifest.services[&name("api")]).unwrap();
     let web = serde_json::to_string(&manifest.static_sites[&name("web")]).unwrap();
-    insta::assert_snapshot!(api, @r#"{"flake_output":"api","health_check":"/health","health_check_timeout_secs":30,"preview_database":false,"custom_domain":null,"env":{},"secrets":[],"credentials":[],"drain_secs":null,"resources":{"memory_max":null,"cpu_quota":null,"tasks_max":null}}"#);
+    insta::assert_snapshot!(api, @r#"{"flake_output":"api","health_check":"/health","health_check_timeout_secs":30,"preview_database":false,"custom_domain":null,"env":{},"secrets":[],"credentials":[],"drain_secs":null,"release":null,"release_timeout_secs":300,"resources":{"memory_max":null,"cpu_quota":null,"tasks_max":null}}"#);
     insta::assert_snapshot!(web, @r#"{"flake_output":"web","spa":false,"custom_domain":null}"#);
     assert_eq!(
         serde_json::from_str::<ServiceManifest>(&api).unwrap(),
@@ -97,7 +97,7 @@ fn a_row_with_another_hands_values_is_refused() {
 fn unknown_keys_and_what_was_meant() {
     insta::assert_snapshot!(in_service("helth_check = \"/health\""), @"kennel.toml:2: unknown key `helth_check` in [services.api]; did you mean `health_check`?");
     insta::assert_snapshot!(in_service("health_check_timeout = 3"), @"kennel.toml:2: unknown key `health_check_timeout` in [services.api]; did you mean `health_check_timeout_secs`?");
-    insta::assert_snapshot!(in_service("xyz = 3"), @"kennel.toml:2: unknown key `xyz` in [services.api]; known keys here are flake_output, health_check, health_check_timeout_secs, preview_database, custom_domain, env, secrets, credentials, drain_secs, resources");
+    insta::assert_snapshot!(in_service("xyz = 3"), @"kennel.toml:2: unknown key `xyz` in [services.api]; known keys here are flake_output, health_check, health_check_timeout_secs, preview_database, custom_domain, env, secrets, credentials, drain_secs, release, release_timeout_secs, resources");
     insta::assert_snapshot!(in_service("resources = { memory = \"1G\" }"), @"kennel.toml:2: unknown key `memory` in [services.api.resources]; did you mean `memory_max`?");
     insta::assert_snapshot!(refused("[service.api]"), @"kennel.toml:1: unknown key `service`; did you mean `services`?");
     insta::assert_snapshot!(refused("[static_sites.web]\nSPA = true"), @"kennel.toml:2: unknown key `SPA` in [static_sites.web]; did you mean `spa`?");
