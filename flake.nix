@@ -17,6 +17,7 @@
         "kennel-dispatch"
         "kennel-poll"
         "kennel-router"
+        "kennel-sweep"
         "kennel-webhook"
         "kennelctl"
       ];

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use kennel_tests::{Context, Kennel, LIMIT, Result, Rows, bail, ensure};
 
 /// The most exposure that `systemd-analyze security` may find, in tenths.
-const EXPOSURE: [(&str, u32); 8] = [
+const EXPOSURE: [(&str, u32); 9] = [
     ("kennel-webhook.service", 5),
     ("kennel-dispatch.service", 5),
     ("kennel-router.service", 13),
     ("kennel-build@1.service", 14),
     ("kennel-poll.service", 14),
+    ("kennel-sweep.service", 5),
     ("kennel-deploy@1.service", 22),
     ("kennel-teardown@1.service", 22),
     ("kennel-restore.service", 22),
@@ -59,7 +60,7 @@ const KERNEL_SETTINGS: [(&str, &str); 2] =
     [("ProtectControlGroups", "yes"), ("ProtectKernelTunables", "yes")];
 
 /// What holds for one: user, groups, address families, and the addresses it may not reach.
-const DUTIES: [(&str, &[(&str, &str)]); 6] = [
+const DUTIES: [(&str, &[(&str, &str)]); 7] = [
     (
         "kennel-webhook.service",
         &[
@@ -105,6 +106,20 @@ const DUTIES: [(&str, &[(&str, &str)]); 6] = [
             ("SupplementaryGroups", "kennel-inbox"),
             ("RestrictAddressFamilies", "AF_INET AF_INET6 AF_UNIX"),
             ("ReadWritePaths", "/var/lib/kennel/inbox /var/lib/kennel/polls /var/lib/kennel/work"),
+            KERNEL_SETTINGS[0],
+            KERNEL_SETTINGS[1],
+        ],
+    ),
+    (
+        "kennel-sweep.service",
+        &[
+            ("User", "kennel"),
+            ("IPAddressDeny", "0.0.0.0/0 ::/0"),
+            ("RestrictAddressFamilies", "AF_UNIX"),
+            (
+                "ReadWritePaths",
+                "/var/lib/kennel/builds /var/lib/kennel/inbox /var/lib/kennel/state",
+            ),
             KERNEL_SETTINGS[0],
             KERNEL_SETTINGS[1],
         ],

@@ -34,6 +34,7 @@ mod redeploy;
 mod release;
 mod rollback;
 mod secrets;
+mod sweep;
 mod unchanged;
 
 use std::process::ExitCode;
@@ -83,6 +84,7 @@ fn main() -> ExitCode {
             pull_requests::and_branches_of_their_names_never_meet,
         )
         .test("pull_requests::pings_are_answered", pull_requests::pings_are_answered)
+        .test("sweep::ends_what_nobody_uses", sweep::ends_what_nobody_uses)
         .test("poll::untold", poll::untold)
         .test("poll::unreachable", poll::unreachable)
         .test("deletions::as_forgejo_says_it", deletions::as_forgejo_says_it)

@@ -20,6 +20,9 @@ const SETTINGS: &str = "drain_secs = 3\n";
 /// No look at forges while any test runs.
 const NO_POLLS: &str = "[Timer]\nOnActiveSec=\nOnActiveSec=1w\n";
 
+/// No sweep while any test runs, but for those that tests start.
+const NO_SWEEPS: &str = "[Timer]\nOnActiveSec=\nOnUnitActiveSec=\nOnActiveSec=1w\n";
+
 /// How many tests share one host at a time.
 const SIDE_BY_SIDE: usize = 5;
 
@@ -105,6 +108,8 @@ impl TestHost {
         eprintln!("host {name} is {} after {:.1?}", booted.state, booted.took);
         // It would find what tests have not told of yet; those of kennel-poll start it themselves.
         host.write("etc/systemd/system/kennel-poll.timer.d/tests.conf", NO_POLLS)?;
+        // Nothing of a test expires because another one has set the clock.
+        host.write("etc/systemd/system/kennel-sweep.timer.d/tests.conf", NO_SWEEPS)?;
         host.run(&["systemctl", "daemon-reload"])?;
         Kennel::start(&checkout, Arc::new(host), BASE_DOMAIN, SETTINGS)
     }

@@ -25,6 +25,8 @@ pub enum Action {
     Pin,
     /// Let pushes deploy again.
     Unpin,
+    /// Had a branch stay for longer.
+    Extend,
     /// Removed deployments.
     TearDown,
     /// Set a secret.
@@ -35,7 +37,7 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Approve,
         Self::Cancel,
         Self::Redeploy,
@@ -43,6 +45,7 @@ impl Action {
         Self::RollBack,
         Self::Pin,
         Self::Unpin,
+        Self::Extend,
         Self::TearDown,
         Self::SecretSet,
         Self::SecretRemoved,
@@ -59,6 +62,7 @@ impl Action {
             Self::RollBack => "roll_back",
             Self::Pin => "pin",
             Self::Unpin => "unpin",
+            Self::Extend => "extend",
             Self::TearDown => "tear_down",
             Self::SecretSet => "secret_set",
             Self::SecretRemoved => "secret_removed",

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Period;
 use crate::newtype::text_newtype;
 use crate::{
     Action, Branch, BuildId, CommitSha, DeploymentId, Forge, GitRef, ProjectName, SecretName,
@@ -129,6 +130,19 @@ pub enum Event {
         /// Only this service or site.
         service: Option<ServiceName>,
     },
+    /// A person wants a branch to stay for longer than it would.
+    Extend {
+        /// Which branch.
+        git_ref: GitRef,
+        /// By how much.
+        by: Period,
+    },
+    /// Nobody has used a branch for as long as it stays. Whether it is so still is the
+    /// dispatcher's to see.
+    Expired {
+        /// Which branch.
+        git_ref: GitRef,
+    },
     /// A person has set a secret. It is done; the audit shall have it.
     SecretSet {
         /// Which one.
@@ -189,6 +203,8 @@ impl Event {
             Self::RollBack { .. } => "roll_back",
             Self::Pin { .. } => "pin",
             Self::Unpin { .. } => "unpin",
+            Self::Extend { .. } => "extend",
+            Self::Expired { .. } => "expired",
             Self::SecretSet { .. } => "secret_set",
             Self::SecretRemoved { .. } => "secret_removed",
         }
@@ -209,7 +225,9 @@ impl Event {
             | Self::Rebuild { git_ref }
             | Self::RollBack { git_ref, .. }
             | Self::Pin { git_ref, .. }
-            | Self::Unpin { git_ref, .. } => Some(git_ref.clone()),
+            | Self::Unpin { git_ref, .. }
+            | Self::Extend { git_ref, .. }
+            | Self::Expired { git_ref } => Some(git_ref.clone()),
             Self::Approve { .. }
             | Self::Cancel { .. }
             | Self::SecretSet { .. }
@@ -217,14 +235,15 @@ impl Event {
         }
     }
 
-    /// What a person did with it; none for what a forge reports.
+    /// What a person did with it; none for what a forge or Kennel itself reports.
     #[must_use]
     pub fn action(&self) -> Option<Action> {
         match self {
             Self::Push { .. }
             | Self::BranchDeleted { .. }
             | Self::PullRequest { .. }
-            | Self::PullRequestClosed { .. } => None,
+            | Self::PullRequestClosed { .. }
+            | Self::Expired { .. } => None,
             Self::Approve { .. } => Some(Action::Approve),
             Self::Cancel { .. } => Some(Action::Cancel),
             Self::TearDown { .. } => Some(Action::TearDown),
@@ -233,6 +252,7 @@ impl Event {
             Self::RollBack { .. } => Some(Action::RollBack),
             Self::Pin { .. } => Some(Action::Pin),
             Self::Unpin { .. } => Some(Action::Unpin),
+            Self::Extend { .. } => Some(Action::Extend),
             Self::SecretSet { .. } => Some(Action::SecretSet),
             Self::SecretRemoved { .. } => Some(Action::SecretRemoved),
         }
@@ -254,7 +274,8 @@ impl Event {
                 Some(service) => format!("{}/{service}", git_ref.short()),
                 None => git_ref.short(),
             },
-            Self::Rebuild { git_ref } => git_ref.short(),
+            Self::Rebuild { git_ref } | Self::Expired { git_ref } => git_ref.short(),
+            Self::Extend { git_ref, by } => format!("{} by {by}", git_ref.short()),
             Self::RollBack { git_ref, service, to } => match to {
                 Some(to) => format!("{}/{service} to {to}", git_ref.short()),
                 None => format!("{}/{service}", git_ref.short()),

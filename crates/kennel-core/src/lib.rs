@@ -59,7 +59,7 @@ pub use newtype::Invalid;
 pub use output::{OutputKey, OutputKind, OutputState};
 pub use port::Port;
 pub use route_table::{PathRoute, RouteTable, Target, UnknownTableVersion};
-pub use router_status::RouterStatus;
+pub use router_status::{LastUse, RouterStatus};
 pub use secret::{BadSecret, SecretName, SecretScope, SecretValue};
 pub use settings::Settings;
 pub use store_path::StorePath;

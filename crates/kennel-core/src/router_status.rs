@@ -1,10 +1,12 @@
-//! What the router says of itself on its status socket (`GET /status`).
+//! What the router says on its status socket.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Timestamp;
+use crate::{DeploymentId, Timestamp};
 
-/// The router's state, as JSON.
+/// The router's state (`GET /status`), as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouterStatus {
     /// The generation of the table in force; none before the first one.
@@ -19,4 +21,12 @@ pub struct RouterStatus {
     pub connections: u64,
     /// Requests answered since the start.
     pub requests: u64,
+}
+
+/// When somebody last asked for something of each deployment that is routed, since the router
+/// started (`GET /last-use`), as JSON. A deployment that takes over a host takes this over too.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastUse {
+    /// Those of which something was asked at all.
+    pub deployments: BTreeMap<DeploymentId, Timestamp>,
 }

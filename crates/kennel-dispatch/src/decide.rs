@@ -98,6 +98,8 @@ impl Dispatcher {
             | Event::RollBack { .. }
             | Event::Pin { .. }
             | Event::Unpin { .. }
+            | Event::Extend { .. }
+            | Event::Expired { .. }
             | Event::SecretSet { .. }
             | Event::SecretRemoved { .. } => return Ok(Verdict::Accepted(Origin::Repository)),
         };
@@ -189,6 +191,8 @@ impl Dispatcher {
             Event::Unpin { git_ref, service } => {
                 self.unpin(&scope(delivery, git_ref, service.as_ref()))
             }
+            Event::Extend { git_ref, by } => self.extend(entry, git_ref, *by),
+            Event::Expired { git_ref } => self.expire(delivery, git_ref, now),
             // Done by whoever says so, who may open the files.
             Event::SecretSet { .. } | Event::SecretRemoved { .. } => Ok(say::DONE.to_owned()),
         }
@@ -240,7 +244,7 @@ impl Dispatcher {
     }
 
     /// Ends a ref: its builds first, so that none of them comes back with a deployment.
-    fn tear_down(
+    pub(crate) fn tear_down(
         &mut self,
         delivery: &Delivery,
         git_ref: GitRef,

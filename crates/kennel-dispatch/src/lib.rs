@@ -6,6 +6,7 @@
 mod bell;
 mod decide;
 mod dispatcher;
+mod expire;
 mod hand_over;
 mod queue;
 mod redeploy;

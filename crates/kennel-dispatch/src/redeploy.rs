@@ -318,6 +318,8 @@ fn why_ended(end: &InboxEntry) -> String {
         | Event::RollBack { .. }
         | Event::Pin { .. }
         | Event::Unpin { .. }
+        | Event::Extend { .. }
+        | Event::Expired { .. }
         | Event::SecretSet { .. }
         | Event::SecretRemoved { .. } => {
             say::asked_by("it was torn down", end.delivery.by.as_deref())

@@ -1,9 +1,10 @@
 //! Every sentence that the dispatcher writes beside a row, in one place.
 
+use kennel_core::config::Period;
 use kennel_core::{
     Branch, BuildId, BuildState, DeploymentId, DeploymentState, OutputKey, ProjectName, ServiceName,
 };
-use kennel_store::{Build, Pin};
+use kennel_store::{Build, Life, Pin};
 
 use crate::rollback::NoWayBack;
 
@@ -46,6 +47,41 @@ pub(crate) fn approved(id: BuildId, build: Option<&Build>) -> String {
 
 pub(crate) fn torn_down(deployments: usize, builds: usize, why: &str) -> String {
     format!("{why}: {deployments} deployments to tear down, {builds} builds to end")
+}
+
+pub(crate) fn used_since() -> String {
+    "ignored: it does not expire yet".to_owned()
+}
+
+pub(crate) fn expired(length: Period) -> String {
+    format!("it expired: nobody pushed to it or visited it for {length}")
+}
+
+pub(crate) fn expired_fork(length: Period) -> String {
+    format!("it expired: what comes from a fork stays for {length} after a push")
+}
+
+pub(crate) fn extended(place: &str, by: Period, who: Option<&str>) -> String {
+    match who {
+        Some(who) => format!("{who} keeps {place} {by} longer"),
+        None => format!("{place} is kept {by} longer"),
+    }
+}
+
+pub(crate) fn does_not_expire(place: &str, life: &Life) -> String {
+    if life.is_pinned {
+        format!("{place} is pinned, and does not expire until `kennelctl unpin`")
+    } else if life.is_building {
+        format!(
+            "{place} is being built, and its time begins anew with that; see `kennelctl status`"
+        )
+    } else {
+        format!("{place} never expires; see `expire_after` in kennel-config(5)")
+    }
+}
+
+pub(crate) fn not_deployed(place: &str) -> String {
+    format!("nothing of {place} is deployed; push to it")
 }
 
 pub(crate) const BRANCH_GONE: &str = "the branch was deleted";
@@ -198,12 +234,14 @@ pub(crate) fn is_pinned(pin: &Pin) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn sentences() {
         let id = BuildId::from_row(7);
-        let project = "site".parse().unwrap();
+        let project: ProjectName = "site".parse().unwrap();
         let key = OutputKey {
             project: "site".parse().unwrap(),
             git_ref: "refs/heads/main".parse().unwrap(),
@@ -216,6 +254,17 @@ mod tests {
             service: Some("api".parse().unwrap()),
             by: Some("ada".to_owned()),
             at: kennel_core::Timestamp::from_millis(1),
+        };
+        let life = Life {
+            project: project.clone(),
+            git_ref: "refs/heads/main".parse().unwrap(),
+            fork: false,
+            pushed_at: kennel_core::Timestamp::from_millis(0),
+            used_at: None,
+            kept_until: None,
+            kept_by: None,
+            is_pinned: false,
+            is_building: false,
         };
         let all = [
             queued(id),
@@ -230,6 +279,15 @@ mod tests {
             awaits_approval(id, "site/pr-5"),
             approved(id, None),
             torn_down(2, 1, BRANCH_GONE),
+            torn_down(2, 0, &expired(Period(Duration::from_secs(7 * 24 * 3600)))),
+            torn_down(2, 0, &expired_fork(Period(Duration::from_secs(24 * 3600)))),
+            used_since(),
+            extended("site/x", Period(Duration::from_secs(3600)), Some("ada")),
+            extended("site/x", Period(Duration::from_secs(3600)), None),
+            does_not_expire("site/main", &life),
+            does_not_expire("site/x", &Life { is_pinned: true, ..life.clone() }),
+            does_not_expire("site/x", &Life { is_building: true, ..life.clone() }),
+            not_deployed("site/x"),
             asked_by("torn down", Some("ada")),
             asked_by("torn down", None),
             cancelled(id, None, &[]),

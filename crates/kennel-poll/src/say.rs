@@ -18,6 +18,8 @@ pub(crate) fn found(project: &ProjectName, event: &Event) -> String {
         | Event::RollBack { .. }
         | Event::Pin { .. }
         | Event::Unpin { .. }
+        | Event::Extend { .. }
+        | Event::Expired { .. }
         | Event::Approve { .. }
         | Event::SecretSet { .. }
         | Event::SecretRemoved { .. } => format!("{project}: nobody told of {}", event.kind()),

@@ -47,7 +47,10 @@ async fn respond(
         Ok(asked) => {
             let found =
                 worker.with_table(|table| match table.lookup(&asked.host, parts.uri.path()) {
-                    Lookup::Found(target) => Ok(target.clone()),
+                    Lookup::Found(target, used) => {
+                        used.now();
+                        Ok(target.clone())
+                    }
                     Lookup::NoPath => Err(Page::NoPath),
                     Lookup::NoHost => Err(Page::UnknownHost),
                 });

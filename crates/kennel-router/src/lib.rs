@@ -27,6 +27,7 @@ mod table;
 mod throttle;
 mod tunnel;
 mod upstream;
+mod used;
 mod wire;
 mod worker;
 

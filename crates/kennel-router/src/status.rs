@@ -1,4 +1,5 @@
-//! The status socket: `GET /status` and `GET /metrics`, over HTTP like everything else.
+//! The status socket: `GET /status`, `GET /last-use` and `GET /metrics`, over HTTP like everything
+//! else.
 //!
 //! Answered by the control thread. It only reads; who may connect is the socket's mode to say.
 
@@ -62,17 +63,23 @@ impl State {
             (&Method::GET | &Method::HEAD, "/status") => {
                 ("application/json", serde_json::to_string(&self.report()).unwrap_or_default())
             }
+            (&Method::GET | &Method::HEAD, "/last-use") => {
+                let last = self.table.load().last_use();
+                ("application/json", serde_json::to_string(&last).unwrap_or_default())
+            }
             (&Method::GET | &Method::HEAD, "/metrics") => {
                 let table = self.table.load();
                 let text = counters::metrics(&self.counters, table.generation, table.hosts());
                 ("text/plain; version=0.0.4; charset=utf-8", text)
             }
-            (_, "/status" | "/metrics") => {
+            (_, "/status" | "/last-use" | "/metrics") => {
                 let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
                 response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
                 return response;
             }
-            _ => return plain(StatusCode::NOT_FOUND, "there are /status and /metrics\n"),
+            _ => {
+                return plain(StatusCode::NOT_FOUND, "there are /status, /last-use and /metrics\n");
+            }
         };
         let mut response = Response::new(Full::new(Bytes::from(text)));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));

@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kennel_core::{
-    HostName, RouteTable, StorePath, Target as RawTarget, Timestamp, UnknownTableVersion,
-    error_chain,
+    DeploymentId, HostName, LastUse, RouteTable, StorePath, Target as RawTarget, Timestamp,
+    UnknownTableVersion, error_chain,
 };
 use tracing::warn;
 
 use crate::site::{Shelf, Site};
 use crate::upstream::{Address, Backend, BackendKey};
+use crate::used::Used;
 
 /// The routes in force.
 #[derive(Debug)]
@@ -33,6 +34,11 @@ pub(crate) struct Table {
 struct Route {
     prefix: Box<str>,
     target: Target,
+    /// The deployment behind it; none for Kennel's own programs.
+    deployment: Option<DeploymentId>,
+    /// Handed on from table to table, so that a deployment that takes over a host is as used as
+    /// the one before.
+    used: Arc<Used>,
 }
 
 /// Who answers.
@@ -52,8 +58,8 @@ pub(crate) struct Spa(pub(crate) bool);
 
 /// What the table says about a request.
 pub(crate) enum Lookup<'a> {
-    /// This one answers.
-    Found(&'a Target),
+    /// This one answers; who lets it answer says so.
+    Found(&'a Target, &'a Used),
     /// The host is known, the path is nobody's.
     NoPath,
     /// Nothing is deployed under this name.
@@ -121,8 +127,10 @@ impl Table {
                 if routes.iter().any(|route| *route.prefix == *prefix) {
                     return Err(TableError::PrefixTwice { host, prefix });
                 }
+                let deployment = deployment_of(&path.target);
                 let target = table.target(&host, path.target, shelf, previous)?;
-                routes.push(Route { prefix: prefix.into(), target });
+                let used = previous.used(host.as_str(), &prefix);
+                routes.push(Route { prefix: prefix.into(), target, deployment, used });
             }
             routes.sort_by_key(|route| std::cmp::Reverse(route.prefix.len()));
             table.hosts.insert(String::from(host).into(), routes.into());
@@ -194,9 +202,27 @@ impl Table {
         // `OPTIONS *` is for the whole host.
         let path = if path == "*" { "/" } else { path };
         match routes.iter().find(|route| is_below(path, &route.prefix)) {
-            Some(route) => Lookup::Found(&route.target),
+            Some(route) => Lookup::Found(&route.target, &route.used),
             None => Lookup::NoPath,
         }
+    }
+
+    /// When each deployment was used last.
+    pub(crate) fn last_use(&self) -> LastUse {
+        let mut last = LastUse::default();
+        for route in self.hosts.values().flatten() {
+            if let (Some(deployment), Some(at)) = (route.deployment, route.used.last()) {
+                let known = last.deployments.entry(deployment).or_insert(at);
+                *known = at.max(*known);
+            }
+        }
+        last
+    }
+
+    fn used(&self, host: &str, prefix: &str) -> Arc<Used> {
+        let routes = self.hosts.get(host).map_or(&[][..], |routes| routes);
+        let same = routes.iter().find(|route| *route.prefix == *prefix);
+        same.map(|route| Arc::clone(&route.used)).unwrap_or_default()
     }
 
     /// The backends that it leads to.
@@ -205,6 +231,15 @@ impl Table {
             Target::Upstream(backend) => Some(&backend.key),
             Target::Site(..) | Target::MissingSite => None,
         })
+    }
+}
+
+fn deployment_of(target: &RawTarget) -> Option<DeploymentId> {
+    match target {
+        RawTarget::Service { deployment, .. } | RawTarget::Site { deployment, .. } => {
+            Some(*deployment)
+        }
+        RawTarget::Socket { .. } => None,
     }
 }
 
@@ -235,8 +270,8 @@ mod tests {
 
     fn found(table: &Table, path: &str) -> String {
         match table.lookup("a.example", path) {
-            Lookup::Found(Target::Upstream(backend)) => backend.address.to_string(),
-            Lookup::Found(_) => "site".into(),
+            Lookup::Found(Target::Upstream(backend), _) => backend.address.to_string(),
+            Lookup::Found(..) => "site".into(),
             Lookup::NoPath => "no path".into(),
             Lookup::NoHost => "no host".into(),
         }
@@ -301,6 +336,39 @@ mod tests {
     fn a_missing_site_does_not_take_the_others_along() {
         let site = r#"{"prefix":"/","target":{"kind":"site","deployment":1,"root":"/nix/store/0c0sxhkp9qsp9i0a8i4rzsm0yqzhsr1l-web","spa":false}}"#;
         let table = with_routes(site).unwrap();
-        assert!(matches!(table.lookup("a.example", "/"), Lookup::Found(Target::MissingSite)));
+        assert!(matches!(table.lookup("a.example", "/"), Lookup::Found(Target::MissingSite, _)));
+    }
+
+    #[test]
+    fn a_deployment_that_takes_over_a_host_takes_over_its_use() {
+        let at = |deployment: u32| {
+            let host = |name: &str| {
+                let target = format!(
+                    r#"{{"kind":"service","deployment":{deployment},"port":18000,"health_check":"/"}}"#
+                );
+                format!(r#""{name}":[{{"prefix":"/","target":{target}}}]"#)
+            };
+            format!(
+                r#"{{"version":1,"generation":3,"hosts":{{{},{}}}}}"#,
+                host("a.example"),
+                host("b.example")
+            )
+        };
+        let load = |json: &str, previous: &Table| {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("routes.json");
+            fs::write(&path, json).unwrap();
+            Table::load(&path, &Arc::new(Shelf::new(dir.path().to_owned(), 0)), previous).unwrap()
+        };
+        let old = load(&at(7), &Table::empty());
+        assert_eq!(old.last_use(), LastUse::default());
+        let new = load(&at(8), &old);
+        // A request of a worker that has not seen the new table yet.
+        let Lookup::Found(_, used) = old.lookup("b.example", "/x") else { panic!() };
+        used.now();
+        let used: Vec<_> = new.last_use().deployments.into_keys().collect();
+        assert_eq!(used, [DeploymentId::from_row(8)]);
+        let without = load(r#"{"version":1,"generation":4,"hosts":{}}"#, &new);
+        assert_eq!(load(&at(9), &without).last_use(), LastUse::default());
     }
 }

@@ -129,6 +129,19 @@ pub(crate) const SCHEMA: Schema = &[
     -- Whether its release program has run.
     ALTER TABLE deployments ADD COLUMN released INTEGER NOT NULL DEFAULT 0;
 ",
+    "
+    -- What keeps a branch beside its pushes, which have rows of their own.
+    CREATE TABLE activity (
+        project     TEXT NOT NULL,
+        git_ref     TEXT NOT NULL,
+        -- When somebody asked for something of it last, as far as it was told.
+        used_at     INTEGER,
+        -- Until when somebody wants it to stay, and the inbox row that said so.
+        kept_until  INTEGER,
+        kept_by     INTEGER,
+        PRIMARY KEY (project, git_ref)
+    ) STRICT;
+",
 ];
 
 /// state.db, open.

@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
+use kennel_core::config::Period;
 use kennel_core::{
     Branch, BuildId, CommitSha, Delivery, DeploymentId, Event, EventId, GitRef, ProjectName,
     PullRequestHead, ServiceName, Timestamp,
@@ -59,6 +61,10 @@ pub(crate) const SCHEMA: Schema = &[
     "
     -- The deployment to roll back to.
     ALTER TABLE events ADD COLUMN deployment_id INTEGER;
+",
+    "
+    -- For how much longer a branch is to stay.
+    ALTER TABLE events ADD COLUMN seconds INTEGER;
 ",
 ];
 
@@ -296,6 +302,8 @@ fn append(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Appended
         Event::BranchDeleted { .. }
         | Event::PullRequestClosed { .. }
         | Event::Rebuild { .. }
+        | Event::Extend { .. }
+        | Event::Expired { .. }
         | Event::SecretSet { .. }
         | Event::SecretRemoved { .. } => (None, None, None, None),
     };
@@ -314,10 +322,16 @@ fn append(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Appended
         | Event::Rebuild { .. }
         | Event::RollBack { .. }
         | Event::Pin { .. }
-        | Event::Unpin { .. } => (None, None),
+        | Event::Unpin { .. }
+        | Event::Extend { .. }
+        | Event::Expired { .. } => (None, None),
     };
     let deployment = match event {
         Event::RollBack { to, .. } => to.map(DeploymentId::get),
+        _ => None,
+    };
+    let seconds = match event {
+        Event::Extend { by, .. } => Some(i64::try_from(by.0.as_secs()).unwrap_or(i64::MAX)),
         _ => None,
     };
     let sha = sha.map(ToString::to_string);
@@ -328,8 +342,9 @@ fn append(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Appended
         .prepare_cached(
             "INSERT INTO events (received_at, project, forge, delivery_id, by, kind, git_ref, sha,
                 head_repository, base_repository, association, service, build_id, uid, secret,
-                scope, deployment_id)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+                scope, deployment_id, seconds)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
+                ?18)",
         )?
         .execute(params![
             delivery.received_at.millis(),
@@ -349,6 +364,7 @@ fn append(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Appended
             secret,
             scope,
             deployment,
+            seconds,
         ])?;
     Ok(Appended::New(EventId::from_row(transaction.last_insert_rowid())))
 }
@@ -388,7 +404,8 @@ fn same_as_newest_waiting(
     sha: &Option<String>,
 ) -> Result<Option<EventId>, StoreError> {
     // People's wishes are never folded together: each wants an answer of its own.
-    if delivery.forge.is_none() || git_ref.is_none() {
+    let is_wish = delivery.forge.is_none() && !matches!(delivery.event, Event::Expired { .. });
+    if is_wish || git_ref.is_none() {
         return Ok(None);
     }
     let newest = transaction
@@ -457,6 +474,12 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
         ("unpin", Some(git_ref)) => {
             Event::Unpin { git_ref, service: parsed_or_null(row, "service")? }
         }
+        ("extend", Some(git_ref)) => {
+            let seconds: i64 = row.get("seconds")?;
+            let by = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+            Event::Extend { git_ref, by: Period(by) }
+        }
+        ("expired", Some(git_ref)) => Event::Expired { git_ref },
         ("secret_set", None) => {
             Event::SecretSet { name: parsed(row, "secret")?, scope: parsed(row, "scope")? }
         }
@@ -538,6 +561,11 @@ mod tests {
                 git_ref: "refs/heads/main".parse().unwrap(),
                 service: Some("api".parse().unwrap()),
             },
+            Event::Extend {
+                git_ref: "refs/heads/next".parse().unwrap(),
+                by: "1d12h".parse().unwrap(),
+            },
+            Event::Expired { git_ref: "refs/heads/next".parse().unwrap() },
             Event::SecretSet {
                 name: "JWT_SECRET".parse().unwrap(),
                 scope: kennel_core::SecretScope::Both,

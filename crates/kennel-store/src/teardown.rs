@@ -10,7 +10,7 @@ use crate::column::moment;
 use crate::database::immediate;
 use crate::deployment_row::{Deployment, SELECT, deployment};
 use crate::deployments::{self, State, step};
-use crate::{StoreError, names, pins};
+use crate::{StoreError, life, names, pins};
 
 /// Whose deployments are to go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +71,9 @@ impl State {
             }
         }
         pins::remove(&tx, scope)?;
+        if scope.service.is_none() {
+            life::forget(&tx, &scope.project, &scope.git_ref)?;
+        }
         tx.commit()?;
         Ok(marked)
     }
@@ -194,6 +197,9 @@ fn forget_unused_names(
     // row, and keeps the names, or has not, and gets them anew.
     if others(tx, key, id, true)? == 0 {
         let branch = others(tx, key, id, false)? == 0;
+        if branch {
+            life::forget(tx, &key.project, &key.git_ref)?;
+        }
         names::forget(tx, key, branch)?;
     }
     Ok(())

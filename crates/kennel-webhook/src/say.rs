@@ -35,6 +35,11 @@ pub(crate) fn understood(event: &Event) -> String {
         Event::RollBack { git_ref, .. } => format!("{} is to go back", shown(&git_ref.short())),
         Event::Pin { git_ref, .. } => format!("{} is to stay", shown(&git_ref.short())),
         Event::Unpin { git_ref, .. } => format!("{} need not stay", shown(&git_ref.short())),
+        Event::Extend { git_ref, by } => {
+            format!("{} is to stay {by} longer", shown(&git_ref.short()))
+        }
+        // Kennel's own.
+        Event::Expired { git_ref } => format!("{} has expired", shown(&git_ref.short())),
         Event::SecretSet { name, .. } => format!("the secret {name} is set"),
         Event::SecretRemoved { name, .. } => format!("the secret {name} is removed"),
     }

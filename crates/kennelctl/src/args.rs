@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use kennel_core::config::Period;
 use kennel_core::{
     Action, BuildId, BuildState, DeploymentId, ProjectName, SecretName, SecretScope,
 };
@@ -84,6 +85,7 @@ pub(crate) enum Command {
     Pin(PinArgs),
     #[command(about = UNPIN, long_about = UNPIN_LONG, after_help = UNPIN_EXAMPLES)]
     Unpin(PinArgs),
+    Extend(ExtendArgs),
     Teardown(TeardownArgs),
     Logs(LogsArgs),
     Secret(SecretArgs),
@@ -99,7 +101,8 @@ pub(crate) enum Command {
 ///
 /// One line for each deployment that serves, starts, drains or is being removed, with the address
 /// that the router has for it; then newer deployments that failed, with the reason; then builds
-/// that wait or run. A service counts as healthy if its health check answers 200 within a second.
+/// that wait or run. EXPIRES is when a branch is removed that nobody pushes to or visits until then.
+/// A service counts as healthy if its health check answers 200 within a second.
 /// What is wrong with the router stands at the end.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -111,9 +114,9 @@ Examples:
   kennelctl status --json | jq -r '.deployments[] | select(.health != \"healthy\").urls[]'
 
 JSON: an object with `deployments` (id, project, branch, ref, name, kind, state, health,
-held, health_detail, urls, commit, build, port, unit, since, drain_until, reason), `builds` (as
-`kennelctl builds --json`), `pins` (project, branch, ref, name, by, since), `router` (reachable,
-generation, published_generation, refused) and `warnings`.
+held, health_detail, urls, commit, build, port, unit, since, expires_at, drain_until, reason),
+`builds` (as `kennelctl builds --json`), `pins` (project, branch, ref, name, by, since), `router`
+(reachable, generation, published_generation, refused) and `warnings`.
 Health is healthy, unhealthy, down, starting, unknown or null (not asked).")]
 pub(crate) struct StatusArgs {
     /// Only this project, branch (or pr-<number>), or service
@@ -385,6 +388,26 @@ Examples:
   kennelctl unpin site/main
   kennelctl unpin site/main/api";
 
+/// Keep a branch for longer than it would stay by itself
+///
+/// Moves the moment at which the branch or pull request expires, whether or not somebody pushes to it
+/// or visits it until then. `kennelctl status` shows when that is. A default branch never expires, and
+/// a pinned one not until it is unpinned. With `kennelctl teardown` it ends all the same.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kennelctl extend site/feature/x            by a week
+  kennelctl extend site/pr-12 --by 3d")]
+pub(crate) struct ExtendArgs {
+    /// What is to stay
+    #[arg(value_name = "PROJECT/BRANCH")]
+    pub(crate) target: Asked,
+
+    /// By how much: 12h, 7d, 2w
+    #[arg(long, value_name = "TIME", default_value = "7d")]
+    pub(crate) by: Period,
+}
+
 /// Remove a branch's deployments, or one of them, with all that they left
 ///
 /// Stops the service or site, removes its route, its unit, its files and its state directory. A
@@ -561,8 +584,8 @@ impl From<ScopeArgs> for SecretScope {
 /// Show what people did with Kennel: who, when, what, and what came of it
 ///
 /// Newest first: commits approved, builds cancelled, branches deployed again, built again, rolled back,
-/// pinned and removed, secrets set and removed. Not what forges reported: pushes are builds. A person is a login, behind sudo the one
-/// that typed it. All conditions must hold; times are written as for `kennelctl builds`.
+/// pinned, kept for longer and removed, secrets set and removed. Not what forges reported: pushes are
+/// builds. A person is a login, behind sudo the one that typed it. All conditions must hold; times are written as for `kennelctl builds`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -572,7 +595,8 @@ Examples:
   kennelctl audit --json | jq -r '.[] | select(.uid == 0).at'
 
 JSON: an array of objects with id, at, by, uid, action, project, subject and outcome. Actions are
-approve, cancel, redeploy, rebuild, roll_back, pin, unpin, tear_down, secret_set and secret_removed.
+approve, cancel, redeploy, rebuild, roll_back, pin, unpin, extend, tear_down, secret_set and
+secret_removed.
 The newest 100,000 are kept.")]
 pub(crate) struct AuditArgs {
     /// Only of this project

@@ -62,6 +62,8 @@ pub(crate) enum Failure {
     WholeProject(String),
     #[error("{}", say::not_a_branch(.0))]
     NotABranch(String),
+    #[error("{}", say::not_whole_branch(.0))]
+    NotWholeBranch(String),
     #[error("{}", say::not_one_output(.asked, .options))]
     NotOneOutput { asked: String, options: Vec<String> },
     #[error("{}", say::never_built(.asked, .known))]
@@ -147,6 +149,7 @@ impl Failure {
             Self::Ambiguous { .. }
             | Self::WholeProject(_)
             | Self::NotABranch(_)
+            | Self::NotWholeBranch(_)
             | Self::NotOneOutput { .. }
             | Self::NotOneCommit(_)
             | Self::RebuildOfOne { .. }

@@ -15,6 +15,7 @@ mod check;
 mod clock;
 mod deploying;
 mod doctor;
+mod extend;
 mod failure;
 mod follow;
 mod generate;
@@ -73,6 +74,7 @@ fn run(cli: &Cli, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Rollback(args) => rollback::run(&host, args),
         Command::Pin(args) => pin::pin(&host, args),
         Command::Unpin(args) => pin::unpin(&host, args),
+        Command::Extend(args) => extend::run(&host, args),
         Command::Teardown(args) => teardown::run(&host, args),
         Command::Logs(args) => logs::run(&host, args),
         Command::Secret(args) => secret::run(&host, args),

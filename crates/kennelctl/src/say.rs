@@ -233,6 +233,14 @@ pub(crate) fn not_a_branch(asked: &str) -> String {
     format!("{asked} is a whole project; name a branch, a service or a site of it")
 }
 
+pub(crate) fn not_whole_branch(asked: &str) -> String {
+    format!("{asked} is no branch; what expires is a whole branch or pull request, name one")
+}
+
+pub(crate) fn extended(place: &str, when: &str, moment: &str) -> String {
+    format!("{place} expires {when} at the earliest ({moment})")
+}
+
 pub(crate) fn not_one_output(asked: &str, options: &[String]) -> String {
     if options.is_empty() {
         return format!("{asked} is no service or site; see `kennelctl status`");

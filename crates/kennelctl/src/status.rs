@@ -1,6 +1,7 @@
 //! `kennelctl status`: what serves what, and what is being built.
 
 mod addresses;
+mod expiry;
 pub(crate) mod health;
 mod line;
 mod report;
@@ -12,6 +13,7 @@ use kennel_core::{DeploymentState, ProjectName};
 use kennel_store::{Build, BuildFilter, Deployment};
 
 pub(crate) use self::addresses::Addresses;
+use self::expiry::Ends;
 use self::health::Healths;
 use self::line::Line;
 pub(crate) use self::report::state_cell;
@@ -70,12 +72,17 @@ fn look(host: &Host, args: &StatusArgs) -> Result<Report, Failure> {
         Some(state) => state.pins()?,
         None => Vec::new(),
     };
+    let ends = Ends::read(host)?;
     let is_held = |it: &Deployment| {
         it.state == DeploymentState::Pending && pins.iter().any(|pin| pin.holds(it))
     };
     let lines: Vec<Line> = deployments
         .iter()
-        .map(|it| Line::new(it, is_held(it), addresses.of(it.id), healths.of(it.id)))
+        .map(|it| {
+            let mut line = Line::new(it, is_held(it), addresses.of(it.id), healths.of(it.id));
+            line.expires_at = ends.of(&it.key);
+            line
+        })
         .collect();
     warnings.extend(lines.iter().filter_map(|line| line.warning(addresses.generation.is_some())));
     warnings.extend(healths.systemd_silent.as_deref().map(say::systemd_silent));

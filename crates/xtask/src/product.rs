@@ -25,6 +25,7 @@ const SERVICES: &[&str] = &[
     "kennel-deploy",
     "kennel-router",
     "kennel-poll",
+    "kennel-sweep",
 ];
 
 /// The programs that people type.

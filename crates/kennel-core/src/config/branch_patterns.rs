@@ -14,11 +14,20 @@ pub struct BranchPatterns {
 }
 
 /// One pattern, as it is written.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct BranchPattern(String);
 
 impl BranchPattern {
+    pub(super) fn matches(&self, branch: &Branch) -> bool {
+        WildMatch::new(&self.0).matches(branch.as_str())
+    }
+
+    /// How much it says: of two that match a branch, the longer one is meant.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     fn check(text: &str) -> Result<(), &'static str> {
         if text.is_empty() || text.len() > 244 {
             return Err("it has not 1 to 244 characters");

@@ -10,7 +10,7 @@ use super::document::Document;
 use super::path::AbsolutePath;
 use super::period::Period;
 use super::refusal::{Refusal, whole_number};
-use super::{AddressRange, CpuQuota, MemorySize, Problem, Resources, seconds};
+use super::{AddressRange, CpuQuota, Lifetime, MemorySize, Problem, Resources, seconds};
 use crate::{HostName, Port};
 
 /// What the operator decides for the whole host.
@@ -69,7 +69,7 @@ pub struct PortRange {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expiry {
     /// `after`: default 7 days.
-    pub after: Duration,
+    pub after: Lifetime,
 }
 
 /// How long what is over is kept.
@@ -146,7 +146,7 @@ impl HostConfig {
     #[must_use]
     pub fn without_effect(text: &str, file: &str) -> Vec<Problem> {
         let Ok(document) = Document::parse(file, text) else { return Vec::new() };
-        ["expiry", "retention"]
+        ["retention"]
             .into_iter()
             .filter_map(|key| {
                 document.remark(&[key], |_| Some(format!("[{key}] has no effect in this version")))
@@ -183,7 +183,7 @@ struct RawHost {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct RawExpiry {
-    after: Option<Period>,
+    after: Option<Lifetime>,
 }
 
 #[derive(Deserialize, Default)]
@@ -279,7 +279,7 @@ impl TryFrom<RawHost> for HostConfig {
             port_range: PortRange::settle(raw.port_range.as_ref())?,
             drain: Duration::from_secs(whole_number(raw.drain_secs.as_ref(), seconds::DRAIN, 30)?),
             keep_deployments: whole_number(raw.keep_deployments.as_ref(), 1..=1000, 5)?,
-            expiry: Expiry { after: or(raw.expiry.after, 7 * DAY) },
+            expiry: Expiry { after: raw.expiry.after.unwrap_or(Lifetime::Limited(7 * DAY)) },
             retention: Retention { logs: or(raw.retention.logs, 30 * DAY) },
             nix: NixConfig {
                 allow_import_from_derivation: raw.nix.allow_import_from_derivation.unwrap_or(true),

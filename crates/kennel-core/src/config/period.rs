@@ -1,5 +1,6 @@
 //! A length of time as people write it.
 
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -58,6 +59,20 @@ impl FromStr for Period {
     }
 }
 
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0.as_secs();
+        // Weeks are for who writes: most people count days.
+        for (unit, length) in UNITS.into_iter().filter(|(unit, _)| *unit != 'w') {
+            if rest >= length {
+                write!(f, "{}{unit}", rest / length)?;
+                rest %= length;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl TryFrom<String> for Period {
     type Error = Invalid;
 
@@ -81,6 +96,17 @@ mod tests {
         assert_eq!(seconds("1h30m"), 5400);
         assert_eq!(seconds("1w1d1h1m1s"), 694_861);
         assert_eq!(seconds("0h90s"), 90);
+    }
+
+    #[test]
+    fn what_is_shown_can_be_written() {
+        for (written, shown) in
+            [("45s", "45s"), ("90m", "1h30m"), ("2w", "14d"), ("25h1s", "1d1h1s")]
+        {
+            let period: Period = written.parse().unwrap();
+            assert_eq!(period.to_string(), shown);
+            assert_eq!(shown.parse::<Period>().unwrap(), period);
+        }
     }
 
     #[test]

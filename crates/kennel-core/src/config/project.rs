@@ -1,14 +1,16 @@
 //! A project: `/etc/kennel/projects.d/<project>.toml`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::branch_patterns::BranchPattern;
 use super::document::Document;
 use super::path::AbsolutePath;
-use super::{BranchPatterns, DomainPattern, Problem, RepoUrl};
+use super::{BranchPatterns, DomainPattern, HostConfig, Lifetime, Problem, RepoUrl};
 use crate::{Branch, Forge, GitRef, HostName, Layout, ProjectName, SecretScope};
 
 /// What the operator decides for one project.
@@ -33,6 +35,22 @@ pub struct ProjectConfig {
     pub domains: Option<Vec<DomainPattern>>,
     /// `secrets_dir`: one file per secret. Default `/etc/kennel/secrets/<project>`.
     pub secrets_dir: PathBuf,
+    /// `expire_after`: how long a branch stays that nobody pushes to or visits. None means the
+    /// host's `[expiry]`.
+    expire_after: Option<Lifetime>,
+    /// `[expire_branches]`: the same for branches by pattern. Of those that match, the longest.
+    expire_branches: BTreeMap<BranchPattern, Lifetime>,
+}
+
+/// When a branch goes that nobody needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expires {
+    /// It does not.
+    Never,
+    /// So long after the last push or request.
+    Unused(Duration),
+    /// So long after the last push, whoever visits it.
+    Pushed(Duration),
 }
 
 /// Whose pull requests are built.
@@ -75,6 +93,8 @@ impl ProjectConfig {
                 default_branch: raw.default_branch,
                 pull_requests: raw.pull_requests,
                 domains: raw.domains,
+                expire_after: raw.expire_after,
+                expire_branches: raw.expire_branches,
             })
         })
     }
@@ -84,6 +104,30 @@ impl ProjectConfig {
     #[must_use]
     pub fn allows_domain(&self, host: &HostName) -> bool {
         self.domains.as_ref().is_none_or(|domains| domains.iter().any(|d| d.allows(host)))
+    }
+
+    /// When a branch or pull request goes that nobody needs: the default branch never, whatever its
+    /// name; a fork's soon, since nobody here answers for it.
+    #[must_use]
+    pub fn expires(&self, git_ref: &GitRef, fork: bool, host: &HostConfig) -> Expires {
+        if git_ref.is_branch(&self.default_branch) {
+            return Expires::Never;
+        }
+        let of_pattern = match git_ref {
+            GitRef::Branch(branch) => self
+                .expire_branches
+                .iter()
+                .filter(|(pattern, _)| pattern.matches(branch))
+                .max_by_key(|(pattern, _)| pattern.len())
+                .map(|(_, lifetime)| *lifetime),
+            GitRef::PullRequest(_) => None,
+        };
+        let lifetime = of_pattern.or(self.expire_after).unwrap_or(host.expiry.after);
+        match lifetime {
+            _ if fork => Expires::Pushed(lifetime.at_most(LIFE_OF_FORKS)),
+            Lifetime::Limited(length) => Expires::Unused(length),
+            Lifetime::Unlimited => Expires::Never,
+        }
     }
 
     /// Which secrets a deployment of `git_ref` may have, those that win first: production is the
@@ -115,7 +159,13 @@ struct RawProject {
     pull_requests: PullRequestPolicy,
     domains: Option<Vec<DomainPattern>>,
     secrets_dir: Option<AbsolutePath>,
+    expire_after: Option<Lifetime>,
+    #[serde(default)]
+    expire_branches: BTreeMap<BranchPattern, Lifetime>,
 }
+
+/// A stranger's program is on the host for no longer than this after its last push.
+const LIFE_OF_FORKS: Duration = Duration::from_secs(24 * 3600);
 
 fn main() -> Branch {
     #[expect(

@@ -77,6 +77,15 @@ fn holes(unit: &str) -> Vec<(&'static str, Vec<&'static str>)> {
             ("SystemCallFilter", vec!["@system-service", "@sandbox"]),
             ("User", vec!["kennel-build"]),
         ],
+        "kennel-sweep.service" => vec![
+            (
+                "ReadWritePaths",
+                vec!["/var/lib/kennel/builds", "/var/lib/kennel/inbox", "/var/lib/kennel/state"],
+            ),
+            ("RestrictAddressFamilies", vec!["AF_UNIX"]),
+            ("SystemCallFilter", vec!["@system-service"]),
+            ("User", vec!["kennel"]),
+        ],
         "kennel-router.service" => vec![
             ("RestrictAddressFamilies", vec!["AF_INET", "AF_INET6", "AF_UNIX"]),
             ("SystemCallFilter", vec!["@system-service"]),

@@ -29,13 +29,14 @@ use std::path::{Path, PathBuf};
 
 /// Programs that face something: each has all of [`walls::WALLS`], and only its own
 /// [`holes::HOLES`].
-const SANDBOXED: [&str; 8] = [
+const SANDBOXED: [&str; 9] = [
     "kennel-build@.service",
     "kennel-deploy@.service",
     "kennel-dispatch.service",
     "kennel-poll.service",
     "kennel-restore.service",
     "kennel-router.service",
+    "kennel-sweep.service",
     "kennel-teardown@.service",
     "kennel-webhook.service",
 ];

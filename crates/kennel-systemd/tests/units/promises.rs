@@ -3,7 +3,7 @@
 use crate::unit::Unit;
 
 /// What else a unit must say: what it can never reach, and what its duties depend on.
-const PROMISES: [(&str, &[&str]); 26] = [
+const PROMISES: [(&str, &[&str]); 29] = [
     (
         "kennel-webhook.service",
         &[
@@ -41,6 +41,18 @@ const PROMISES: [(&str, &[&str]); 26] = [
             "MemoryMax=512M",
             "Slice=builds.slice",
             "TimeoutStartSec=20min",
+            "Type=oneshot",
+            "UMask=0007",
+        ],
+    ),
+    (
+        "kennel-sweep.service",
+        &[
+            "IPAddressDeny=any",
+            "InaccessiblePaths=-/nix/var/nix/daemon-socket -/run/dbus",
+            "MemoryMax=512M",
+            "PrivateNetwork=yes",
+            "TimeoutStartSec=5min",
             "Type=oneshot",
             "UMask=0007",
         ],
@@ -110,6 +122,7 @@ const PROMISES: [(&str, &[&str]); 26] = [
     ("kennel-webhook-secrets.path", &["PathChanged=/etc/kennel/webhook-secrets"]),
     ("kennel-dispatch.timer", &["OnActiveSec=0", "OnUnitActiveSec=1min"]),
     ("kennel-poll.timer", &["OnActiveSec=20s", "OnUnitInactiveSec=5min", "RandomizedDelaySec=30s"]),
+    ("kennel-sweep.timer", &["OnActiveSec=10min", "OnUnitActiveSec=10min"]),
     ("builds.slice", &["CPUWeight=20", "IOWeight=20"]),
     ("nix-daemon.service.d/kennel.conf", &["OOMPolicy=continue", "Slice=builds.slice"]),
     // They are started again and again, by design.
@@ -118,6 +131,7 @@ const PROMISES: [(&str, &[&str]); 26] = [
     ("kennel-router.service", &["StartLimitIntervalSec=0"]),
     ("kennel-webhook-secrets.service", &["StartLimitIntervalSec=0"]),
     ("kennel-poll.service", &["StartLimitIntervalSec=0"]),
+    ("kennel-sweep.service", &["StartLimitIntervalSec=0"]),
     ("kennel-build@.service", &["StartLimitIntervalSec=0"]),
     ("kennel-deploy@.service", &["StartLimitIntervalSec=0"]),
 ];

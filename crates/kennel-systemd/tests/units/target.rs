@@ -21,8 +21,12 @@ fn the_target_starts_and_stops_everything() {
         .contains(&unit.name.as_str());
         assert_eq!(part, !apart, "{}", unit.name);
         assert_eq!(unit.values("WantedBy").next().is_some(), unit.name == "kennel.target");
-        let activated =
-            ["kennel-webhook.service", "kennel-dispatch.service", "kennel-poll.service"];
+        let activated = [
+            "kennel-webhook.service",
+            "kennel-dispatch.service",
+            "kennel-poll.service",
+            "kennel-sweep.service",
+        ];
         if part && !unit.name.contains('@') && !activated.contains(&unit.name.as_str()) {
             static_units.insert(unit.name);
         }

@@ -107,13 +107,13 @@ fn what_does_nothing_in_this_version_is_a_note() {
     put(
         &root,
         "etc/kennel/config.toml",
-        "base_domain = \"example.com\"\n[expiry]\nafter = \"3d\"\n",
+        "base_domain = \"example.com\"\n[retention]\nlogs = \"3d\"\n",
         0o644,
     );
     insta::assert_snapshot!(said(&root), @"
-    note: /etc/kennel/config.toml:2: [expiry] has no effect in this version
+    note: /etc/kennel/config.toml:2: [retention] has no effect in this version
       |
-    2 | [expiry]
+    2 | [retention]
       |  ^
     3 files checked: 1 note
     Done

@@ -16,6 +16,7 @@ pub(super) const STARTED_BY_OTHERS: &[&str] = &[
     "kennel-deploy@0.service",
     "kennel-dispatch.service",
     "kennel-poll.service",
+    "kennel-sweep.service",
     "kennel-teardown@0.service",
     "kennel-webhook-secrets.service",
     "kennel-webhook.service",

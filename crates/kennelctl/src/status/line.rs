@@ -34,6 +34,9 @@ pub(crate) struct Line {
     /// Since when it serves; since when there is a deployment, if it does not.
     #[serde(serialize_with = "clock::serialize")]
     pub(crate) since: Timestamp,
+    /// When its branch expires, unless somebody pushes to it or visits it.
+    #[serde(serialize_with = "clock::serialize_maybe")]
+    pub(crate) expires_at: Option<Timestamp>,
     #[serde(serialize_with = "clock::serialize_maybe")]
     pub(crate) drain_until: Option<Timestamp>,
     pub(crate) reason: Option<String>,
@@ -71,6 +74,7 @@ impl Line {
                 OutputKind::Site => None,
             },
             since: since.unwrap_or(it.created_at),
+            expires_at: None,
             drain_until: it.drain_until,
             reason: it.reason.clone(),
         }

@@ -97,7 +97,11 @@ impl Report {
 }
 
 fn serving_table(lines: &[&Line], now: Timestamp) -> Table {
-    let mut table = Table::new(&["DEPLOYED", "STATE", "HEALTH", "COMMIT", "SINCE", "ADDRESS"]);
+    let any_expires = lines.iter().any(|line| line.expires_at.is_some());
+    let head = ["DEPLOYED", "STATE", "HEALTH", "COMMIT", "SINCE", "EXPIRES", "ADDRESS"];
+    let mut table = Table::new(
+        &head.into_iter().filter(|it| any_expires || *it != "EXPIRES").collect::<Vec<_>>(),
+    );
     for line in lines {
         let mut urls = line.urls.iter();
         let address = match (urls.next(), line.drain_until) {
@@ -107,16 +111,21 @@ fn serving_table(lines: &[&Line], now: Timestamp) -> Table {
             }
             (None, _) => String::new(),
         };
-        table.row(vec![
+        let mut cells = vec![
             Cell::new(line.place()),
             if line.held { Cell::painted("held", Colour::Busy) } else { state_cell(line.state) },
             health(line.health),
             Cell::new(line.commit.short()),
             Cell::new(ago(line.since, now)),
-            Cell::new(address),
-        ]);
+        ];
+        if any_expires {
+            cells.push(Cell::new(line.expires_at.map(|end| until(end, now)).unwrap_or_default()));
+        }
+        let before_address = cells.len();
+        cells.push(Cell::new(address));
+        table.row(cells);
         for url in urls {
-            let mut cells = vec![Cell::default(); 5];
+            let mut cells = vec![Cell::default(); before_address];
             cells.push(Cell::new(url.clone()));
             table.row(cells);
         }

@@ -239,6 +239,7 @@ fn help_begins_with_what_can_be_done() {
       rollback   Have what served before serve again
       pin        Keep pushes from deploying: they are built and held
       unpin      Let pushes deploy again, and what was held meanwhile
+      extend     Keep a branch for longer than it would stay by itself
       teardown   Remove a branch's deployments, or one of them, with all that they left
       logs       Show what a service prints
       secret     Set, list and remove the secrets that services get

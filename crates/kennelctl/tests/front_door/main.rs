@@ -5,6 +5,8 @@ mod audit;
 #[cfg(test)]
 mod builds;
 #[cfg(test)]
+mod extending;
+#[cfg(test)]
 mod going_back;
 #[cfg(test)]
 mod looking;

@@ -72,7 +72,9 @@ fn one_key_is_enough() {
         drain: 30s,
         keep_deployments: 5,
         expiry: Expiry {
-            after: 604800s,
+            after: Limited(
+                604800s,
+            ),
         },
         retention: Retention {
             logs: 2592000s,
@@ -133,7 +135,9 @@ fn every_key_is_read() {
         drain: 0ns,
         keep_deployments: 3,
         expiry: Expiry {
-            after: 777600s,
+            after: Limited(
+                777600s,
+            ),
         },
         retention: Retention {
             logs: 3888000s,
@@ -260,7 +264,7 @@ fn paths() {
 
 #[test]
 fn periods() {
-    insta::assert_snapshot!(refused_after_base("expiry = { after = \"7 days\" }"), @"config.toml:2: `after` in [expiry]: `7 days` is not a length of time: write it like 45s, 20m, 1h30m or 7d");
+    insta::assert_snapshot!(refused_after_base("expiry = { after = \"7 days\" }"), @"config.toml:2: `after` in [expiry]: `7 days` is not a length of time: write it like 45s, 20m, 1h30m or 7d, or `never`");
     insta::assert_snapshot!(refused_after_base("expiry = { after = 7 }"), @"config.toml:2: `after` in [expiry]: expected a string, found integer `7`; put it in quotes");
 }
 
@@ -292,7 +296,6 @@ fn what_is_written_and_does_nothing_is_named_with_its_line() {
         HostConfig::without_effect(text, "config.toml").iter().map(ToString::to_string).collect()
     };
     insta::assert_snapshot!(remarks(EVERYTHING).join("\n"), @"
-    config.toml:10: [expiry] has no effect in this version
     config.toml:12: [retention] has no effect in this version
     ");
     assert!(remarks("base_domain = \"example.com\"\n[nix]\n[limits]").is_empty());

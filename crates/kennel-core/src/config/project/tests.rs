@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::Period;
 
 const FORGE: &str = "forge = \"forgejo\"\n";
 
@@ -92,7 +93,7 @@ fn refusals() {
     insta::assert_snapshot!(refused(&with("domains = [\"*site.test\"]")), @"site.toml:3: `domains`: `*site.test` is not a domain pattern: only a-z, 0-9, `-` and dots may stand in it (punycode for the rest)");
     insta::assert_snapshot!(refused(&with("secrets_dir = \"secrets\"")), @"site.toml:3: `secrets_dir`: `secrets` is not a full path: it does not begin with `/`");
     insta::assert_snapshot!(refused(&with("branch = \"main\"")), @"site.toml:3: unknown key `branch`; did you mean `branches`?");
-    insta::assert_snapshot!(refused(&with("name = \"site\"")), @"site.toml:3: unknown key `name`; known keys here are repo_url, forge, default_branch, branches, pull_requests, domains, secrets_dir");
+    insta::assert_snapshot!(refused(&with("name = \"site\"")), @"site.toml:3: unknown key `name`; known keys here are repo_url, forge, default_branch, branches, pull_requests, domains, secrets_dir, expire_after, expire_branches");
 }
 
 #[test]
@@ -154,4 +155,38 @@ fn production_is_the_default_branch_alone() {
     for any in ["refs/heads/trunk", "refs/pull/1/head"] {
         assert_eq!(project.secret_scopes(&any.parse().unwrap(), true), [], "a fork's {any}");
     }
+}
+
+fn expires(text: &str, git_ref: &str, fork: bool) -> String {
+    let host = HostConfig::parse("base_domain = \"example.com\"", "config.toml").unwrap();
+    match parse(&with(text)).expires(&git_ref.parse().unwrap(), fork, &host) {
+        Expires::Never => "never".to_owned(),
+        Expires::Unused(length) => format!("unused for {}", Period(length)),
+        Expires::Pushed(length) => format!("{} after the push", Period(length)),
+    }
+}
+
+#[test]
+fn branches_expire_by_the_longest_pattern_and_the_default_branch_never() {
+    let (main, x, pull) = ("refs/heads/main", "refs/heads/feature/x", "refs/pull/5/head");
+    assert_eq!(expires("", main, false), "never");
+    assert_eq!(expires("", x, false), "unused for 7d");
+    assert_eq!(expires("", pull, true), "1d after the push");
+    let text = "default_branch = \"trunk\"\nexpire_after = \"12h\"\n[expire_branches]\n\
+                \"*\" = \"2d\"\n\"feature/*\" = \"never\"\n\"trunk\" = \"1s\"";
+    assert_eq!(expires(text, "refs/heads/trunk", false), "never");
+    assert_eq!(expires(text, main, false), "unused for 2d");
+    assert_eq!(expires(text, x, false), "never");
+    assert_eq!(expires(text, pull, false), "unused for 12h");
+    assert_eq!(expires(text, pull, true), "12h after the push");
+    let never = "expire_after = \"never\"";
+    assert_eq!(expires(never, x, false), "never");
+    assert_eq!(expires(never, pull, true), "1d after the push");
+}
+
+#[test]
+fn lengths_of_life_are_checked() {
+    insta::assert_snapshot!(refused(&with("expire_after = \"soon\"")), @"site.toml:3: `expire_after`: `soon` is not a length of time: write it like 45s, 20m, 1h30m or 7d, or `never`");
+    insta::assert_snapshot!(refused(&with("[expire_branches]\n\"a b\" = \"1d\"")), @r"site.toml:4: [expire_branches]: `a b` is not a pattern for branches: no branch can match it: git allows no spaces, control characters or ~^:[\");
+    insta::assert_snapshot!(refused(&with("[expire_branches]\n\"a/*\" = 1")), @"site.toml:4: `a/*` in [expire_branches]: expected a string, found integer `1`; put it in quotes");
 }
