@@ -136,6 +136,23 @@ impl DeploymentState {
         }
     }
 
+    /// Whether it has given way and can be gone back to: it has its GC root and its settings.
+    #[must_use]
+    pub fn is_kept(self) -> bool {
+        match self {
+            Self::Draining | Self::Retired => true,
+            Self::Pending
+            | Self::Starting
+            | Self::Active
+            | Self::TearingDown
+            | Self::TornDown
+            | Self::Failed
+            | Self::Superseded
+            | Self::Unchanged
+            | Self::Cancelled => false,
+        }
+    }
+
     /// The word in the database and in output for programs.
     #[must_use]
     pub fn as_str(self) -> &'static str {

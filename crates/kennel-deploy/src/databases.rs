@@ -236,7 +236,9 @@ impl Passwords {
     fn of(&self, database: &PreviewDatabase) -> String {
         let mut mac = self.0.clone();
         mac.update(format!("{} {}", database.id, database.name).as_bytes());
-        mac.finalize().into_bytes().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+        let mut password = hex::encode(mac.finalize().into_bytes());
+        password.truncate(32);
+        password
     }
 }
 

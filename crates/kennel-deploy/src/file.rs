@@ -14,6 +14,15 @@ pub(crate) fn replace(path: &Path, text: &str, mode: u32) -> Result<(), DeployEr
     whole_file::replace(path, text, mode).map_err(DeployError::file("write", path))
 }
 
+/// [`replace`], unless the file says so already: a unit that runs is not made to look outdated by the
+/// same text.
+pub(crate) fn replace_other(path: &Path, text: &str, mode: u32) -> Result<(), DeployError> {
+    if fs::read_to_string(path).is_ok_and(|current| current == text) {
+        return Ok(());
+    }
+    replace(path, text, mode)
+}
+
 /// As [`whole_file::replace_link`].
 pub(crate) fn replace_link(link: &Path, target: &Path) -> Result<(), DeployError> {
     whole_file::replace_link(link, target).map_err(DeployError::file("link", link))

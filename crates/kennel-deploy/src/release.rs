@@ -4,8 +4,6 @@
 //! program has ended well, and the row then says so before the unit goes: whoever is killed in
 //! between asks the unit again, and the program runs once.
 
-use std::fs;
-
 use kennel_core::config::ServiceManifest;
 use kennel_store::Deployment;
 use kennel_systemd::{ManagerError, Run, status};
@@ -26,10 +24,7 @@ pub(crate) async fn run(
         let unit = deployment.release_unit();
         let run = Run::Release { timeout: manifest.release_timeout };
         let text = service::unit_text_of(host, deployment, manifest, release.file_name(), run)?;
-        let path = host.release_file(deployment);
-        if !fs::read_to_string(&path).is_ok_and(|current| current == text) {
-            file::replace(&path, &text, 0o644)?;
-        }
+        file::replace_other(&host.release_file(deployment), &text, 0o644)?;
         info!("running {release} of {}", deployment.key);
         status(&format!("running {release} before {} gets traffic", deployment.key));
         // Nobody may stop a slice for being empty between here and the start.

@@ -121,10 +121,7 @@ async fn prepare(
     service::write_unit(host, deployment, manifest)?;
     let environment = host.layout.env_file(&deployment.unit());
     if let Ok(text) = fs::read_to_string(&environment) {
-        let right = env::with_port(&text, port);
-        if right != text {
-            file::replace(&environment, &right, 0o400)?;
-        }
+        file::replace_other(&environment, &env::with_port(&text, port), 0o400)?;
     } else {
         let written =
             secrets::grant(&host.layout, opener, deployment, manifest).and_then(|secrets| {

@@ -1,6 +1,5 @@
 //! A service: its environment, its unit, its start, its health.
 
-use std::fs;
 use std::time::Duration;
 
 use kennel_core::config::ServiceManifest;
@@ -83,12 +82,7 @@ pub(crate) fn write_unit(
     manifest: &ServiceManifest,
 ) -> Result<(), DeployError> {
     let text = unit_text(host, deployment, manifest)?;
-    let path = host.unit_file(deployment);
-    // A unit that runs is not made to look outdated by the same text.
-    if fs::read_to_string(&path).is_ok_and(|current| current == text) {
-        return Ok(());
-    }
-    file::replace(&path, &text, 0o644)
+    file::replace_other(&host.unit_file(deployment), &text, 0o644)
 }
 
 /// The text of the deployment's unit file.

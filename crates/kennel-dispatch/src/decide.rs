@@ -10,7 +10,7 @@ use kennel_core::{
     BuildState, CommitSha, Delivery, Event, GitRef, OutputKey, ProjectName, PullRequestHead,
     ServiceName, Timestamp, error_chain,
 };
-use kennel_store::{BuildFilter, ConfigError, InboxEntry, NewBuild, TearDownScope, load_project};
+use kennel_store::{BuildFilter, ConfigError, InboxEntry, NewBuild, Scope, load_project};
 use kennel_systemd::kill_point;
 use tracing::{info, warn};
 
@@ -266,19 +266,15 @@ impl Dispatcher {
         }
         // Those that ended a moment ago are made deployments first, and go with the others.
         self.hand_over(now)?;
-        let scope = TearDownScope { project: delivery.project.clone(), git_ref, service: None };
+        let scope = Scope { project: delivery.project.clone(), git_ref, service: None };
         let marked = self.state.begin_teardown(&scope, reason, now)?;
         kill_point!(TeardownMarked, &delivery.project);
         Ok(say::torn_down(marked.len(), ended, reason))
     }
 }
 
-fn scope(delivery: &Delivery, git_ref: &GitRef, service: Option<&ServiceName>) -> TearDownScope {
-    TearDownScope {
-        project: delivery.project.clone(),
-        git_ref: git_ref.clone(),
-        service: service.cloned(),
-    }
+fn scope(delivery: &Delivery, git_ref: &GitRef, service: Option<&ServiceName>) -> Scope {
+    Scope { project: delivery.project.clone(), git_ref: git_ref.clone(), service: service.cloned() }
 }
 
 /// What is done about a delivery.

@@ -4,7 +4,7 @@ use kennel_core::config::Manifest;
 use kennel_core::{
     BuildState, DeploymentEvent, OutputKey, OutputKind, ServiceName, Settings, Timestamp,
 };
-use kennel_store::{Build, BuildOutput, NewDeployment, TearDownScope};
+use kennel_store::{Build, BuildOutput, NewDeployment, Scope};
 use kennel_systemd::kill_point;
 use tracing::{error, info};
 
@@ -66,13 +66,13 @@ impl Dispatcher {
         for deployment in self.state.newest(Some(&build.project))? {
             let service = &deployment.key.service;
             let other_ref = deployment.key.git_ref != build.git_ref;
-            let is_pinned = pins.iter().any(|pin| pin.covers(&deployment.key));
+            let is_pinned = pins.iter().any(|pin| pin.scope.covers(&deployment.key));
             let is_older = deployment.request <= build.request;
             if other_ref || is_pinned || !is_older || wants(manifest, service) {
                 continue;
             }
             info!("{} ends: {}", deployment.key, say::NO_LONGER_WANTED);
-            let scope = TearDownScope {
+            let scope = Scope {
                 project: build.project.clone(),
                 git_ref: build.git_ref.clone(),
                 service: Some(service.clone()),

@@ -178,7 +178,7 @@ impl Rows<'_> {
                 continue;
             }
             let key = wish.key(&output.name);
-            if let Some(pin) = pins.iter().find(|pin| pin.covers(&key)) {
+            if let Some(pin) = pins.iter().find(|pin| pin.scope.covers(&key)) {
                 pinned = Some(pin);
                 continue;
             }
@@ -262,19 +262,7 @@ impl Rows<'_> {
     /// proof that kennel-deploy asks for.
     fn is_held(&self, new: &NewDeployment) -> Result<bool, DispatchError> {
         let holder = self.state.history(&new.key, MOST_DEPLOYMENTS)?.into_iter().any(|it| {
-            let keeps = match it.state {
-                DeploymentState::Active | DeploymentState::Draining | DeploymentState::Retired => {
-                    true
-                }
-                DeploymentState::Pending
-                | DeploymentState::Starting
-                | DeploymentState::TearingDown
-                | DeploymentState::TornDown
-                | DeploymentState::Failed
-                | DeploymentState::Superseded
-                | DeploymentState::Unchanged
-                | DeploymentState::Cancelled => false,
-            };
+            let keeps = it.state == DeploymentState::Active || it.state.is_kept();
             // What this very wish made when it was taken before.
             keeps && it.store_path == new.store_path && it.build == new.build
                 || it.request == new.request

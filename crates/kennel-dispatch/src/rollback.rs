@@ -6,7 +6,7 @@
 //! somebody has pinned it.
 
 use kennel_core::{DeploymentId, DeploymentState, EventId, OutputKey, Timestamp};
-use kennel_store::{Deployment, NewDeployment, Pin, TearDownScope};
+use kennel_store::{Deployment, NewDeployment, Scope};
 use tracing::info;
 
 use crate::dispatcher::{DispatchError, Dispatcher};
@@ -55,45 +55,32 @@ impl Dispatcher {
     /// Keeps pushes from deploying, if there is anything that they could replace.
     pub(crate) fn pin(
         &mut self,
-        scope: &TearDownScope,
+        scope: &Scope,
         by: Option<&str>,
         now: Timestamp,
     ) -> Result<String, DispatchError> {
-        let there = |it: Deployment| {
-            it.key.git_ref == scope.git_ref
-                && scope.service.as_ref().is_none_or(|service| *service == it.key.service)
-        };
-        let place = place(scope);
-        if !self.state.newest(Some(&scope.project))?.into_iter().any(there) {
+        let place = scope.to_string();
+        let deployed = self.state.newest(Some(&scope.project))?;
+        if !deployed.iter().any(|it| scope.covers(&it.key)) {
             return Ok(say::nothing_to_pin(&place));
         }
         Ok(say::pinned(&place, by, self.state.pin(scope, by, now)?))
     }
 
     /// Lets pushes deploy again; what was held is started at the next look.
-    pub(crate) fn unpin(&mut self, scope: &TearDownScope) -> Result<String, DispatchError> {
-        let pins = self.state.pins()?;
-        let held: Vec<_> = self
-            .state
-            .in_states(&[DeploymentState::Pending])?
-            .into_iter()
-            .filter(|it| pins.iter().any(|pin| pin.holds(it)))
-            .collect();
+    pub(crate) fn unpin(&mut self, scope: &Scope) -> Result<String, DispatchError> {
+        let place = scope.to_string();
+        let before = self.state.pins()?;
         let removed = self.state.unpin(scope)?;
-        if scope.service.is_some() {
-            let branch = |pin: &&Pin| {
-                pin.project == scope.project
-                    && pin.git_ref == scope.git_ref
-                    && pin.service.is_none()
-            };
-            if let Some(pin) = pins.iter().find(branch) {
-                return Ok(say::pinned_as_branch(&place(scope), &pin.place()));
-            }
+        let branch = scope.whole_branch();
+        if *scope != branch && before.iter().any(|pin| pin.scope == branch) {
+            return Ok(say::pinned_as_branch(&place, &branch.to_string()));
         }
-        let pins = self.state.pins()?;
-        let freed = held.iter().filter(|it| !pins.iter().any(|pin| pin.holds(it)));
+        let after = self.state.pins()?;
+        let pending = self.state.in_states(&[DeploymentState::Pending])?;
+        let freed = pending.iter().filter(|it| it.is_held(&before) && !it.is_held(&after));
         let freed: Vec<_> = freed.map(|it| it.id).collect();
-        Ok(say::unpinned(&place(scope), !removed.is_empty(), &freed))
+        Ok(say::unpinned(&place, !removed.is_empty(), &freed))
     }
 }
 
@@ -125,7 +112,7 @@ fn choose(
             if target.state == DeploymentState::Active {
                 return Err(NoWayBack::Serves(to));
             }
-            if !is_kept(target) {
+            if !target.state.is_kept() {
                 return Err(NoWayBack::NotKept(to, target.state));
             }
             target
@@ -134,7 +121,7 @@ fn choose(
         // to: asked for twice, it goes back twice.
         None => history
             .iter()
-            .filter(|it| is_kept(it))
+            .filter(|it| it.state.is_kept())
             .find(|it| {
                 active.is_none_or(|active| {
                     original(it) < original(active)
@@ -151,21 +138,8 @@ fn original(deployment: &Deployment) -> DeploymentId {
     deployment.rollback_to.unwrap_or(deployment.id)
 }
 
-fn is_kept(deployment: &Deployment) -> bool {
-    matches!(deployment.state, DeploymentState::Draining | DeploymentState::Retired)
-}
-
 fn kept(history: &[Deployment]) -> Vec<DeploymentId> {
-    history.iter().filter(|it| is_kept(it)).map(|it| it.id).collect()
-}
-
-/// `site/main/api`, or `site/main` for a whole branch.
-fn place(scope: &TearDownScope) -> String {
-    let branch = format!("{}/{}", scope.project, scope.git_ref.short());
-    match &scope.service {
-        Some(service) => format!("{branch}/{service}"),
-        None => branch,
-    }
+    history.iter().filter(|it| it.state.is_kept()).map(|it| it.id).collect()
 }
 
 #[cfg(test)]

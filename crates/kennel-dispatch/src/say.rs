@@ -219,7 +219,7 @@ pub(crate) fn pinned_as_branch(place: &str, branch: &str) -> String {
 }
 
 pub(crate) fn held(pin: &Pin) -> String {
-    let place = pin.place();
+    let place = pin.scope.to_string();
     format!(
         "held: {}; `kennelctl unpin {place}` deploys it",
         pinned(&place, pin.by.as_deref(), true)
@@ -227,7 +227,7 @@ pub(crate) fn held(pin: &Pin) -> String {
 }
 
 pub(crate) fn is_pinned(pin: &Pin) -> String {
-    let place = pin.place();
+    let place = pin.scope.to_string();
     let pinned = pinned(&place, pin.by.as_deref(), true);
     format!("{pinned}; use `kennelctl unpin {place}` before it is deployed again")
 }
@@ -249,9 +249,11 @@ mod tests {
         };
         let no = |why, kept: &[DeploymentId]| not_rolled_back(&key, why, kept);
         let pin = Pin {
-            project: "site".parse().unwrap(),
-            git_ref: "refs/heads/main".parse().unwrap(),
-            service: Some("api".parse().unwrap()),
+            scope: kennel_store::Scope {
+                project: "site".parse().unwrap(),
+                git_ref: "refs/heads/main".parse().unwrap(),
+                service: Some("api".parse().unwrap()),
+            },
             by: Some("ada".to_owned()),
             at: kennel_core::Timestamp::from_millis(1),
         };

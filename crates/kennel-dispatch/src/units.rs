@@ -231,7 +231,7 @@ impl Dispatcher {
                 *best = deployment;
             }
         }
-        let mut may_start = 0;
+        let mut any = false;
         for deployment in &pending {
             // Two of a service wait after the older one was being brought up, and was interrupted.
             let newest = newest.get(&deployment.key).filter(|newest| newest.id != deployment.id);
@@ -247,7 +247,7 @@ impl Dispatcher {
                 }
                 continue;
             }
-            may_start += 1;
+            any = true;
             if let Some(other) = in_the_way.get(&deployment.key) {
                 match other.state {
                     DeploymentState::Starting if other.request < deployment.request => {
@@ -267,7 +267,7 @@ impl Dispatcher {
             }
             at_work += 1;
         }
-        Ok(may_start > 0 || at_work > 0)
+        Ok(any || at_work > 0)
     }
 
     /// The newest wins: a commit that arrived earlier never replaces one that arrived later.

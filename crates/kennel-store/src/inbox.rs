@@ -284,56 +284,61 @@ fn consume(
     Ok(())
 }
 
+/// What some events have beside their ref, in the columns that it goes to.
+#[derive(Default)]
+struct Details<'a> {
+    sha: Option<&'a CommitSha>,
+    head: Option<&'a PullRequestHead>,
+    service: Option<&'a ServiceName>,
+    build: Option<i64>,
+    secret: Option<&'a str>,
+    scope: Option<&'a str>,
+    deployment: Option<i64>,
+    seconds: Option<i64>,
+}
+
+impl<'a> Details<'a> {
+    fn of(event: &'a Event) -> Self {
+        let none = Self::default();
+        match event {
+            Event::Push { sha, .. } => Self { sha: Some(sha), ..none },
+            Event::PullRequest { sha, head, .. } => {
+                Self { sha: Some(sha), head: Some(head), ..none }
+            }
+            Event::TearDown { service, .. }
+            | Event::Redeploy { service, .. }
+            | Event::Pin { service, .. }
+            | Event::Unpin { service, .. } => Self { service: service.as_ref(), ..none },
+            Event::RollBack { service, to, .. } => {
+                let deployment = to.map(DeploymentId::get);
+                Self { service: Some(service), deployment, ..none }
+            }
+            Event::Approve { build } | Event::Cancel { build } => {
+                Self { build: Some(build.get()), ..none }
+            }
+            Event::Extend { by, .. } => {
+                let seconds = i64::try_from(by.0.as_secs()).unwrap_or(i64::MAX);
+                Self { seconds: Some(seconds), ..none }
+            }
+            Event::SecretSet { name, scope } | Event::SecretRemoved { name, scope } => {
+                Self { secret: Some(name.as_str()), scope: Some(scope.as_str()), ..none }
+            }
+            Event::BranchDeleted { .. }
+            | Event::PullRequestClosed { .. }
+            | Event::Rebuild { .. }
+            | Event::Expired { .. } => none,
+        }
+    }
+}
+
 fn append(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Appended, StoreError> {
     if let Some(known) = known_delivery(transaction, delivery)? {
         return Ok(Appended::Duplicate(known));
     }
     let event = &delivery.event;
     let git_ref = event.git_ref().map(|git_ref| git_ref.to_string());
-    let (sha, head, service, build) = match event {
-        Event::Push { sha, .. } => (Some(sha), None, None, None),
-        Event::PullRequest { sha, head, .. } => (Some(sha), Some(head), None, None),
-        Event::TearDown { service, .. }
-        | Event::Redeploy { service, .. }
-        | Event::Pin { service, .. }
-        | Event::Unpin { service, .. } => (None, None, service.as_ref(), None),
-        Event::RollBack { service, .. } => (None, None, Some(service), None),
-        Event::Approve { build } | Event::Cancel { build } => (None, None, None, Some(build.get())),
-        Event::BranchDeleted { .. }
-        | Event::PullRequestClosed { .. }
-        | Event::Rebuild { .. }
-        | Event::Extend { .. }
-        | Event::Expired { .. }
-        | Event::SecretSet { .. }
-        | Event::SecretRemoved { .. } => (None, None, None, None),
-    };
-    let (secret, scope) = match event {
-        Event::SecretSet { name, scope } | Event::SecretRemoved { name, scope } => {
-            (Some(name.as_str()), Some(scope.as_str()))
-        }
-        Event::Push { .. }
-        | Event::BranchDeleted { .. }
-        | Event::PullRequest { .. }
-        | Event::PullRequestClosed { .. }
-        | Event::Approve { .. }
-        | Event::Cancel { .. }
-        | Event::TearDown { .. }
-        | Event::Redeploy { .. }
-        | Event::Rebuild { .. }
-        | Event::RollBack { .. }
-        | Event::Pin { .. }
-        | Event::Unpin { .. }
-        | Event::Extend { .. }
-        | Event::Expired { .. } => (None, None),
-    };
-    let deployment = match event {
-        Event::RollBack { to, .. } => to.map(DeploymentId::get),
-        _ => None,
-    };
-    let seconds = match event {
-        Event::Extend { by, .. } => Some(i64::try_from(by.0.as_secs()).unwrap_or(i64::MAX)),
-        _ => None,
-    };
+    let Details { sha, head, service, build, secret, scope, deployment, seconds } =
+        Details::of(event);
     let sha = sha.map(ToString::to_string);
     if let Some(same) = same_as_newest_waiting(transaction, delivery, &git_ref, &sha)? {
         return Ok(Appended::Duplicate(same));

@@ -1,21 +1,17 @@
 //! Pins: what is to keep serving, whatever is pushed.
 
-use kennel_core::{GitRef, OutputKey, ProjectName, ServiceName, Timestamp};
+use kennel_core::{DeploymentState, ServiceName, Timestamp};
 use rusqlite::{Row, Transaction, params};
 
 use crate::column::{parsed, parsed_or_null};
 use crate::database::immediate;
-use crate::{Deployment, State, StoreError, TearDownScope};
+use crate::{Deployment, Scope, State, StoreError};
 
 /// Pushes of a branch, or of one service or site of it, are built and not deployed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pin {
-    /// The project.
-    pub project: ProjectName,
-    /// The branch or pull request.
-    pub git_ref: GitRef,
-    /// Only this service or site of it.
-    pub service: Option<ServiceName>,
+    /// What is pinned.
+    pub scope: Scope,
     /// The login of whoever pinned it.
     pub by: Option<String>,
     /// Since when.
@@ -23,27 +19,18 @@ pub struct Pin {
 }
 
 impl Pin {
-    /// Whether it is about this service or site.
-    #[must_use]
-    pub fn covers(&self, key: &OutputKey) -> bool {
-        self.project == key.project
-            && self.git_ref == key.git_ref
-            && self.service.as_ref().is_none_or(|service| *service == key.service)
-    }
-
     /// Whether it holds this deployment. What a person asked to go back to is not held.
     #[must_use]
     pub fn holds(&self, deployment: &Deployment) -> bool {
-        deployment.rollback_to.is_none() && self.covers(&deployment.key)
+        deployment.rollback_to.is_none() && self.scope.covers(&deployment.key)
     }
+}
 
-    /// `site/main/api`, or `site/main` for a whole branch.
+impl Deployment {
+    /// Whether it waits because of one of these pins.
     #[must_use]
-    pub fn place(&self) -> String {
-        match &self.service {
-            Some(service) => format!("{}/{}/{service}", self.project, self.git_ref.short()),
-            None => format!("{}/{}", self.project, self.git_ref.short()),
-        }
+    pub fn is_held(&self, pins: &[Pin]) -> bool {
+        self.state == DeploymentState::Pending && pins.iter().any(|pin| pin.holds(self))
     }
 }
 
@@ -54,7 +41,7 @@ impl State {
     /// Any [`StoreError`].
     pub fn pin(
         &mut self,
-        scope: &TearDownScope,
+        scope: &Scope,
         by: Option<&str>,
         at: Timestamp,
     ) -> Result<bool, StoreError> {
@@ -72,7 +59,7 @@ impl State {
     ///
     /// # Errors
     /// Any [`StoreError`]; then all are there.
-    pub fn unpin(&mut self, scope: &TearDownScope) -> Result<Vec<Pin>, StoreError> {
+    pub fn unpin(&mut self, scope: &Scope) -> Result<Vec<Pin>, StoreError> {
         let tx = immediate(&mut self.connection)?;
         let removed = remove(&tx, scope)?;
         tx.commit()?;
@@ -93,7 +80,7 @@ impl State {
 }
 
 /// Removes the pins of a scope: nothing is held of what is gone.
-pub(crate) fn remove(tx: &Transaction<'_>, scope: &TearDownScope) -> Result<Vec<Pin>, StoreError> {
+pub(crate) fn remove(tx: &Transaction<'_>, scope: &Scope) -> Result<Vec<Pin>, StoreError> {
     let mut statement = tx.prepare_cached(
         "DELETE FROM pins WHERE project = ?1 AND git_ref = ?2 AND (?3 IS NULL OR service = ?3)
          RETURNING project, git_ref, nullif(service, '') AS service, by, at",
@@ -106,9 +93,11 @@ pub(crate) fn remove(tx: &Transaction<'_>, scope: &TearDownScope) -> Result<Vec<
 
 fn pin(row: &Row<'_>) -> rusqlite::Result<Pin> {
     Ok(Pin {
-        project: parsed(row, "project")?,
-        git_ref: parsed(row, "git_ref")?,
-        service: parsed_or_null(row, "service")?,
+        scope: Scope {
+            project: parsed(row, "project")?,
+            git_ref: parsed(row, "git_ref")?,
+            service: parsed_or_null(row, "service")?,
+        },
         by: row.get("by")?,
         at: Timestamp::from_millis(row.get("at")?),
     })
@@ -123,7 +112,7 @@ mod tests {
     fn a_branch_is_unpinned_with_its_services() {
         let dir = tempfile::tempdir().unwrap();
         let mut state = State::open(&dir.path().join("state.db"), Access::Patient).unwrap();
-        let scope = |branch: &str, service: Option<&str>| TearDownScope {
+        let scope = |branch: &str, service: Option<&str>| Scope {
             project: "site".parse().unwrap(),
             git_ref: format!("refs/heads/{branch}").parse().unwrap(),
             service: service.map(|service| service.parse().unwrap()),
@@ -134,16 +123,17 @@ mod tests {
         assert!(!state.pin(&api, Some("bob"), now).unwrap());
         assert!(state.pin(&scope("main", Some("web")), None, now).unwrap());
         assert!(state.pin(&scope("next", None), None, now).unwrap());
-        let places = |pins: Vec<Pin>| pins.iter().map(Pin::place).collect::<Vec<_>>();
+        let places =
+            |pins: Vec<Pin>| pins.iter().map(|pin| pin.scope.to_string()).collect::<Vec<_>>();
         assert_eq!(places(state.pins().unwrap()), ["site/main/api", "site/main/web", "site/next"]);
         let pins = state.pins().unwrap();
         assert_eq!(pins[0].by.as_deref(), Some("ada"));
-        let key = OutputKey {
+        let key = kennel_core::OutputKey {
             project: "site".parse().unwrap(),
             git_ref: "refs/heads/next".parse().unwrap(),
             service: "api".parse().unwrap(),
         };
-        assert!(pins[2].covers(&key) && !pins[0].covers(&key));
+        assert!(pins[2].scope.covers(&key) && !pins[0].scope.covers(&key));
 
         assert_eq!(places(state.unpin(&api).unwrap()), ["site/main/api"]);
         assert_eq!(places(state.unpin(&api).unwrap()), Vec::<String>::new());

@@ -1,8 +1,7 @@
 //! The ends of deployments, as rows: what is to be removed, and what nobody needs after it.
 
 use kennel_core::{
-    DeploymentEvent, DeploymentId, DeploymentState, GitRef, OutputKey, ProjectName, ServiceName,
-    Timestamp,
+    DeploymentEvent, DeploymentId, DeploymentState, OutputKey, ServiceName, Timestamp,
 };
 use rusqlite::{Transaction, params};
 
@@ -10,18 +9,7 @@ use crate::column::moment;
 use crate::database::immediate;
 use crate::deployment_row::{Deployment, SELECT, deployment};
 use crate::deployments::{self, State, step};
-use crate::{StoreError, life, names, pins};
-
-/// Whose deployments are to go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TearDownScope {
-    /// The project.
-    pub project: ProjectName,
-    /// The branch or pull request.
-    pub git_ref: GitRef,
-    /// Only this service or site of it.
-    pub service: Option<ServiceName>,
-}
+use crate::{Scope, StoreError, life, names, pins};
 
 /// Rows of what serves, may come to or did, and has something on the host for that.
 const SERVES: &str =
@@ -39,7 +27,7 @@ impl State {
     /// Any [`StoreError`].
     pub fn begin_teardown(
         &mut self,
-        scope: &TearDownScope,
+        scope: &Scope,
         reason: &str,
         now: Timestamp,
     ) -> Result<Vec<Deployment>, StoreError> {

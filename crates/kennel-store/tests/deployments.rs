@@ -8,7 +8,7 @@ use kennel_core::{
     BuildId, DeploymentEvent, DeploymentId, DeploymentState, EventId, HostName, OutputKey, Port,
     Settings, Timestamp,
 };
-use kennel_store::{Access, NewDeployment, State, StoreError, TearDownScope};
+use kennel_store::{Access, NewDeployment, Scope, State, StoreError};
 
 const NOW: fn(i64) -> Timestamp = Timestamp::from_millis;
 
@@ -120,7 +120,7 @@ fn what_changes_nothing_hands_its_commit_to_the_one_that_serves() {
     // The one that serves may end while the two are compared.
     let next = fixture.create_as(4, "main", "api");
     fixture.state.claim(next, NOW(7)).unwrap();
-    let scope = TearDownScope {
+    let scope = Scope {
         project: "site".parse().unwrap(),
         git_ref: "refs/heads/main".parse().unwrap(),
         service: None,
@@ -211,7 +211,7 @@ fn the_last_teardown_of_a_service_frees_its_names_and_no_earlier() {
     fixture.activate(old);
     let new = fixture.create("main", "api");
     fixture.activate(new);
-    let scope = TearDownScope {
+    let scope = Scope {
         project: "site".parse().unwrap(),
         git_ref: "refs/heads/main".parse().unwrap(),
         service: None,
@@ -246,7 +246,7 @@ fn a_failure_that_left_nothing_is_forgotten_with_its_branch() {
     fixture.state.torn_down(id, NOW(3)).unwrap();
     assert_eq!(fixture.state_of(id), DeploymentState::Failed, "its reason stays to be read");
     assert!(fixture.state.to_end(|| NOW(9)).unwrap().is_empty());
-    let scope = TearDownScope {
+    let scope = Scope {
         project: "site".parse().unwrap(),
         git_ref: "refs/heads/main".parse().unwrap(),
         service: None,

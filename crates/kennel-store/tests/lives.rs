@@ -7,9 +7,7 @@ use kennel_core::config::{HostConfig, Manifest, ProjectConfig};
 use kennel_core::{
     BuildEvent, BuildId, DeploymentId, EventId, GitRef, OutputKey, ProjectName, Settings, Timestamp,
 };
-use kennel_store::{
-    Access, Builds, Life, NewBuild, NewDeployment, State, StoreError, TearDownScope,
-};
+use kennel_store::{Access, Builds, Life, NewBuild, NewDeployment, Scope, State, StoreError};
 
 const HOUR: i64 = 3600 * 1000;
 const AT: fn(i64) -> Timestamp = |hours| Timestamp::from_millis(hours * HOUR);
@@ -89,8 +87,7 @@ impl Fixture {
     }
 
     fn tear_down(&mut self, git_ref: &str) -> Result<usize, StoreError> {
-        let scope =
-            TearDownScope { project: site(), git_ref: git_ref.parse().unwrap(), service: None };
+        let scope = Scope { project: site(), git_ref: git_ref.parse().unwrap(), service: None };
         Ok(self.state.begin_teardown(&scope, "test", AT(0))?.len())
     }
 }
@@ -177,7 +174,7 @@ fn a_wish_counts_once_and_goes_with_its_branch() {
 fn what_is_pinned_does_not_go() {
     let mut it = Fixture::new();
     it.deployed(1, X, false, 10);
-    let scope = TearDownScope {
+    let scope = Scope {
         project: site(),
         git_ref: X.parse().unwrap(),
         service: Some("api".parse().unwrap()),

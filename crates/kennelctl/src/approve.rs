@@ -3,8 +3,6 @@
 //! The wish names the build, and so one commit: what is pushed while somebody looks at it is not
 //! approved along with it.
 
-use std::time::Duration;
-
 use kennel_core::{BuildState, Event};
 use kennel_store::BuildFilter;
 
@@ -38,11 +36,7 @@ pub(crate) fn run(host: &Host, args: &ApproveArgs) -> Result<Exit, Failure> {
         return Err(Failure::NothingWaits { asked, commit: args.commit.clone() });
     };
     let wish = host.wish(project, Event::Approve { build: build.id })?;
-    let mut pause = |length: Duration| {
-        std::thread::sleep(length);
-        Ok(())
-    };
-    let outcome = wish.decided(&mut pause)?.ok_or(Failure::Undecided)?;
+    let outcome = wish.answer()?;
     let approved = builds.get(build.id)?.ok_or(Failure::NoBuild(build.id))?;
     if approved.approved_by.is_none() {
         return Err(Failure::Refused(outcome));

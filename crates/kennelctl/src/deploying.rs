@@ -42,12 +42,9 @@ pub(crate) fn deployed(
     loop {
         let deployments = state.of_request(wish.id)?;
         let pins = state.pins()?;
-        let is_held = |it: &Deployment| {
-            it.state == DeploymentState::Pending && pins.iter().any(|pin| pin.holds(it))
-        };
         for it in &deployments {
             if told.insert(it.id, it.state) != Some(it.state) {
-                if is_held(it) {
+                if it.is_held(&pins) {
                     host.terminal.line(&say::deployment_held(it.id, &it.key))?;
                 } else {
                     tell(host, it, begun)?;
@@ -55,7 +52,8 @@ pub(crate) fn deployed(
             }
         }
         let under_way = |it: &Deployment| {
-            matches!(it.state, DeploymentState::Pending | DeploymentState::Starting) && !is_held(it)
+            matches!(it.state, DeploymentState::Pending | DeploymentState::Starting)
+                && !it.is_held(&pins)
         };
         if !deployments.iter().any(under_way) {
             return Ok(deployments

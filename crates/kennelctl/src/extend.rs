@@ -1,7 +1,5 @@
 //! `kennelctl extend`: a wish that a branch stays longer than it would.
 
-use std::time::Duration;
-
 use kennel_core::{Event, GitRef};
 use kennel_store::{Life, load_host, load_project};
 
@@ -10,7 +8,7 @@ use crate::clock::{now, rfc3339, until};
 use crate::failure::{Exit, Failure};
 use crate::host::Host;
 use crate::say;
-use crate::target::{Known, Target};
+use crate::target::{Target, deployed};
 
 /// Leaves the wish, waits for the answer, and says how long the branch stays.
 pub(crate) fn run(host: &Host, args: &ExtendArgs) -> Result<Exit, Failure> {
@@ -19,18 +17,12 @@ pub(crate) fn run(host: &Host, args: &ExtendArgs) -> Result<Exit, Failure> {
     let Some(state) = host.state()? else {
         return Err(Failure::NoTarget { asked, known: Vec::new() });
     };
-    let known: Vec<Known> = state.newest(Some(project))?.iter().map(Known::from).collect();
-    host.ensure_project(project, !known.is_empty())?;
-    let git_ref = match args.target.resolve(&known)? {
+    let git_ref = match args.target.resolve(&deployed(host, &state, project)?)? {
         Target::Branch(git_ref) => git_ref,
         Target::Project | Target::Output(..) => return Err(Failure::NotWholeBranch(asked)),
     };
     let wish = host.wish(project, Event::Extend { git_ref: git_ref.clone(), by: args.by })?;
-    let mut pause = |length: Duration| {
-        std::thread::sleep(length);
-        Ok(())
-    };
-    let outcome = wish.decided(&mut pause)?.ok_or(Failure::Undecided)?;
+    let outcome = wish.answer()?;
     let life = life(host, args, &git_ref)?.filter(|life| life.kept_by == Some(wish.id));
     let Some(life) = life else { return Err(Failure::Refused(outcome)) };
     let rules = (load_project(&host.layout, project).ok()).zip(load_host(&host.layout).ok());

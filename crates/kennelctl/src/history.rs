@@ -34,9 +34,9 @@ pub(crate) fn run(host: &Host, args: &HistoryArgs) -> Result<Exit, Failure> {
     }
     host.terminal.print(&table(&lines, clock::now()).render(host.terminal))?;
     let pins = state.pins()?;
-    if let Some(pin) = pins.iter().find(|pin| pin.covers(&key)) {
+    if let Some(pin) = pins.iter().find(|pin| pin.scope.covers(&key)) {
         let when = ago(pin.at, clock::now());
-        host.terminal.line(&say::pinned(&pin.place(), pin.by.as_deref(), &when))?;
+        host.terminal.line(&say::pinned(&pin.scope.to_string(), pin.by.as_deref(), &when))?;
     }
     Ok(Exit::Done)
 }
@@ -89,7 +89,7 @@ impl Line {
             active_at: it.active_at,
             ended_at: it.ended_at,
             rollback_to: it.rollback_to,
-            kept: matches!(it.state, DeploymentState::Draining | DeploymentState::Retired),
+            kept: it.state.is_kept(),
             reason: it.reason,
         }
     }

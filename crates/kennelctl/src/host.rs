@@ -55,6 +55,17 @@ impl Wish {
     }
 }
 
+impl Wish {
+    /// What the dispatcher decides, of what nobody minds waiting for.
+    pub(crate) fn answer(&self) -> Result<String, Failure> {
+        let mut pause = |length| {
+            std::thread::sleep(length);
+            Ok(())
+        };
+        self.decided(&mut pause)?.ok_or(Failure::Undecided)
+    }
+}
+
 impl Host {
     /// builds.db to read; none before the dispatcher first ran.
     pub(crate) fn builds(&self) -> Result<Option<Builds>, Failure> {

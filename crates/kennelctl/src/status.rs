@@ -73,13 +73,10 @@ fn look(host: &Host, args: &StatusArgs) -> Result<Report, Failure> {
         None => Vec::new(),
     };
     let ends = Ends::read(host)?;
-    let is_held = |it: &Deployment| {
-        it.state == DeploymentState::Pending && pins.iter().any(|pin| pin.holds(it))
-    };
     let lines: Vec<Line> = deployments
         .iter()
         .map(|it| {
-            let mut line = Line::new(it, is_held(it), addresses.of(it.id), healths.of(it.id));
+            let mut line = Line::new(it, it.is_held(&pins), addresses.of(it.id), healths.of(it.id));
             line.expires_at = ends.of(&it.key);
             line
         })
@@ -91,8 +88,8 @@ fn look(host: &Host, args: &StatusArgs) -> Result<Report, Failure> {
     let builds = builds.into_iter().map(BuildView::from).collect();
     let pins = pins
         .iter()
-        .filter(|pin| project.is_none_or(|project| *project == pin.project))
-        .filter(|pin| target.covers(&pin.git_ref, pin.service.as_ref()))
+        .filter(|pin| project.is_none_or(|project| *project == pin.scope.project))
+        .filter(|pin| target.covers(&pin.scope.git_ref, pin.scope.service.as_ref()))
         .map(PinView::from)
         .collect();
     Ok(Report { deployments: lines, builds, pins, router, warnings })

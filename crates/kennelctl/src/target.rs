@@ -59,15 +59,24 @@ impl fmt::Display for Asked {
     }
 }
 
+/// What of a project has deployments; it must at least be configured.
+pub(crate) fn deployed(
+    host: &Host,
+    state: &State,
+    project: &ProjectName,
+) -> Result<Vec<Known>, Failure> {
+    let deployments = state.newest(Some(project))?;
+    host.ensure_project(project, !deployments.is_empty())?;
+    Ok(deployments.iter().map(Known::from).collect())
+}
+
 /// The one service or site that is meant, of all that has deployments.
 pub(crate) fn one_output(
     host: &Host,
     state: &State,
     asked: &Asked,
 ) -> Result<(GitRef, ServiceName), Failure> {
-    let deployed = state.newest(Some(&asked.project))?;
-    let known: Vec<Known> = deployed.iter().map(Known::from).collect();
-    host.ensure_project(&asked.project, !known.is_empty())?;
+    let known = deployed(host, state, &asked.project)?;
     let target = asked.resolve(&known)?;
     let Target::Output(git_ref, service) = target else {
         let covered = known.into_iter().filter(|it| target.covers(&it.git_ref, None));

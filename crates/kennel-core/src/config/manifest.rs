@@ -213,8 +213,11 @@ impl RawService {
             seconds::HEALTH_CHECK_TIMEOUT,
             30,
         )?;
-        let release_timeout =
-            whole_number(self.release_timeout_secs.as_ref(), seconds::RELEASE_TIMEOUT, 300)?;
+        let release_timeout = whole_number(
+            self.release_timeout_secs.as_ref(),
+            seconds::RELEASE_TIMEOUT,
+            seconds::DEFAULT_RELEASE_TIMEOUT,
+        )?;
         if let (None, Some(timeout)) = (&self.release, &self.release_timeout_secs) {
             let message = "there is no `release` that could take so long";
             return Err(Refusal::at(timeout, message));

@@ -13,9 +13,12 @@ pub(super) const HEALTH_CHECK_TIMEOUT: RangeInclusive<u64> = 1..=600;
 /// `release_timeout_secs`
 pub(super) const RELEASE_TIMEOUT: RangeInclusive<u64> = 1..=1800;
 
-/// Of a release program, and of rows that know of none.
+/// What it is where nobody says, in `kennel.toml` and in rows that know of no release program.
+pub(super) const DEFAULT_RELEASE_TIMEOUT: u64 = 300;
+
+/// For serde's `default`.
 pub(super) fn default_release_timeout() -> Duration {
-    Duration::from_secs(300)
+    Duration::from_secs(DEFAULT_RELEASE_TIMEOUT)
 }
 
 /// `drain_secs`, the host's and a service's
@@ -43,11 +46,8 @@ pub(super) mod health_check_timeout {
 
 /// For serde's `with`.
 pub(super) mod release_timeout {
+    pub(crate) use super::health_check_timeout::serialize;
     use super::*;
-
-    pub(crate) fn serialize<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_u64(span.as_secs())
-    }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
         within(&RELEASE_TIMEOUT, u64::deserialize(from)?)

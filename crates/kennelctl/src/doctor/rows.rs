@@ -195,11 +195,6 @@ fn active(rows: &Rows, kind: OutputKind) -> impl Iterator<Item = &Deployment> {
         .filter(move |it| it.state == DeploymentState::Active && it.settings.kind() == kind)
 }
 
-/// Whether it can be gone back to.
-fn is_kept(state: DeploymentState) -> bool {
-    matches!(state, DeploymentState::Draining | DeploymentState::Retired)
-}
-
 fn known(rows: &Rows) -> BTreeSet<DeploymentId> {
     rows.deployments.iter().map(|deployment| deployment.id).collect()
 }
@@ -272,7 +267,7 @@ fn file_findings(layout: &Layout, rows: &Rows, world: &World) -> Vec<Finding> {
             }
         }
     }
-    for deployment in rows.deployments.iter().filter(|it| is_kept(it.state)) {
+    for deployment in rows.deployments.iter().filter(|it| it.state.is_kept()) {
         let (id, key) = (deployment.id, deployment.key.to_string());
         if !layout.store(&deployment.store_path).exists() {
             findings.push(say::kept_path_missing(&key, id));

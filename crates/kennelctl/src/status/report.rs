@@ -26,6 +26,8 @@ pub(crate) struct Report {
 /// One pin. The fields are the keys of its JSON.
 #[derive(Debug, Serialize)]
 pub(crate) struct PinView {
+    #[serde(skip)]
+    place: String,
     project: ProjectName,
     branch: String,
     #[serde(rename = "ref")]
@@ -40,21 +42,13 @@ pub(crate) struct PinView {
 impl From<&Pin> for PinView {
     fn from(pin: &Pin) -> Self {
         Self {
-            project: pin.project.clone(),
-            branch: pin.git_ref.short(),
-            git_ref: pin.git_ref.clone(),
-            name: pin.service.clone(),
+            place: pin.scope.to_string(),
+            project: pin.scope.project.clone(),
+            branch: pin.scope.git_ref.short(),
+            git_ref: pin.scope.git_ref.clone(),
+            name: pin.scope.service.clone(),
             by: pin.by.clone(),
             since: pin.at,
-        }
-    }
-}
-
-impl PinView {
-    fn place(&self) -> String {
-        match &self.name {
-            Some(name) => format!("{}/{}/{name}", self.project, self.branch),
-            None => format!("{}/{}", self.project, self.branch),
         }
     }
 }
@@ -80,9 +74,8 @@ impl Report {
         }
         if !self.pins.is_empty() {
             let lines = self.pins.iter().map(|pin| {
-                let place = pin.place();
                 let when = ago(pin.since, now);
-                say::pinned(&place, pin.by.as_deref(), &when) + "\n"
+                say::pinned(&pin.place, pin.by.as_deref(), &when) + "\n"
             });
             parts.push(lines.collect());
         }

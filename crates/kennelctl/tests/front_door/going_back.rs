@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixDatagram;
 
 use kennel_core::{DeploymentId, EventId};
-use kennel_store::{InboxEntry, NewDeployment, TearDownScope};
+use kennel_store::{InboxEntry, NewDeployment, Scope};
 
 use crate::tree::{Tree, new_deployment, without_times};
 use crate::wishes::timeless;
@@ -29,8 +29,8 @@ fn shop() -> (Tree, UnixDatagram) {
     (tree, bell)
 }
 
-fn scope(service: Option<&str>) -> TearDownScope {
-    TearDownScope {
+fn scope(service: Option<&str>) -> Scope {
+    Scope {
         project: "shop".parse().unwrap(),
         git_ref: "refs/heads/main".parse().unwrap(),
         service: service.map(|service| service.parse().unwrap()),

@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixDatagram;
 
 use kennel_core::{BuildEvent, BuildId, DeploymentEvent, Event, EventId};
-use kennel_store::TearDownScope;
+use kennel_store::Scope;
 
 use crate::tree::{Tree, until};
 
@@ -185,7 +185,7 @@ fn teardown_of_a_branch_waits_until_all_is_gone() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             insta::assert_snapshot!(until(|| wish(tree)), @r#"shop TearDown { git_ref: Branch(Branch("feature/x")), service: None } by Some("alice")"#);
-            let scope = TearDownScope {
+            let scope = Scope {
                 project: "shop".parse().unwrap(),
                 git_ref: git_ref.parse().unwrap(),
                 service: None,
