@@ -8,7 +8,9 @@ pub(crate) fn collected_all_the_while(kennel: &Kennel) -> Result<()> {
     let project = kennel.project("garbage")?;
     let (api, web) = (project.address("api", "main"), project.address("web", "main"));
     let collector = Collector::start(kennel)?;
-    let versions = ["v1", "v2", "v3", "v4", "v5"];
+    // Other tests' projects may keep what they have built on this host: of the same sources it would
+    // be the same paths.
+    let versions = ["rubbish-1", "rubbish-2", "rubbish-3", "rubbish-4", "rubbish-5"];
     for version in versions {
         let sources = kennel.sources().service("api", version).site("web", version);
         let commit = project.push("main", &sources, version)?.after;
@@ -38,9 +40,9 @@ pub(crate) fn collected_all_the_while(kennel: &Kennel) -> Result<()> {
         }
     }
     kennel.host().run(&["kennelctl", "rollback", "garbage/main/api"])?;
-    kennel.expect_page(&api, "/version", "v4", LIMIT)?;
+    kennel.expect_page(&api, "/version", "rubbish-4", LIMIT)?;
     kennel.host().run(&["kennelctl", "rollback", "garbage/main/web"])?;
-    kennel.expect_page(&web, "/", "v4", LIMIT)?;
+    kennel.expect_page(&web, "/", "rubbish-4", LIMIT)?;
     expect_nothing_after_the_end(kennel, &project)
 }
 
