@@ -66,12 +66,17 @@ pub(crate) const SCHEMA: Schema = &[
     -- For how much longer a branch is to stay.
     ALTER TABLE events ADD COLUMN seconds INTEGER;
 ",
+    "
+    -- What forges said of each ref last.
+    CREATE INDEX events_facts ON events (project, git_ref, id)
+        WHERE kind IN ('push', 'pull_request', 'branch_deleted', 'pull_request_closed');
+",
 ];
 
 /// The inbox, open.
 #[derive(Debug)]
 pub struct Inbox {
-    connection: Connection,
+    pub(crate) connection: Connection,
 }
 
 /// What became of a delivery.
