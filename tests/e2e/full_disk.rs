@@ -79,6 +79,7 @@ pub(crate) fn under_the_databases(kennel: &Kennel) -> Result<()> {
     serde_json::from_str::<Value>(&table).context("the route table is half written")?;
 
     disk.free()?;
+    builds_wait_for_room(kennel, &disk)?;
     let asked = Asked::about(kennel, idle.name())?.len();
     ensure!(asked == taken, "{taken} deliveries were taken, and {asked} are there");
     idle.tell(&pushed.event())?;
@@ -111,6 +112,27 @@ pub(crate) fn under_the_databases(kennel: &Kennel) -> Result<()> {
         ensure!(said == "ok", "{file}: {said}");
     }
     Ok(())
+}
+
+/// With little left, and rows still written: a build stays in the queue, says why, and begins when
+/// there is room.
+fn builds_wait_for_room(kennel: &Kennel, disk: &SmallDisk<'_>) -> Result<()> {
+    let project = kennel.project("full-nearly")?;
+    kennel.host().run(&["fallocate", "-l", "600M", "/var/lib/kennel/fill"])?;
+    let pushed = project.push("main", &kennel.sources().site("web", "patient"), "patient")?;
+    let build = kennel.wait_for("build that waits for room", LIMIT, || {
+        let build = project.build(&pushed.after)?.context("no build yet")?;
+        if text(&build, "reason").is_empty() { bail!("{build}") } else { Ok(Some(build)) }
+    })?;
+    let words = "waits until there is room: only ";
+    ensure!(text(&build, "reason").starts_with(words), "the build says {build}");
+    ensure!(text(&build, "state") == "queued", "the build says {build}");
+    disk.free()?;
+    // As its timer does, once a minute.
+    kennel.host().run(&["systemctl", "start", "kennel-dispatch.service"])?;
+    let build = project.expect_build(&pushed.after, "succeeded", LIMIT)?;
+    ensure!(text(&build, "reason").is_empty(), "it still says {build}");
+    kennel.expect_page(&project.address("web", "main"), "/", "patient", LIMIT).map(drop)
 }
 
 /// As long as there is room in what the inbox has already, a delivery is taken. Returns how many.
@@ -189,7 +211,10 @@ impl<'k> SmallDisk<'k> {
     }
 
     fn free(&self) -> Result<()> {
-        self.kennel.host().run(&["rm", "/var/lib/kennel/fill", "/var/lib/kennel/fill.2"]).map(drop)
+        self.kennel
+            .host()
+            .run(&["rm", "-f", "/var/lib/kennel/fill", "/var/lib/kennel/fill.2"])
+            .map(drop)
     }
 }
 

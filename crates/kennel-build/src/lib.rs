@@ -7,10 +7,10 @@
 //!
 //! Nothing here opens state.db, starts a unit, or decides what is built next.
 
+mod cache;
 mod confine;
 mod confined;
 mod directories;
-mod disk;
 mod git;
 mod git_trouble;
 mod job_log;
@@ -28,6 +28,7 @@ mod run;
 mod say;
 mod settle;
 mod system;
+mod tidy;
 mod verdict;
 
 pub use confine::{ConfineError, Fence, confine};
@@ -38,4 +39,5 @@ pub use mirror::{FetchError, Found, Mirror, Wanted};
 pub use remote::{AskError, Remote};
 pub use run::{RunError, Runner};
 pub use settle::{SettleError, settle};
+pub use tidy::{TidyError, tidy};
 pub use verdict::{EXIT_WAITS, Ending, Marks, Verdict};

@@ -1,10 +1,10 @@
 //! `kennel-build run <id>`, `kennel-build settle <id>`: what `kennel-build@<id>.service` starts and
-//! what it starts afterwards.
+//! what it starts afterwards. `kennel-build tidy`: what `kennel-tidy.service` starts.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use kennel_build::{Confined, EXIT_WAITS, Leash, Runner, settle};
+use kennel_build::{Confined, EXIT_WAITS, Leash, Runner, settle, tidy};
 use kennel_core::{BuildId, BuildState, Layout, error_chain};
 use tracing::error;
 
@@ -29,6 +29,8 @@ enum Command {
         /// The build's number.
         id: BuildId,
     },
+    /// Removes what forgotten builds have left (kennel-tidy.service).
+    Tidy,
     /// Confines itself to the given paths and becomes the given program. Used by `run` on git and
     /// Nix.
     #[command(hide = true)]
@@ -62,6 +64,9 @@ fn main() -> ExitCode {
             .map_err(|error| error_chain(&error)),
         Command::Settle { id } => {
             settle(&layout, id).map(|_state| ExitCode::SUCCESS).map_err(|error| error_chain(&error))
+        }
+        Command::Tidy => {
+            tidy(&layout).map(|()| ExitCode::SUCCESS).map_err(|error| error_chain(&error))
         }
         Command::Confined(_) => Ok(ExitCode::SUCCESS),
     };

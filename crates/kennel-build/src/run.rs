@@ -9,13 +9,15 @@ use kennel_core::{
     BuildEvent, BuildId, BuildState, Layout, OutputKind, OutputState, ServiceName, Timestamp,
     error_chain,
 };
-use kennel_store::{Access, Build, Builds, ConfigError, StoreError, load_host, load_project};
+use kennel_store::{
+    Access, Build, Builds, ConfigError, NoRoom, StoreError, check_room, load_host, load_project,
+};
 use kennel_systemd::kill_point;
 use tracing::{error, info, warn};
 
+use crate::cache;
 use crate::confine::{ConfineError, check_supported};
 use crate::directories::{Directories, MakeError};
-use crate::disk::{self, DiskError};
 use crate::job_log::JobLog;
 use crate::leash::Leash;
 use crate::manifest_blob::{self, BlobError};
@@ -53,8 +55,11 @@ enum Failure {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Confine(#[from] ConfineError),
-    #[error(transparent)]
-    Disk(#[from] DiskError),
+    /// The host's as well.
+    #[error("waits until there is room")]
+    Room(#[source] NoRoom),
+    #[error("cannot use the project's cache")]
+    Cache(#[source] io::Error),
     #[error(transparent)]
     Make(#[from] MakeError),
     #[error("cannot write the build's log")]
@@ -157,7 +162,7 @@ impl<'a> Runner<'a> {
                 (event, say::outputs_failed(&failed, of))
             }
             Err(Failure::Store(error)) => return Err(error),
-            Err(failure @ Failure::Host(_)) => {
+            Err(failure @ (Failure::Host(_) | Failure::Room(_))) => {
                 let reason = error_chain(&failure);
                 if let Some(log) = &mut log {
                     log.tell_failure(&reason);
@@ -233,7 +238,8 @@ impl Job<'_> {
         check_supported()?;
         let host = load_host(self.layout).map_err(Failure::Host)?;
         let config = load_project(self.layout, project)?;
-        disk::check(self.layout)?;
+        check_room(self.layout).map_err(Failure::Room)?;
+        let _cache = cache::share(&self.directories.cache).map_err(Failure::Cache)?;
 
         let nix = Asked::begin(self.leash, self.directories, &host.nix)?;
         self.step("fetching");

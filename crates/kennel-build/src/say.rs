@@ -1,6 +1,8 @@
 //! Every sentence that a build says to people: in the journal, in its log, as a reason.
 
+use std::io;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -28,6 +30,21 @@ pub(crate) fn status(
 
 pub(crate) fn step_of_output(name: &ServiceName, number: usize, of: usize) -> String {
     format!("{name} ({number} of {of})")
+}
+
+pub(crate) fn tidied(path: &Path) -> String {
+    format!("removed {}: no build needs it any more", path.display())
+}
+
+pub(crate) fn not_tidied(path: &Path, error: &io::Error) -> String {
+    format!("cannot remove {}: {error}; it is tried again tomorrow", path.display())
+}
+
+pub(crate) fn emptied(cache: &Path, size: u64, most: u64) -> String {
+    let (cache, size, most) = (cache.display(), size >> 20, most >> 20);
+    format!(
+        "emptied {cache}: it took {size} MiB, and may take {most}; what is needed is fetched again"
+    )
 }
 
 pub(crate) fn over_already(id: BuildId, state: BuildState) -> String {
@@ -209,7 +226,7 @@ pub(crate) fn ending(ending: &Ending, last_lines: &[String]) -> String {
         Ending::Watchdog => "the program no longer answered (WatchdogSec=)".into(),
         Ending::CoreDump(signal) => format!("the program crashed with SIG{signal}"),
         Ending::Killed(signal) => format!("the program was killed by SIG{signal}"),
-        Ending::Waits => "waits until the host's configuration is repaired".into(),
+        Ending::Waits => "waits for the host: for its configuration, or for room".into(),
         Ending::Exit(status) => {
             format!("the program ended with status {status}; see its journal")
         }
@@ -265,6 +282,12 @@ mod tests {
         let mut all = vec![
             claiming(id),
             status(&project, &git_ref, &sha, &step_of_output(&api, 1, 3)),
+            tidied(Path::new("/var/lib/kennel/logs/7")),
+            not_tidied(
+                Path::new("/var/lib/kennel/logs/7"),
+                &io::ErrorKind::PermissionDenied.into(),
+            ),
+            emptied(Path::new("/var/lib/kennel/cache/shop"), 5 << 30, 4 << 30),
             over_already(id, BuildState::Partial),
             begins(id, &sha),
             fetching(&git_ref, &project, &url),

@@ -2,8 +2,8 @@
 
 use std::env;
 
-/// What the program exits with when its build is back in the queue, since the host's configuration
-/// cannot be used: all of Kennel's programs leave so because of it.
+/// What the program exits with when its build is back in the queue, since the host has no room or
+/// its configuration cannot be used: all of Kennel's programs leave so because of that.
 pub const EXIT_WAITS: u8 = 64;
 
 /// How systemd says that the program ended (systemd.exec(5), `$SERVICE_RESULT`, `$EXIT_CODE`,

@@ -74,16 +74,28 @@ impl Layout {
         self.at("var/lib/kennel/state/state.db")
     }
 
+    /// The directory of projects' bare mirrors.
+    #[must_use]
+    pub fn mirrors(&self) -> PathBuf {
+        self.at("var/lib/kennel/repos")
+    }
+
     /// A project's bare mirror.
     #[must_use]
     pub fn mirror(&self, project: &ProjectName) -> PathBuf {
-        self.at("var/lib/kennel/repos").join(format!("{project}.git"))
+        self.mirrors().join(format!("{project}.git"))
+    }
+
+    /// The directory of projects' caches.
+    #[must_use]
+    pub fn caches(&self) -> PathBuf {
+        self.at("var/lib/kennel/cache")
     }
 
     /// A project's HOME and cache for git and Nix.
     #[must_use]
     pub fn cache(&self, project: &ProjectName) -> PathBuf {
-        self.at("var/lib/kennel/cache").join(project.as_str())
+        self.caches().join(project.as_str())
     }
 
     /// What kennel-poll remembers of a project.
@@ -113,19 +125,29 @@ impl Layout {
     /// Where one build may put what it needs only while it runs.
     #[must_use]
     pub fn work(&self, build: BuildId) -> PathBuf {
-        self.at("var/lib/kennel/work").join(build.to_string())
+        let [work, ..] = self.of_builds();
+        work.join(build.to_string())
     }
 
     /// A build's log files: `<output>.log`, and `build.log` for the steps around them.
     #[must_use]
     pub fn logs(&self, build: BuildId) -> PathBuf {
-        self.at("var/lib/kennel/logs").join(build.to_string())
+        let [_, logs, _] = self.of_builds();
+        logs.join(build.to_string())
     }
 
     /// A build's GC roots: one link per output, made by Nix.
     #[must_use]
     pub fn build_roots(&self, build: BuildId) -> PathBuf {
-        self.at("var/lib/kennel/gcroots").join(build.to_string())
+        let [.., roots] = self.of_builds();
+        roots.join(build.to_string())
+    }
+
+    /// The directories in which each build has one of its own, named by its number: for its work,
+    /// its logs and its GC roots.
+    #[must_use]
+    pub fn of_builds(&self) -> [PathBuf; 3] {
+        ["work", "logs", "gcroots"].map(|name| self.at("var/lib/kennel").join(name))
     }
 
     /// The directory of deployments' own GC roots.

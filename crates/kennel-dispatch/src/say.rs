@@ -24,6 +24,10 @@ pub(crate) fn waits_for_repair(project: &ProjectName, error: &str) -> String {
     format!("pushes of {project} wait until its file is repaired: {error}")
 }
 
+pub(crate) fn waits_for_room(why: &str) -> String {
+    format!("waits until there is room: {why}")
+}
+
 pub(crate) fn branch_not_deployed(project: &ProjectName, branch: &Branch) -> String {
     format!("ignored: `branches` in {project}.toml does not match {branch}")
 }
@@ -272,6 +276,7 @@ mod tests {
             queued(id),
             already_building(id),
             no_project("there is no project site"),
+            waits_for_room("only 300 MiB are free in /nix/store, and a build needs 1024 MiB"),
             waits_for_repair(
                 &project,
                 "/etc/kennel/projects.d/site.toml:3: unknown key `brnches`; did you mean `branches`?",

@@ -5,9 +5,9 @@ use std::time::SystemTime;
 
 use kennel_core::{
     BuildEvent, BuildState, DeploymentEvent, DeploymentId, DeploymentState, Job, OutputKey,
-    Timestamp, UnitName,
+    Timestamp, UnitName, error_chain,
 };
-use kennel_store::{Build, Deployment, StoreError};
+use kennel_store::{Build, Deployment, StoreError, check_room};
 use kennel_systemd::kill_point;
 use tracing::{info, warn};
 
@@ -142,6 +142,13 @@ impl Dispatcher {
         let free: Vec<_> =
             free.into_iter().filter(|build| self.may_start(Job::Build(build.id))).collect();
         let next = queue::next(&free, &taken, &self.last_start, slots);
+        if !next.is_empty()
+            && let Err(error) = check_room(&self.layout)
+        {
+            // Looked at again each minute, and whenever a build ends.
+            self.wait_for_room(&builds, &error_chain(&error))?;
+            return Ok(!taken.is_empty());
+        }
         for build in &next {
             info!(
                 "build {}: {} of {} at {}",
@@ -156,6 +163,18 @@ impl Dispatcher {
             self.start(Job::Build(build.id)).await?;
         }
         Ok(!taken.is_empty() || !next.is_empty())
+    }
+
+    /// Says of every build that has not begun why it does not.
+    fn wait_for_room(&mut self, builds: &[Build], why: &str) -> Result<(), DispatchError> {
+        let sentence = say::waits_for_room(why);
+        for build in builds.iter().filter(|build| build.state == BuildState::Queued) {
+            if build.reason.as_ref() != Some(&sentence) {
+                warn!("build {} of {} {sentence}", build.id, build.project);
+                self.builds.waits(build.id, &sentence)?;
+            }
+        }
+        Ok(())
     }
 
     /// Runs the jobs of ended builds once more whose program and settlement were both killed before

@@ -316,6 +316,18 @@ impl Builds {
         Ok(state)
     }
 
+    /// Says why a queued build does not begin; it stands there until it does.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn waits(&mut self, id: BuildId, reason: &str) -> Result<(), StoreError> {
+        self.connection.execute(
+            "UPDATE builds SET reason = ?2 WHERE id = ?1 AND state = 'queued'",
+            params![id.get(), reason],
+        )?;
+        Ok(())
+    }
+
     /// Its unit vanished without a word: it is queued again, and the loss counted.
     ///
     /// # Errors

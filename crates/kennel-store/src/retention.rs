@@ -146,7 +146,8 @@ impl Builds {
             .collect::<Result<_, _>>()?;
         let mut forgotten = 0;
         for (id, git_ref, is_newest) in over {
-            if !needed.contains(&id) && !(is_newest && refs.contains(&git_ref)) {
+            let is_needed = needed.contains(&id) || is_newest && refs.contains(&git_ref);
+            if !is_needed {
                 forgotten += tx.execute("DELETE FROM builds WHERE id = ?1", [id.get()])?;
             }
         }
