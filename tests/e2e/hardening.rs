@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use kennel_tests::{Context, Kennel, LIMIT, Result, Rows, bail, ensure};
 
 /// The most exposure that `systemd-analyze security` may find, in tenths.
-const EXPOSURE: [(&str, u32); 9] = [
+const EXPOSURE: [(&str, u32); 10] = [
     ("kennel-webhook.service", 5),
     ("kennel-dispatch.service", 5),
     ("kennel-router.service", 13),
     ("kennel-build@1.service", 14),
     ("kennel-poll.service", 14),
     ("kennel-sweep.service", 5),
+    ("kennel-tidy.service", 5),
     ("kennel-deploy@1.service", 22),
     ("kennel-teardown@1.service", 22),
     ("kennel-restore.service", 22),
@@ -60,7 +61,7 @@ const KERNEL_SETTINGS: [(&str, &str); 2] =
     [("ProtectControlGroups", "yes"), ("ProtectKernelTunables", "yes")];
 
 /// What holds for one: user, groups, address families, and the addresses it may not reach.
-const DUTIES: [(&str, &[(&str, &str)]); 7] = [
+const DUTIES: [(&str, &[(&str, &str)]); 8] = [
     (
         "kennel-webhook.service",
         &[
@@ -120,6 +121,16 @@ const DUTIES: [(&str, &[(&str, &str)]); 7] = [
                 "ReadWritePaths",
                 "/var/lib/kennel/builds /var/lib/kennel/inbox /var/lib/kennel/state",
             ),
+            KERNEL_SETTINGS[0],
+            KERNEL_SETTINGS[1],
+        ],
+    ),
+    (
+        "kennel-tidy.service",
+        &[
+            ("User", "kennel-build"),
+            ("IPAddressDeny", "0.0.0.0/0 ::/0"),
+            ("RestrictAddressFamilies", "AF_UNIX"),
             KERNEL_SETTINGS[0],
             KERNEL_SETTINGS[1],
         ],

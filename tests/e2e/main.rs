@@ -85,6 +85,7 @@ fn main() -> ExitCode {
         )
         .test("pull_requests::pings_are_answered", pull_requests::pings_are_answered)
         .test("sweep::ends_what_nobody_uses", sweep::ends_what_nobody_uses)
+        .test("sweep::forgets_what_is_long_over", sweep::forgets_what_is_long_over)
         .test("poll::untold", poll::untold)
         .test("poll::unreachable", poll::unreachable)
         .test("deletions::as_forgejo_says_it", deletions::as_forgejo_says_it)

@@ -1,8 +1,9 @@
-//! Expiry: what keeps a branch, and what becomes of one that nothing keeps.
+//! Expiry: what keeps a branch, and what becomes of one that nothing keeps. Retention: what of the past
+//! is forgotten.
 
 use kennel_tests::{
-    Asked, Connection, Forge, HeadRepository, Kennel, LIMIT, PullRequest, PullRequestAction,
-    Result, Rows, anyhow, ensure, expect_gone, expect_no_leftovers,
+    Asked, Connection, Context, Forge, HeadRepository, Kennel, LIMIT, PullRequest,
+    PullRequestAction, Result, Rows, anyhow, bail, ensure, expect_gone, expect_no_leftovers,
 };
 use serde_json::Value;
 
@@ -89,6 +90,99 @@ pub(crate) fn ends_what_nobody_uses(kennel: &Kennel) -> Result<()> {
     kennel.expect_page(&project.address("web", "visited"), "/", "page", LIMIT)?;
     project.push("unused", &site("again"), "again")?;
     kennel.expect_page(&project.address("web", "unused"), "/", "again", LIMIT)?;
+    Ok(())
+}
+
+/// What is long over goes with its logs; what serves, what can be gone back to and what the next push
+/// is compared with stays.
+pub(crate) fn forgets_what_is_long_over(kennel: &Kennel) -> Result<()> {
+    let project = kennel.project("past")?;
+    let site = |text: &str| kennel.sources().site("web", text);
+    let push = |branch: &str, text: &str| -> Result<()> {
+        let commit = project.push(branch, &site(text), text)?.after;
+        project.expect_build(&commit, "succeeded", LIMIT)?;
+        kennel.expect_page(&project.address("web", branch), "/", text, LIMIT).map(drop)
+    };
+    push("main", "one")?;
+    let broken = kennel.sources().kennel_toml("[static_sites.web]\nwrong = 1\n");
+    let broken = project.push("main", &broken, "broken")?.after;
+    project.expect_build(&broken, "failed", LIMIT)?;
+    push("main", "two")?;
+    push("gone", "here")?;
+    project.delete_branch("gone")?;
+    expect_gone(kennel, &project, "refs/heads/gone")?;
+    let other = kennel.project("abandoned")?;
+    other.push("main", &site("theirs"), "theirs")?;
+    kennel.expect_page(&other.address("web", "main"), "/", "theirs", LIMIT)?;
+    kennel.host().run(&["kennelctl", "teardown", "abandoned/main", "--yes"])?;
+    expect_gone(kennel, &other, "refs/heads/main")?;
+    kennel.host().run(&["rm", "/etc/kennel/projects.d/abandoned.toml"])?;
+
+    // Nothing of it is old.
+    let before = builds(kennel, "past")?;
+    sweep_and_tidy(kennel)?;
+    let [one, broken, two, gone] = before[..] else { bail!("the builds are {before:?}") };
+    ensure!(builds(kennel, "past")? == before, "builds of {before:?} went at once");
+    for name in ["past", "abandoned"] {
+        ensure!(has(kennel, "repos", &format!("{name}.git"))?, "the mirror of {name} went at once");
+        make_old(kennel, name)?;
+    }
+    sweep_and_tidy(kennel)?;
+    let after = builds(kennel, "past")?;
+    ensure!(after == [one, two], "of {before:?} there are still {after:?}");
+    for (id, is_there) in [(one, true), (broken, false), (two, true), (gone, false)] {
+        let logs = has(kennel, "logs", &id.to_string())?;
+        ensure!(logs == is_there, "the logs of build {id} are there: {logs}");
+    }
+    for folder in ["cache/abandoned", "repos/abandoned.git"] {
+        let (folder, name) = folder.split_once('/').context("no folder")?;
+        ensure!(!has(kennel, folder, name)?, "{folder}/{name} outlives its project");
+    }
+    ensure!(builds(kennel, "abandoned")?.is_empty(), "builds outlive their project");
+    let told = Asked::about(kennel, "past")?;
+    ensure!(told.len() == 1, "the inbox has {told:?}");
+
+    // And nothing was forgotten that is still needed.
+    expect_no_leftovers(kennel, "past")?;
+    kennel.host().run(&["kennelctl", "rollback", "past/main/web"])?;
+    kennel.expect_page(&project.address("web", "main"), "/", "one", LIMIT)?;
+    kennel.host().run(&["kennelctl", "redeploy", "past/main", "--rebuild"])?;
+    kennel.expect_page(&project.address("web", "main"), "/", "two", LIMIT)?;
+    push("gone", "again")?;
+    push("main", "three")
+}
+
+/// The numbers of a project's builds, oldest first.
+fn builds(kennel: &Kennel, project: &str) -> Result<Vec<i64>> {
+    let rows = Rows::read(kennel)?;
+    Ok(rows.builds.iter().filter(|it| it.project == project).map(|it| it.id).collect())
+}
+
+/// Whether there is something of this name in a folder of Kennel's.
+fn has(kennel: &Kennel, folder: &str, name: &str) -> Result<bool> {
+    let path = format!("/var/lib/kennel/{folder}/{name}");
+    Ok(kennel.host().try_run(&["test", "-e", &path])?.code == 0)
+}
+
+fn sweep_and_tidy(kennel: &Kennel) -> Result<()> {
+    sweep(kennel)?;
+    kennel.host().run(&["systemctl", "start", "kennel-tidy.service"]).map(drop)
+}
+
+/// Has everything of a project that is over have ended 31 days ago.
+fn make_old(kennel: &Kennel, project: &str) -> Result<()> {
+    const DAYS: i64 = 31 * 24 * 3600 * 1000;
+    for (file, table, column) in [
+        ("inbox/inbox.db", "events", "consumed_at"),
+        ("builds/builds.db", "builds", "finished_at"),
+        ("state/state.db", "deployments", "ended_at"),
+    ] {
+        let path = kennel.host().root().join("var/lib/kennel").join(file);
+        let database = Connection::open(path)?;
+        database.busy_timeout(LIMIT)?;
+        let sql = format!("UPDATE {table} SET {column} = {column} - ?1 WHERE project = ?2");
+        database.execute(&sql, (DAYS, project))?;
+    }
     Ok(())
 }
 

@@ -109,14 +109,15 @@ impl Fixture {
         }
     }
 
-    /// The numbers of the rows that are left, as given by whoever made them.
+    /// The places of those that are left.
     fn left(&self, events: &[EventId]) -> Vec<usize> {
         let is_there = |id: &EventId| {
             let known = self.inbox.outcome(*id).unwrap();
             let waiting = self.inbox.waiting(1000).unwrap();
             known.is_some() || waiting.iter().any(|entry| entry.id == *id)
         };
-        (0..events.len()).filter(|place| is_there(&events[*place])).collect()
+        let left = events.iter().enumerate().filter(|(_, id)| is_there(id));
+        left.map(|(place, _)| place).collect()
     }
 
     /// The builds that are left after it, of the first so many.

@@ -1,7 +1,8 @@
 //! One sweep.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use kennel_core::config::{HostConfig, ProjectConfig};
@@ -11,7 +12,11 @@ use kennel_store::{
 };
 use tracing::{info, warn};
 
+use crate::retention::{Forgotten, Kept};
 use crate::{router, say};
+
+/// Projects' files, each with what it says.
+type Files = BTreeMap<PathBuf, Result<ProjectConfig, ConfigError>>;
 
 /// The sweep cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -40,15 +45,36 @@ impl<'a> Sweeper<'a> {
         Self { layout }
     }
 
-    /// Writes down what was used, and tells the inbox of what was not.
+    /// Writes down what was used, tells the inbox of what was not, and forgets what is long over.
     ///
     /// # Errors
     /// Any [`SweepError`].
     pub fn run(&self) -> Result<(), SweepError> {
         let host = load_host(self.layout)?;
-        let projects = self.projects()?;
+        let files = load_projects(self.layout)?;
         let mut state = State::open(&self.layout.state_db(), Access::Patient)?;
-        let builds = Builds::open(&self.layout.builds_db(), Access::Patient)?;
+        let mut builds = Builds::open(&self.layout.builds_db(), Access::Patient)?;
+        let mut inbox = Inbox::open(&self.layout.inbox_db(), Access::Patient)?;
+        let now = Timestamp::from(SystemTime::now());
+        let kept = Kept { rows: host.retention.logs, projects: projects_of(&files) };
+        let ended = self.ended(&mut state, &builds, &usable(files), &host, now)?;
+        self.tell(&mut inbox, &ended, now)?;
+        let forgotten = kept.forget_others(&mut inbox, &mut builds, &mut state, now)?;
+        if forgotten != Forgotten::default() {
+            info!("{}", say::forgotten(&forgotten));
+        }
+        Ok(())
+    }
+
+    /// What has ended by now, of projects whose rules are known.
+    fn ended(
+        &self,
+        state: &mut State,
+        builds: &Builds,
+        projects: &BTreeMap<ProjectName, ProjectConfig>,
+        host: &HostConfig,
+        now: Timestamp,
+    ) -> Result<Vec<Life>, SweepError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -58,29 +84,19 @@ impl<'a> Sweeper<'a> {
             Err(error) => {
                 // What was visited since the last sweep is known to nobody else.
                 warn!("{}", say::router_silent(&error_chain(&error)));
-                return Ok(());
+                return Ok(Vec::new());
             }
         };
-        let now = Timestamp::from(SystemTime::now());
         state.used(&used.deployments, now)?;
-        let ended = ended(state.lives(&builds)?, &projects, &host, now);
-        self.tell(&ended, now)
+        let mut lives = state.lives(builds)?;
+        lives.retain(|life| {
+            let project = projects.get(&life.project);
+            project.and_then(|project| life.ends_at(project, host)).is_some_and(|end| end <= now)
+        });
+        Ok(lives)
     }
 
-    fn projects(&self) -> Result<BTreeMap<ProjectName, ProjectConfig>, SweepError> {
-        let mut projects = BTreeMap::new();
-        for project in load_projects(self.layout)?.into_values() {
-            match project {
-                Ok(project) => {
-                    projects.insert(project.name.clone(), project);
-                }
-                Err(error) => warn!("{}", say::unusable_project(&error_chain(&error))),
-            }
-        }
-        Ok(projects)
-    }
-
-    fn tell(&self, ended: &[Life], now: Timestamp) -> Result<(), SweepError> {
+    fn tell(&self, inbox: &mut Inbox, ended: &[Life], now: Timestamp) -> Result<(), SweepError> {
         let expired = |life: &Life| Delivery {
             project: life.project.clone(),
             forge: None,
@@ -94,7 +110,6 @@ impl<'a> Sweeper<'a> {
         if deliveries.is_empty() {
             return Ok(());
         }
-        let mut inbox = Inbox::open(&self.layout.inbox_db(), Access::Patient)?;
         for (life, appended) in ended.iter().zip(inbox.append(&deliveries)?) {
             if matches!(appended, Appended::New(_)) {
                 info!("{}", say::expired(&life.project, &life.git_ref));
@@ -107,16 +122,22 @@ impl<'a> Sweeper<'a> {
     }
 }
 
-/// What has ended by now, of projects whose rules are known.
-fn ended(
-    lives: Vec<Life>,
-    projects: &BTreeMap<ProjectName, ProjectConfig>,
-    host: &HostConfig,
-    now: Timestamp,
-) -> Vec<Life> {
-    let is_over = |life: &Life| {
-        let project = projects.get(&life.project);
-        project.and_then(|project| life.ends_at(project, host)).is_some_and(|end| end <= now)
-    };
-    lives.into_iter().filter(is_over).collect()
+/// The projects that have a file, whatever stands in it.
+fn projects_of(files: &Files) -> BTreeSet<ProjectName> {
+    let names = files.keys().filter_map(|path| path.file_stem()?.to_str()?.parse().ok());
+    names.collect()
+}
+
+/// The projects whose file can be used.
+fn usable(files: Files) -> BTreeMap<ProjectName, ProjectConfig> {
+    let mut projects = BTreeMap::new();
+    for project in files.into_values() {
+        match project {
+            Ok(project) => {
+                projects.insert(project.name.clone(), project);
+            }
+            Err(error) => warn!("{}", say::unusable_project(&error_chain(&error))),
+        }
+    }
+    projects
 }

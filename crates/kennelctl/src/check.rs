@@ -66,7 +66,7 @@ fn one_file(path: &Path, kind: Option<Kind>) -> Result<Findings, Failure> {
         Kind::Repository => {
             if let Some(text) = operator::read(path, &mut findings, say::gone()) {
                 let parsed = Manifest::parse(&text, &path.display().to_string());
-                findings.configuration(path, &text, parsed, |_, _| Vec::new());
+                findings.configuration(path, &text, parsed);
             }
         }
     }

@@ -58,22 +58,6 @@ impl<'a> Document<'a> {
         settle(raw).map_err(|refusal| self.locate(refusal))
     }
 
-    /// What to say of a value that is there, at `keys`; none if it is not there.
-    pub(super) fn remark(
-        &self,
-        keys: &[&str],
-        message: impl FnOnce(&DeValue<'a>) -> Option<String>,
-    ) -> Option<Problem> {
-        let (last, path) = keys.split_last()?;
-        let mut table = self.root.get_ref();
-        for key in path {
-            table = table.get(*key)?.get_ref().as_table()?;
-        }
-        let (key, value) = table.get_key_value(*last)?;
-        let message = message(value.get_ref())?;
-        Some(problem(self.file, self.text, key.span(), message, None))
-    }
-
     fn locate(&self, refusal: Refusal) -> Problem {
         let place = self.place(&refusal.span);
         let message = format!("{}{}", place.prefix(), refusal.message);

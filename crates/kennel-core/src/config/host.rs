@@ -75,7 +75,7 @@ pub struct Expiry {
 /// How long what is over is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// `logs`: logs and rows of ended builds. Default 30 days.
+    /// `logs`: rows of what has ended, and builds' logs with them. Default 30 days.
     pub logs: Duration,
 }
 
@@ -139,19 +139,6 @@ impl HostConfig {
     /// The first [`Problem`].
     pub fn parse(text: &str, file: &str) -> Result<Self, Problem> {
         Document::parse(file, text)?.settle(|raw: RawHost| Self::try_from(raw))
-    }
-
-    /// One [`Problem`] for each thing in `text` that is read and checked, but that this version
-    /// of Kennel does nothing with. Empty if `text` is not TOML.
-    #[must_use]
-    pub fn without_effect(text: &str, file: &str) -> Vec<Problem> {
-        let Ok(document) = Document::parse(file, text) else { return Vec::new() };
-        ["retention"]
-            .into_iter()
-            .filter_map(|key| {
-                document.remark(&[key], |_| Some(format!("[{key}] has no effect in this version")))
-            })
-            .collect()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-/// One thing that is wrong (or, from `without_effect`, worth knowing), with its place.
+/// One thing that is wrong, with its place.
 ///
 /// Its `Display` is one line: `kennel.toml:12: unknown key …; did you mean …?`. Texts of the file
 /// that it repeats are shortened and their control characters escaped.

@@ -86,6 +86,22 @@ fn holes(unit: &str) -> Vec<(&'static str, Vec<&'static str>)> {
             ("SystemCallFilter", vec!["@system-service"]),
             ("User", vec!["kennel"]),
         ],
+        "kennel-tidy.service" => vec![
+            (
+                "ReadWritePaths",
+                vec![
+                    "/var/lib/kennel/builds",
+                    "/var/lib/kennel/cache",
+                    "/var/lib/kennel/gcroots",
+                    "/var/lib/kennel/logs",
+                    "/var/lib/kennel/repos",
+                    "/var/lib/kennel/work",
+                ],
+            ),
+            ("RestrictAddressFamilies", vec!["AF_UNIX"]),
+            ("SystemCallFilter", vec!["@system-service"]),
+            ("User", vec!["kennel-build"]),
+        ],
         "kennel-router.service" => vec![
             ("RestrictAddressFamilies", vec!["AF_INET", "AF_INET6", "AF_UNIX"]),
             ("SystemCallFilter", vec!["@system-service"]),

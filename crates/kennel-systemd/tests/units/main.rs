@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 
 /// Programs that face something: each has all of [`walls::WALLS`], and only its own
 /// [`holes::HOLES`].
-const SANDBOXED: [&str; 9] = [
+const SANDBOXED: [&str; 10] = [
     "kennel-build@.service",
     "kennel-deploy@.service",
     "kennel-dispatch.service",
@@ -38,6 +38,7 @@ const SANDBOXED: [&str; 9] = [
     "kennel-router.service",
     "kennel-sweep.service",
     "kennel-teardown@.service",
+    "kennel-tidy.service",
     "kennel-webhook.service",
 ];
 

@@ -3,7 +3,7 @@
 use crate::unit::Unit;
 
 /// What else a unit must say: what it can never reach, and what its duties depend on.
-const PROMISES: [(&str, &[&str]); 29] = [
+const PROMISES: &[(&str, &[&str])] = &[
     (
         "kennel-webhook.service",
         &[
@@ -53,6 +53,20 @@ const PROMISES: [(&str, &[&str]); 29] = [
             "MemoryMax=512M",
             "PrivateNetwork=yes",
             "TimeoutStartSec=5min",
+            "Type=oneshot",
+            "UMask=0007",
+        ],
+    ),
+    (
+        "kennel-tidy.service",
+        &[
+            "IOSchedulingClass=idle",
+            "IPAddressDeny=any",
+            "InaccessiblePaths=-/nix/var/nix/daemon-socket -/run/dbus",
+            "MemoryMax=512M",
+            "PrivateNetwork=yes",
+            "Slice=builds.slice",
+            "TimeoutStartSec=1h",
             "Type=oneshot",
             "UMask=0007",
         ],
@@ -123,6 +137,7 @@ const PROMISES: [(&str, &[&str]); 29] = [
     ("kennel-dispatch.timer", &["OnActiveSec=0", "OnUnitActiveSec=1min"]),
     ("kennel-poll.timer", &["OnActiveSec=20s", "OnUnitInactiveSec=5min", "RandomizedDelaySec=30s"]),
     ("kennel-sweep.timer", &["OnActiveSec=10min", "OnUnitActiveSec=10min"]),
+    ("kennel-tidy.timer", &["OnActiveSec=1h", "OnUnitActiveSec=1d"]),
     ("builds.slice", &["CPUWeight=20", "IOWeight=20"]),
     ("nix-daemon.service.d/kennel.conf", &["OOMPolicy=continue", "Slice=builds.slice"]),
     // They are started again and again, by design.
@@ -132,6 +147,7 @@ const PROMISES: [(&str, &[&str]); 29] = [
     ("kennel-webhook-secrets.service", &["StartLimitIntervalSec=0"]),
     ("kennel-poll.service", &["StartLimitIntervalSec=0"]),
     ("kennel-sweep.service", &["StartLimitIntervalSec=0"]),
+    ("kennel-tidy.service", &["StartLimitIntervalSec=0"]),
     ("kennel-build@.service", &["StartLimitIntervalSec=0"]),
     ("kennel-deploy@.service", &["StartLimitIntervalSec=0"]),
 ];
@@ -140,7 +156,7 @@ const PROMISES: [(&str, &[&str]); 29] = [
 fn every_promise_is_kept() {
     for (name, settings) in PROMISES {
         let unit = Unit::load(name);
-        for setting in settings {
+        for setting in *settings {
             assert!(unit.says(setting), "{name} lacks {setting}");
         }
     }

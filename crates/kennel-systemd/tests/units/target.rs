@@ -26,6 +26,7 @@ fn the_target_starts_and_stops_everything() {
             "kennel-dispatch.service",
             "kennel-poll.service",
             "kennel-sweep.service",
+            "kennel-tidy.service",
         ];
         if part && !unit.name.contains('@') && !activated.contains(&unit.name.as_str()) {
             static_units.insert(unit.name);

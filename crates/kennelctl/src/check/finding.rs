@@ -88,22 +88,16 @@ impl Findings {
         });
     }
 
-    /// A parsed file: its problem, or what in it has no effect. Returns what it says.
+    /// A parsed file: what it says, or its problem.
     pub(crate) fn configuration<T>(
         &mut self,
         path: &Path,
         text: &str,
         parsed: Result<T, Problem>,
-        without_effect: fn(&str, &str) -> Vec<Problem>,
     ) -> Option<T> {
         self.checked(path);
         match parsed {
-            Ok(settled) => {
-                let remarks = without_effect(text, &path.display().to_string());
-                let notes = remarks.into_iter().map(|p| Finding::of(p, Severity::Note, text));
-                self.all.extend(notes);
-                Some(settled)
-            }
+            Ok(settled) => Some(settled),
             Err(problem) => {
                 self.all.push(Finding::of(problem, Severity::Error, text));
                 None

@@ -30,7 +30,7 @@ pub(crate) fn everything(layout: &Layout) -> Findings {
 pub(super) fn host(path: &Path, findings: &mut Findings) -> Option<HostConfig> {
     let text = read(path, findings, say::no_host_config())?;
     let parsed = HostConfig::parse(&text, &path.display().to_string());
-    findings.configuration(path, &text, parsed, HostConfig::without_effect)
+    findings.configuration(path, &text, parsed)
 }
 
 /// Checks a project's file and returns what it says.
@@ -41,7 +41,7 @@ pub(super) fn project(
 ) -> Option<ProjectConfig> {
     let text = read(path, findings, say::gone())?;
     let parsed = ProjectConfig::parse(name, &text, &path.display().to_string());
-    findings.configuration(path, &text, parsed, |_, _| Vec::new())
+    findings.configuration(path, &text, parsed)
 }
 
 /// The projects that have a file, and what a good one says.

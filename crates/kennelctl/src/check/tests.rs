@@ -102,25 +102,6 @@ fn every_file_s_first_problem_with_its_line() {
 }
 
 #[test]
-fn what_does_nothing_in_this_version_is_a_note() {
-    let root = good();
-    put(
-        &root,
-        "etc/kennel/config.toml",
-        "base_domain = \"example.com\"\n[retention]\nlogs = \"3d\"\n",
-        0o644,
-    );
-    insta::assert_snapshot!(said(&root), @"
-    note: /etc/kennel/config.toml:2: [retention] has no effect in this version
-      |
-    2 | [retention]
-      |  ^
-    3 files checked: 1 note
-    Done
-    ");
-}
-
-#[test]
 fn directories_and_repositories_that_are_not_there() {
     let root = good();
     put(

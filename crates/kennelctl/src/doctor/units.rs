@@ -18,6 +18,7 @@ pub(super) const STARTED_BY_OTHERS: &[&str] = &[
     "kennel-poll.service",
     "kennel-sweep.service",
     "kennel-teardown@0.service",
+    "kennel-tidy.service",
     "kennel-webhook-secrets.service",
     "kennel-webhook.service",
 ];

@@ -289,15 +289,3 @@ fn text_that_is_not_toml() {
     insta::assert_snapshot!(refused("\u{feff}\nbase_domain"), @"config.toml:2: this is not TOML: key with no value, expected `=`");
     insta::assert_snapshot!(refused(&"#".repeat(1024 * 1024 + 1)), @"config.toml:1: the file is larger than 1048576 bytes");
 }
-
-#[test]
-fn what_is_written_and_does_nothing_is_named_with_its_line() {
-    let remarks = |text| -> Vec<String> {
-        HostConfig::without_effect(text, "config.toml").iter().map(ToString::to_string).collect()
-    };
-    insta::assert_snapshot!(remarks(EVERYTHING).join("\n"), @"
-    config.toml:12: [retention] has no effect in this version
-    ");
-    assert!(remarks("base_domain = \"example.com\"\n[nix]\n[limits]").is_empty());
-    assert!(remarks("[expiry").is_empty());
-}
