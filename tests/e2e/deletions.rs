@@ -181,7 +181,7 @@ fn expect_served(kennel: &Kennel, project: &Project, text: &str) -> Result<Vec<S
         let serve = of_branch.into_iter().filter(|it| it.state == "active");
         let hosts: Vec<_> = serve
             .map(|it| {
-                let path = if it.is_site { "/" } else { "/version" };
+                let path = if it.is_site() { "/" } else { "/version" };
                 (project.address(&it.service, &it.slug), path)
             })
             .collect();

@@ -491,7 +491,7 @@ impl<'k> Lane<'k> {
         let name = self.project.name().to_owned();
         for point in points.iter().copied() {
             let rows = Rows::read(self.kennel)?;
-            let active = rows.of(&name).find(|it| it.state == "active" && !it.is_site);
+            let active = rows.of(&name).find(|it| it.state == "active" && !it.is_site());
             let unit = active.context("nothing serves")?.unit();
             let env = unit.trim_start_matches("kennel-").trim_end_matches(".service");
             self.kennel.host().sh(&format!(

@@ -36,6 +36,7 @@ mod rollback;
 mod secrets;
 mod sweep;
 mod unchanged;
+mod workers;
 
 use std::process::ExitCode;
 
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         )
         .test("release::runs_once_before_traffic", release::runs_once_before_traffic)
         .test("rollback::pinned", rollback::pinned)
+        .test("workers::from_first_to_last", workers::from_first_to_last)
         .test("unchanged::keeps_its_process", unchanged::keeps_its_process)
         .test("secrets::reach_their_services", secrets::reach_their_services)
         .test("failures::never_healthy", failures::never_healthy)

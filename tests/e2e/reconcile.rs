@@ -135,10 +135,10 @@ fn break_it(
 ) -> Result<Vec<String>> {
     let host = kennel.host();
     let all = active(kennel)?;
-    let services: Vec<_> = all.iter().filter(|it| !it.is_site).collect();
+    let services: Vec<_> = all.iter().filter(|it| !it.is_site()).collect();
     let service = *random.choice(&services).context("no service")?;
     let (unit, id) = (service.unit(), service.id);
-    let site = all.iter().find(|it| it.is_site).context("no site")?;
+    let site = all.iter().find(|it| it.is_site()).context("no site")?;
     let link = "/var/lib/kennel/sites/mended/main/web";
     let table = "/var/lib/kennel/routes/routes.json";
     let file = format!("/etc/systemd/system/{unit}");
@@ -283,7 +283,7 @@ fn active(kennel: &Kennel) -> Result<Vec<Deployment>> {
 
 /// The main process of each service that serves.
 fn processes(kennel: &Kennel) -> Result<BTreeMap<String, String>> {
-    let services = active(kennel)?.into_iter().filter(|it| !it.is_site).map(|it| it.unit());
+    let services = active(kennel)?.into_iter().filter(|it| !it.is_site()).map(|it| it.unit());
     services.map(|unit| Ok((unit.clone(), pid(kennel, &unit)?))).collect()
 }
 

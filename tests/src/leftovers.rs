@@ -45,7 +45,7 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
     let own: Vec<&Deployment> = rows.of(project).collect();
     let holding = || own.iter().filter(|it| it.holds());
     let active = || own.iter().filter(|it| it.state == "active");
-    let services = || active().filter(|it| !it.is_site);
+    let programs = || active().filter(|it| !it.is_site());
     // Deployment ids belong to one project for ever. One without a row is everybody's trouble.
     let is_own = |id: &str| {
         let id: Option<i64> = id.parse().ok();
@@ -64,7 +64,7 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
 
     all.compare(
         "units",
-        services().map(|it| format!("{} active", it.unit())),
+        programs().map(|it| format!("{} active", it.unit())),
         found
             .units
             .iter()
@@ -84,7 +84,7 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
     let slice = format!("kennel-{}", part(project));
     all.compare(
         "slices",
-        services().flat_map(|it| {
+        programs().flat_map(|it| {
             let branch = format!("{slice}-{}", part(&it.slug));
             let service = format!("{branch}-{}", part(&it.service));
             [slice.clone(), branch, service].map(|name| name + ".slice")
@@ -96,16 +96,16 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
     );
     all.compare(
         "unit files",
-        services().map(|it| it.unit()),
+        programs().map(|it| it.unit()),
         found.unit_files.iter().filter(|file| instance(file).is_some_and(is_own)).cloned(),
     );
     all.compare(
         "env files",
-        services().map(|it| env_file(it)),
+        programs().map(|it| env_file(it)),
         found.env_files.iter().filter(|file| instance(file).is_none_or(is_own)).cloned(),
     );
     // Only some services have any; their own tests know which.
-    let serving: BTreeSet<String> = services().map(|it| credentials(it)).collect();
+    let serving: BTreeSet<String> = programs().map(|it| credentials(it)).collect();
     all.none(
         "credentials",
         found
@@ -117,12 +117,12 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
     let in_slice = format!("/{slice}.slice/");
     all.compare(
         "listeners",
-        services().filter_map(|it| Some(format!("{} on {}", it.unit(), it.port?))),
+        programs().filter_map(|it| Some(format!("{} on {}", it.unit(), it.port?))),
         found.listeners.iter().filter(|(_, cgroup)| cgroup.contains(&in_slice)).map(
             |(port, cgroup)| format!("{} on {port}", cgroup.rsplit('/').next().unwrap_or_default()),
         ),
     );
-    let sites = || active().filter(|it| it.is_site);
+    let sites = || active().filter(|it| it.is_site());
     let below = format!("{project}/");
     all.compare(
         "sites",
@@ -135,7 +135,7 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
     );
     all.compare(
         "routes",
-        active().map(|it| it.id.to_string()),
+        active().filter(|it| it.kind != "worker").map(|it| it.id.to_string()),
         found.routes.iter().filter(|id| is_own(id)).cloned(),
     );
     all.compare(
@@ -150,7 +150,7 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
     all.none("GC roots of builds", of_builds(&found.build_roots));
     all.none("work of builds", of_builds(&found.work));
 
-    let user = |it: &&&Deployment| (!it.is_site).then(|| it.user.clone());
+    let user = |it: &&&Deployment| (!it.is_site()).then(|| it.user.clone());
     let users: BTreeSet<String> = own.iter().filter_map(|it| user(&it)).collect();
     // A name that this project has given back may be another's by now.
     let others = rows.deployments.iter().filter(|it| it.project != project && it.holds());
@@ -171,7 +171,7 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
     );
     all.compare(
         "users",
-        services().map(|it| it.user.clone()),
+        programs().map(|it| it.user.clone()),
         found.users.iter().filter(|it| users.contains(*it) && !others.contains(it)).cloned(),
     );
     all.compare(

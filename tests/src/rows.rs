@@ -61,10 +61,10 @@ pub struct Deployment {
     pub project: String,
     /// `refs/heads/main`.
     pub git_ref: String,
-    /// The service's or site's name.
+    /// The output's name.
     pub service: String,
-    /// Whether it is a site.
-    pub is_site: bool,
+    /// `service`, `worker` or `site`.
+    pub kind: String,
     /// The branch in names of the host.
     pub slug: String,
     /// The user that it runs as.
@@ -153,6 +153,12 @@ impl Deployment {
         }
     }
 
+    /// Whether it is a folder of files.
+    #[must_use]
+    pub fn is_site(&self) -> bool {
+        self.kind == "site"
+    }
+
     /// The unit of a service's deployment.
     #[must_use]
     pub fn unit(&self) -> String {
@@ -179,7 +185,7 @@ impl Rows {
         let state = state.transaction()?;
         rows.deployments = all(
             &state,
-            "SELECT deployments.*, port, json_extract(settings, '$.kind') = 'site' AS is_site
+            "SELECT deployments.*, port, json_extract(settings, '$.kind') AS kind
              FROM deployments LEFT JOIN ports ON ports.deployment_id = deployments.id
              ORDER BY deployments.id",
             deployment,
@@ -273,7 +279,7 @@ fn deployment(row: &Row<'_>) -> rusqlite::Result<Deployment> {
         project: row.get("project")?,
         git_ref: row.get("git_ref")?,
         service: row.get("service")?,
-        is_site: row.get("is_site")?,
+        kind: row.get("kind")?,
         slug: row.get("slug")?,
         user: row.get("user")?,
         label: row.get("label")?,

@@ -349,14 +349,19 @@ fn plan(manifest: &Manifest) -> Vec<Planned> {
     let services = manifest.services.iter().map(|(name, service)| Planned {
         name: name.clone(),
         kind: OutputKind::Service,
-        output: service.flake_output.clone(),
+        output: service.program.flake_output.clone(),
+    });
+    let workers = manifest.workers.iter().map(|(name, worker)| Planned {
+        name: name.clone(),
+        kind: OutputKind::Worker,
+        output: worker.flake_output.clone(),
     });
     let sites = manifest.static_sites.iter().map(|(name, site)| Planned {
         name: name.clone(),
         kind: OutputKind::Site,
         output: site.flake_output.clone(),
     });
-    let mut planned: Vec<Planned> = services.chain(sites).collect();
+    let mut planned: Vec<Planned> = services.chain(workers).chain(sites).collect();
     planned.sort_by(|a, b| a.name.cmp(&b.name));
     planned
 }

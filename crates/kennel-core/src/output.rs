@@ -31,16 +31,37 @@ impl fmt::Display for OutputKey {
 pub enum OutputKind {
     /// A program that listens on a port.
     Service,
+    /// A program that nobody calls.
+    Worker,
     /// A folder of files.
     Site,
 }
 
 impl OutputKind {
+    /// Whether a program runs, in a unit.
+    #[must_use]
+    pub fn has_unit(self) -> bool {
+        match self {
+            Self::Service | Self::Worker => true,
+            Self::Site => false,
+        }
+    }
+
+    /// Whether requests are led to it.
+    #[must_use]
+    pub fn is_routed(self) -> bool {
+        match self {
+            Self::Service | Self::Site => true,
+            Self::Worker => false,
+        }
+    }
+
     /// The word in the database.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Service => "service",
+            Self::Worker => "worker",
             Self::Site => "site",
         }
     }
@@ -56,10 +77,12 @@ impl FromStr for OutputKind {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        [Self::Service, Self::Site]
+        [Self::Service, Self::Worker, Self::Site]
             .into_iter()
             .find(|kind| kind.as_str() == text)
-            .ok_or_else(|| Invalid::new("kind of output", text, "it is neither service nor site"))
+            .ok_or_else(|| {
+                Invalid::new("kind of output", text, "it is neither service nor worker nor site")
+            })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ServiceManifest, SiteManifest};
+use crate::config::{ProgramManifest, ServiceManifest, SiteManifest};
 use crate::{HostName, OutputKind};
 
 /// The settings that a deployment keeps in its row, so that it can be started again at boot, or
@@ -12,17 +12,30 @@ use crate::{HostName, OutputKind};
 pub enum Settings {
     /// Of a service.
     Service(ServiceManifest),
+    /// Of a worker.
+    Worker(ProgramManifest),
     /// Of a static site.
     Site(SiteManifest),
 }
 
 impl Settings {
-    /// Service or site.
+    /// Service, worker or site.
     #[must_use]
     pub fn kind(&self) -> OutputKind {
         match self {
             Self::Service(_) => OutputKind::Service,
+            Self::Worker(_) => OutputKind::Worker,
             Self::Site(_) => OutputKind::Site,
+        }
+    }
+
+    /// The program that runs, if one does.
+    #[must_use]
+    pub fn program(&self) -> Option<&ProgramManifest> {
+        match self {
+            Self::Service(service) => Some(&service.program),
+            Self::Worker(worker) => Some(worker),
+            Self::Site(_) => None,
         }
     }
 
@@ -31,6 +44,7 @@ impl Settings {
     pub fn custom_domain(&self) -> Option<&HostName> {
         match self {
             Self::Service(service) => service.custom_domain.as_ref(),
+            Self::Worker(_) => None,
             Self::Site(site) => site.custom_domain.as_ref(),
         }
     }

@@ -1,6 +1,6 @@
 //! Removing what a deployment has on the host. Each step can be done twice.
 
-use kennel_core::{DeploymentState, OutputKind, Settings, UnitName};
+use kennel_core::{DeploymentState, OutputKind, UnitName};
 use kennel_store::Deployment;
 use kennel_systemd::kill_point;
 use rustix::fs::FlockOperation;
@@ -25,14 +25,14 @@ pub(crate) async fn everything(
         host.manager.stop(UnitName::teardown_timer(deployment.id).as_str()).await?;
     }
     kill_point!(TimerStopped, &deployment.key.project);
-    if deployment.settings.kind() == OutputKind::Service {
+    if deployment.settings.kind().has_unit() {
         stop(host, deployment).await?;
     }
     // Two ends of one service would each find the other there, and leave to it what both shared:
     // who asks has stopped its own unit, and says that it is gone before the next one asks.
     let _lock = file::lock(&host.layout.end_lock(), FlockOperation::LockExclusive)?;
     match deployment.settings.kind() {
-        OutputKind::Service => {
+        OutputKind::Service | OutputKind::Worker => {
             if host.state.is_last_of_service(deployment)? {
                 remove_state(host, deployment).await?;
                 kill_point!(StateRemoved, &deployment.key.project);
@@ -81,7 +81,7 @@ fn remove_files(host: &Host, deployment: &Deployment) -> Result<(), DeployError>
 /// Removes the service's state directory. Only systemd may touch files of a dynamic user, and it
 /// wants a unit that names the directory.
 async fn remove_state(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
-    let Settings::Service(manifest) = &deployment.settings else { return Ok(()) };
+    let Some(manifest) = deployment.settings.program() else { return Ok(()) };
     if !host.layout.data(&deployment.names.user).is_symlink() {
         return Ok(());
     }

@@ -6,7 +6,7 @@
 use std::{fs, io};
 
 use hmac::{Hmac, KeyInit, Mac};
-use kennel_core::config::{HostConfig, Postgresql, ServiceManifest, Valkey};
+use kennel_core::config::{HostConfig, Postgresql, ProgramManifest, Valkey};
 use kennel_core::{DatabaseServer, Layout};
 use kennel_store::{Deployment, PreviewDatabase};
 use kennel_systemd::kill_point;
@@ -35,7 +35,7 @@ struct Servers<'a> {
 }
 
 impl<'a> Servers<'a> {
-    fn of(config: &'a HostConfig, deployment: &Deployment, manifest: &ServiceManifest) -> Self {
+    fn of(config: &'a HostConfig, deployment: &Deployment, manifest: &ProgramManifest) -> Self {
         if !manifest.preview_database {
             return Self { valkey: None, postgresql: None };
         }
@@ -60,7 +60,7 @@ impl<'a> Servers<'a> {
 pub(crate) async fn give(
     host: &mut Host,
     deployment: &Deployment,
-    manifest: &ServiceManifest,
+    manifest: &ProgramManifest,
 ) -> Result<Urls, DeployError> {
     if !manifest.preview_database {
         return Ok(Urls::default());
@@ -130,7 +130,7 @@ fn made(
 pub(crate) fn known(
     host: &Host,
     deployment: &Deployment,
-    manifest: &ServiceManifest,
+    manifest: &ProgramManifest,
 ) -> Result<Urls, DeployError> {
     let servers = Servers::of(&host.config, deployment, manifest);
     let mut urls = Urls::default();
@@ -157,7 +157,7 @@ pub(crate) fn known(
 pub(crate) fn has_all(
     host: &Host,
     deployment: &Deployment,
-    manifest: &ServiceManifest,
+    manifest: &ProgramManifest,
 ) -> Result<bool, DeployError> {
     let servers = Servers::of(&host.config, deployment, manifest);
     let given = given(host, deployment)?;

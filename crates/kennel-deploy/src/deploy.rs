@@ -1,11 +1,15 @@
 //! One deployment, from its row to its place in the route table.
 
+use std::time::Duration;
+
 use kennel_core::{DeploymentEvent, DeploymentId, DeploymentState, Settings, UnitName};
 use kennel_store::{Deployment, StoreError, load_project};
 use kennel_systemd::{kill_point, ring, status};
 use tracing::{error, info, warn};
 
-use crate::{DeployError, Host, clean_up, domain, roots, router, routes, service, site, unchanged};
+use crate::{
+    DeployError, Host, clean_up, domain, roots, router, routes, service, site, unchanged, worker,
+};
 
 /// Makes the deployment serve, and puts what it replaces on its drain timer. If it cannot, the row
 /// says why, the old deployment keeps serving and nothing of the new one is left.
@@ -34,8 +38,12 @@ pub async fn deploy(host: &mut Host, id: DeploymentId) -> Result<DeploymentState
         }
         Ok(Brought::Up(replaced)) => {
             kill_point!(Activated, &deployment.key.project);
-            let url = routes::url(host, &deployment)?;
-            info!("{key} serves as deployment {id} at {url}");
+            if deployment.settings.kind().is_routed() {
+                let url = routes::url(host, &deployment)?;
+                info!("{key} serves as deployment {id} at {url}");
+            } else {
+                info!("{key} runs as deployment {id}");
+            }
             for old in replaced {
                 drain(host, &old, &deployment).await;
             }
@@ -72,8 +80,26 @@ async fn bring_up(host: &mut Host, deployment: &Deployment) -> Result<Brought, D
     }
     match &deployment.settings {
         Settings::Service(manifest) => service::start(host, deployment, manifest).await?,
+        Settings::Worker(manifest) => worker::start(host, deployment, manifest).await?,
         Settings::Site(_) => site::link(host, deployment)?,
     }
+    if deployment.settings.kind().is_routed() {
+        route(host, deployment).await?;
+    }
+    roots::release_build(host, deployment)?;
+    kill_point!(RootTakenOver, &deployment.key.project);
+    let drain = match &deployment.settings {
+        Settings::Service(manifest) => manifest.drain.unwrap_or(host.config.drain),
+        // Nobody is being answered.
+        Settings::Worker(_) => Duration::ZERO,
+        Settings::Site(_) => host.config.drain,
+    };
+    let now = Host::now();
+    Ok(Brought::Up(host.state.activate(deployment.id, now.plus(drain), now)?))
+}
+
+/// From here on requests are led to it.
+async fn route(host: &mut Host, deployment: &Deployment) -> Result<(), DeployError> {
     status(&format!("publishing {}", deployment.key));
     host.state.set_routed(deployment.id, true)?;
     kill_point!(Routed, &deployment.key.project);
@@ -81,14 +107,7 @@ async fn bring_up(host: &mut Host, deployment: &Deployment) -> Result<Brought, D
     kill_point!(TableWritten, &deployment.key.project);
     router::load(host, generation).await?;
     kill_point!(TableLoaded, &deployment.key.project);
-    roots::release_build(host, deployment)?;
-    kill_point!(RootTakenOver, &deployment.key.project);
-    let drain = match &deployment.settings {
-        Settings::Service(manifest) => manifest.drain.unwrap_or(host.config.drain),
-        Settings::Site(_) => host.config.drain,
-    };
-    let now = Host::now();
-    Ok(Brought::Up(host.state.activate(deployment.id, now.plus(drain), now)?))
+    Ok(())
 }
 
 /// Puts a replaced deployment on its timer. The row says until when it drains, so that a timer

@@ -1,6 +1,6 @@
 //! The environment that a service gets.
 
-use kennel_core::config::ServiceManifest;
+use kennel_core::config::ProgramManifest;
 use kennel_core::{HostName, Port, SecretName, SecretValue};
 use kennel_store::Deployment;
 use kennel_systemd::env_file;
@@ -8,29 +8,29 @@ use kennel_systemd::env_file;
 use crate::databases::Urls;
 
 /// The text of the deployment's environment file. What the repository sets comes first, so that
-/// Kennel's own variables win whatever a later version lets a repository name.
+/// Kennel's own variables win whatever a later version lets a repository name. `address` is where
+/// it listens and what leads there, for a service.
 pub(crate) fn render(
     deployment: &Deployment,
-    manifest: &ServiceManifest,
+    manifest: &ProgramManifest,
     secrets: &[(SecretName, SecretValue)],
     databases: &Urls,
-    port: Port,
-    host: &HostName,
+    address: Option<(Port, &HostName)>,
 ) -> String {
-    let port = port.to_string();
+    let address = address.map(|(port, host)| (port.to_string(), format!("http://{host}")));
     let branch = deployment.key.git_ref.short();
-    let url = format!("http://{host}");
     let of_repository = manifest.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let of_kennel = [
-        ("PORT", port.as_str()),
         ("KENNEL_PROJECT", deployment.key.project.as_str()),
         ("KENNEL_BRANCH", branch.as_str()),
         ("KENNEL_SERVICE", deployment.key.service.as_str()),
         ("KENNEL_COMMIT", deployment.sha.as_str()),
-        ("KENNEL_URL", url.as_str()),
     ];
+    let of_address =
+        address.iter().flat_map(|(port, url)| [("PORT", &**port), ("KENNEL_URL", url)]);
     let secrets = secrets.iter().map(|(name, value)| (name.as_str(), value.reveal()));
-    env_file(of_repository.chain(secrets).chain(databases.variables()).chain(of_kennel))
+    let own = databases.variables().chain(of_address).chain(of_kennel);
+    env_file(of_repository.chain(secrets).chain(own))
 }
 
 /// The same text with another port. The last such line is Kennel's own, whatever a secret of several

@@ -35,6 +35,7 @@ mod teardown;
 mod unchanged;
 mod valkey;
 mod waits;
+mod worker;
 
 pub use deploy::deploy;
 pub use error::DeployError;

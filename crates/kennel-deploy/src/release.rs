@@ -4,7 +4,7 @@
 //! program has ended well, and the row then says so before the unit goes: whoever is killed in
 //! between asks the unit again, and the program runs once.
 
-use kennel_core::config::ServiceManifest;
+use kennel_core::config::ProgramManifest;
 use kennel_store::Deployment;
 use kennel_systemd::{ManagerError, Run, status};
 use tracing::info;
@@ -16,7 +16,7 @@ use crate::{DeployError, Host, file, log_tail, program, service, slices};
 pub(crate) async fn run(
     host: &mut Host,
     deployment: &Deployment,
-    manifest: &ServiceManifest,
+    manifest: &ProgramManifest,
 ) -> Result<(), DeployError> {
     let Some(release) = &manifest.release else { return Ok(()) };
     if !deployment.released && deployment.rollback_to.is_none() {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use kennel_core::{DeploymentId, DeploymentState, Layout, Port, Settings, UnitName};
+use kennel_core::{DeploymentId, DeploymentState, Layout, Port, UnitName};
 use kennel_store::{Deployment, load_project};
 use kennel_systemd::{deployment_of, kill_point, ring, status};
 use tracing::{error, info, warn};
@@ -103,25 +103,24 @@ async fn prepare(
 ) -> Result<bool, DeployError> {
     let root = host.layout.deployment_root(deployment.id);
     file::replace_link(&root, deployment.store_path.as_path())?;
-    let manifest = match &deployment.settings {
-        Settings::Service(manifest) => manifest,
-        Settings::Site(_) => {
-            site::link(host, deployment)?;
-            return Ok(false);
-        }
+    let Some(manifest) = deployment.settings.program() else {
+        site::link(host, deployment)?;
+        return Ok(false);
     };
-    let Some(port) = deployment.port else { return Ok(false) };
-    let port = if is_taken(host, deployment, port).await? {
-        let other = service::another_port(host, deployment)?;
-        warn!("port {port} of {} is another program's; it gets port {other}", deployment.key);
-        other
-    } else {
-        port
+    let port = match deployment.port {
+        Some(port) if is_taken(host, deployment, port).await? => {
+            let other = service::another_port(host, deployment)?;
+            warn!("port {port} of {} is another program's; it gets port {other}", deployment.key);
+            Some(other)
+        }
+        None if deployment.settings.kind().is_routed() => return Ok(false),
+        port => port,
     };
     service::write_unit(host, deployment, manifest)?;
     let environment = host.layout.env_file(&deployment.unit());
     if let Ok(text) = fs::read_to_string(&environment) {
-        file::replace_other(&environment, &env::with_port(&text, port), 0o400)?;
+        let text = port.map_or_else(|| text.clone(), |port| env::with_port(&text, port));
+        file::replace_other(&environment, &text, 0o400)?;
     } else {
         let written =
             secrets::grant(&host.layout, opener, deployment, manifest).and_then(|secrets| {
@@ -153,7 +152,9 @@ fn has_environment(host: &Host, deployment: &Deployment) -> bool {
 
 async fn start(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
     let unit = deployment.unit();
-    let Settings::Service(_) = &deployment.settings else { return Ok(()) };
+    if !deployment.settings.kind().has_unit() {
+        return Ok(());
+    }
     // Without its environment systemd would try it again and again; why it has none was reported.
     if has_environment(host, deployment) && host.manager.state(unit.as_str()).await?.is_over() {
         info!("starting {unit}");

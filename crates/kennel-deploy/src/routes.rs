@@ -106,6 +106,7 @@ fn target(deployment: &Deployment) -> Option<Target> {
             health_check: service.health_check.to_string(),
             fork: deployment.fork,
         },
+        Settings::Worker(_) => return None,
         Settings::Site(site) => Target::Site {
             deployment: deployment.id,
             root: deployment.store_path.clone(),

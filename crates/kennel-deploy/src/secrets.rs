@@ -6,7 +6,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use kennel_core::config::{ProjectConfig, ServiceManifest};
+use kennel_core::config::{ProgramManifest, ProjectConfig};
 use kennel_core::{Layout, SecretName, SecretScope, SecretValue};
 use kennel_store::{Content, Deployment, Secrets, SecretsError, load_project};
 use kennel_systemd::{SealError, Sealer};
@@ -56,7 +56,7 @@ pub(crate) fn grant(
     layout: &Layout,
     opener: &mut Opener,
     deployment: &Deployment,
-    manifest: &ServiceManifest,
+    manifest: &ProgramManifest,
 ) -> Result<Granted, DeployError> {
     if manifest.secrets.is_empty() && manifest.credentials.is_empty() {
         return Ok(Granted::default());
@@ -133,7 +133,7 @@ impl Store<'_> {
         &self,
         project: &ProjectConfig,
         deployment: &Deployment,
-        manifest: &ServiceManifest,
+        manifest: &ProgramManifest,
     ) -> Result<(), DeployError> {
         let mut missing: Vec<SecretName> = Vec::new();
         for name in manifest.secrets.iter().chain(&manifest.credentials) {

@@ -1,8 +1,8 @@
-//! A service: its environment, its unit, its start, its health.
+//! A service: its port, its environment, its unit, its start, its health. Workers have some of it.
 
 use std::time::Duration;
 
-use kennel_core::config::ServiceManifest;
+use kennel_core::config::{ProgramManifest, ServiceManifest};
 use kennel_core::{Port, UnitName};
 use kennel_store::Deployment;
 use kennel_systemd::{ManagerError, Run, ServiceUnit, kill_point, status};
@@ -15,8 +15,8 @@ use crate::listener::{self, Listener};
 use crate::secrets::{self, Granted, Opener};
 use crate::{DeployError, Host, file, log_tail, program, release, slices};
 
-/// How often the unit's state is looked at while its health is awaited.
-const WATCH: Duration = Duration::from_millis(100);
+/// How often a unit's state is looked at while it is to come up.
+pub(crate) const WATCH: Duration = Duration::from_millis(100);
 
 /// Starts the deployment's unit and waits until it is healthy.
 pub(crate) async fn start(
@@ -24,11 +24,23 @@ pub(crate) async fn start(
     deployment: &Deployment,
     manifest: &ServiceManifest,
 ) -> Result<(), DeployError> {
-    // First of all: one that is missing leaves nothing to clean up.
-    let secrets = secrets::grant(&host.layout, &mut Opener::default(), deployment, manifest)?;
-    let databases = databases::give(host, deployment, manifest).await?;
     let port = reserve_port(host, deployment)?;
     kill_point!(PortReserved, &deployment.key.project);
+    let deployment = begin(host, deployment, &manifest.program, Some(port)).await?;
+    wait_until_healthy(host, &deployment, port, manifest).await?;
+    kill_point!(Healthy, &deployment.key.project);
+    Ok(())
+}
+
+/// Starts the deployment's unit, with everything that it needs. Returns its row as it is then.
+pub(crate) async fn begin(
+    host: &mut Host,
+    deployment: &Deployment,
+    manifest: &ProgramManifest,
+    port: Option<Port>,
+) -> Result<Deployment, DeployError> {
+    let secrets = secrets::grant(&host.layout, &mut Opener::default(), deployment, manifest)?;
+    let databases = databases::give(host, deployment, manifest).await?;
     let deployment = host.deployment(deployment.id)?;
     write_environment(host, &deployment, manifest, &secrets, &databases, port)?;
     drop((secrets, databases));
@@ -51,25 +63,24 @@ pub(crate) async fn start(
         Err(error) => return Err(error.into()),
     }
     kill_point!(UnitStarted, &deployment.key.project);
-    wait_until_healthy(host, &deployment, port, manifest).await?;
-    kill_point!(Healthy, &deployment.key.project);
-    Ok(())
+    Ok(deployment)
 }
 
-/// Writes what a deployment that has its port gets at its start. The environment file comes last:
+/// Writes what a deployment gets at its start, with its port, if it has one. The environment file comes last:
 /// where it is, all is.
 pub(crate) fn write_environment(
     host: &Host,
     deployment: &Deployment,
-    manifest: &ServiceManifest,
+    manifest: &ProgramManifest,
     secrets: &Granted,
     databases: &Urls,
-    port: Port,
+    port: Option<Port>,
 ) -> Result<(), DeployError> {
     let unit = deployment.unit();
     let name = deployment.host(&host.config.base_domain)?;
+    let address = port.map(|port| (port, &name));
     secrets.write_credentials(&host.layout.credentials(&unit))?;
-    let text = env::render(deployment, manifest, &secrets.variables, databases, port, &name);
+    let text = env::render(deployment, manifest, &secrets.variables, databases, address);
     file::replace(&host.layout.env_file(&unit), &text, 0o400)?;
     kill_point!(EnvWritten, &deployment.key.project);
     Ok(())
@@ -79,7 +90,7 @@ pub(crate) fn write_environment(
 pub(crate) fn write_unit(
     host: &Host,
     deployment: &Deployment,
-    manifest: &ServiceManifest,
+    manifest: &ProgramManifest,
 ) -> Result<(), DeployError> {
     let text = unit_text(host, deployment, manifest)?;
     file::replace_other(&host.unit_file(deployment), &text, 0o644)
@@ -89,7 +100,7 @@ pub(crate) fn write_unit(
 pub(crate) fn unit_text(
     host: &Host,
     deployment: &Deployment,
-    manifest: &ServiceManifest,
+    manifest: &ProgramManifest,
 ) -> Result<String, DeployError> {
     let release = manifest.release.as_ref();
     let name = &deployment.key.service;
@@ -101,7 +112,7 @@ pub(crate) fn unit_text(
 pub(crate) fn unit_text_of(
     host: &Host,
     deployment: &Deployment,
-    manifest: &ServiceManifest,
+    manifest: &ProgramManifest,
     program: &str,
     run: Run,
 ) -> Result<String, DeployError> {
@@ -179,8 +190,8 @@ async fn wait_until_healthy(
     }
 }
 
-/// A service that ended, or that systemd is about to start again, fails the deployment now.
-async fn ensure_alive(host: &Host, unit: &UnitName) -> Result<(), DeployError> {
+/// A program that ended, or that systemd is about to start again, fails the deployment now.
+pub(crate) async fn ensure_alive(host: &Host, unit: &UnitName) -> Result<(), DeployError> {
     if host.manager.state(unit.as_str()).await?.is_running() {
         let service = host.manager.service(unit.as_str()).await?;
         if service.restarts == 0 {

@@ -1,6 +1,6 @@
 //! The ends of a deployment: what its row says is done.
 
-use kennel_core::{DeploymentId, DeploymentState, OutputKind};
+use kennel_core::{DeploymentId, DeploymentState};
 use kennel_store::Deployment;
 use kennel_systemd::{kill_point, ring, status};
 use tracing::{info, warn};
@@ -45,7 +45,7 @@ pub async fn teardown(host: &mut Host, id: DeploymentId) -> Result<(), DeployErr
 }
 
 async fn retire(host: &mut Host, deployment: &Deployment) -> Result<(), DeployError> {
-    if deployment.settings.kind() == OutputKind::Service {
+    if deployment.settings.kind().has_unit() {
         clean_up::service(host, deployment).await?;
     }
     // Before this one is retired: nobody looks after those that are, once no end is to be brought

@@ -6,7 +6,7 @@
 
 use std::fs;
 
-use kennel_core::config::ServiceManifest;
+use kennel_core::config::{ProgramManifest, ServiceManifest};
 use kennel_core::{CommitSha, Settings};
 use kennel_store::Deployment;
 
@@ -36,8 +36,11 @@ pub(crate) async fn serving(
             fs::read_link(link).is_ok_and(|target| target == deployment.store_path.as_path())
         }
         Settings::Service(manifest) => {
-            is_written(host, deployment, &active, manifest)?
+            is_written(host, deployment, &active, &manifest.program)?
                 && is_healthy(host, &active, manifest).await?
+        }
+        Settings::Worker(manifest) => {
+            is_written(host, deployment, &active, manifest)? && is_running(host, &active).await?
         }
     };
     Ok(same.then_some(active))
@@ -48,14 +51,12 @@ fn is_written(
     host: &Host,
     deployment: &Deployment,
     active: &Deployment,
-    manifest: &ServiceManifest,
+    manifest: &ProgramManifest,
 ) -> Result<bool, DeployError> {
     let unit = active.unit();
     // One that cannot be read is no reason to fail: the new one gets its own.
     let environment = fs::read_to_string(host.layout.env_file(&unit)).unwrap_or_default();
-    let (Some(port), Some(sha)) = (active.port, commit_in(&environment)) else {
-        return Ok(false);
-    };
+    let Some(sha) = commit_in(&environment) else { return Ok(false) };
     let instead = Deployment { id: active.id, sha, ..deployment.clone() };
     let text = service::unit_text(host, &instead, manifest)?;
     if !fs::read_to_string(host.unit_file(active)).is_ok_and(|current| current == text) {
@@ -68,7 +69,8 @@ fn is_written(
     let mut opener = Opener::default();
     let granted = secrets::grant(&host.layout, &mut opener, deployment, manifest)?;
     let name = deployment.host(&host.config.base_domain)?;
-    let wanted = env::render(&instead, manifest, &granted.variables, &databases, port, &name);
+    let address = active.port.map(|port| (port, &name));
+    let wanted = env::render(&instead, manifest, &granted.variables, &databases, address);
     let directory = host.layout.credentials(&unit);
     Ok(wanted == environment && granted.is_written(&host.layout, &mut opener, &directory)?)
 }
@@ -80,6 +82,10 @@ fn commit_in(environment: &str) -> Option<CommitSha> {
     value.trim_matches('"').parse().ok()
 }
 
+async fn is_running(host: &Host, active: &Deployment) -> Result<bool, DeployError> {
+    Ok(host.manager.state(active.unit().as_str()).await?.is_running())
+}
+
 async fn is_healthy(
     host: &Host,
     active: &Deployment,
@@ -87,7 +93,7 @@ async fn is_healthy(
 ) -> Result<bool, DeployError> {
     let unit = active.unit();
     let Some(port) = active.port else { return Ok(false) };
-    if !host.manager.state(unit.as_str()).await?.is_running() {
+    if !is_running(host, active).await? {
         return Ok(false);
     }
     let service = host.manager.service(unit.as_str()).await?;

@@ -84,7 +84,9 @@ impl Dispatcher {
 }
 
 fn wants(manifest: &Manifest, service: &ServiceName) -> bool {
-    manifest.services.contains_key(service) || manifest.static_sites.contains_key(service)
+    manifest.services.contains_key(service)
+        || manifest.workers.contains_key(service)
+        || manifest.static_sites.contains_key(service)
 }
 
 /// The deployment of an output as its own build's row asks for it; none if it was not built.
@@ -98,6 +100,7 @@ pub(crate) fn new_deployment(
     }
     let settings = match output.kind {
         OutputKind::Service => Settings::Service(manifest.services.get(&output.name)?.clone()),
+        OutputKind::Worker => Settings::Worker(manifest.workers.get(&output.name)?.clone()),
         OutputKind::Site => Settings::Site(manifest.static_sites.get(&output.name)?.clone()),
     };
     Some(NewDeployment {

@@ -71,7 +71,7 @@ fn tell(host: &Host, it: &Deployment, begun: Instant) -> Result<(), Failure> {
         DeploymentState::Active | DeploymentState::Draining | DeploymentState::Retired => {
             let addresses = Addresses::read(&host.layout.route_table()).unwrap_or_default();
             let urls = addresses.of(it.id);
-            let text = say::deployment_serves(it.id, &it.key, begun.elapsed(), &urls);
+            let text = say::deployment_serves(it, begun.elapsed(), &urls);
             host.terminal.line(&text)?;
         }
         DeploymentState::Failed

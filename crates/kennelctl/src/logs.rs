@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use kennel_core::{OutputKind, slice_name};
+use kennel_core::slice_name;
 use kennel_store::Deployment;
 
 use crate::args::LogsArgs;
@@ -33,7 +33,7 @@ pub(crate) fn run(host: &Host, args: &LogsArgs) -> Result<Exit, Failure> {
     let services: Vec<_> = deployed
         .iter()
         .filter(|it| target.covers(&it.key.git_ref, Some(&it.key.service)))
-        .filter(|it| it.settings.kind() == OutputKind::Service)
+        .filter(|it| it.settings.kind().has_unit())
         .collect();
     if services.is_empty() {
         return Err(Failure::NoServiceLog(asked));

@@ -9,7 +9,7 @@ use kennel_core::{
     BuildId, BuildState, CommitSha, DeploymentId, DeploymentState, OutputKey, OutputState,
     ProjectName,
 };
-use kennel_store::Build;
+use kennel_store::{Build, Deployment};
 
 use crate::clock::took;
 use crate::terminal::printable;
@@ -318,13 +318,13 @@ pub(crate) fn deployment_held(id: DeploymentId, key: &OutputKey) -> String {
 }
 
 pub(crate) fn deployment_serves(
-    id: DeploymentId,
-    key: &OutputKey,
+    it: &Deployment,
     took_so_long: Duration,
     urls: &[String],
 ) -> String {
+    let does = if it.settings.kind().is_routed() { "serves" } else { "runs" };
     let at = if urls.is_empty() { String::new() } else { format!(" at {}", urls.join(", ")) };
-    format!("{key} serves{at} as deployment {id}, after {}", took(took_so_long))
+    format!("{} {does}{at} as deployment {}, after {}", it.key, it.id, took(took_so_long))
 }
 
 pub(crate) fn deployment_ended(

@@ -8,9 +8,7 @@ pub(crate) mod say;
 use std::io::{self, IsTerminal, Read};
 
 use kennel_core::config::ProjectConfig;
-use kennel_core::{
-    DeploymentState, Event, ProjectName, SecretName, SecretScope, SecretValue, Settings,
-};
+use kennel_core::{DeploymentState, Event, ProjectName, SecretName, SecretScope, SecretValue};
 use kennel_store::{ConfigError, Deployment, Secrets, SecretsError, load_project};
 use kennel_systemd::Sealer;
 use serde::Serialize;
@@ -170,12 +168,12 @@ impl Project {
 
 /// Whether what is left of it, or will be made of it again, asks for the secret.
 fn names(deployment: &Deployment, name: &SecretName) -> bool {
-    let Settings::Service(service) = &deployment.settings else { return false };
+    let Some(program) = deployment.settings.program() else { return false };
     let ended = matches!(
         deployment.state,
         DeploymentState::TearingDown | DeploymentState::TornDown | DeploymentState::Cancelled
     );
-    !ended && (service.secrets.contains(name) || service.credentials.contains(name))
+    !ended && (program.secrets.contains(name) || program.credentials.contains(name))
 }
 
 /// Whatever standard input holds. A little more than a value may have is enough to refuse it.

@@ -23,6 +23,8 @@
 //! | `daemon` | has a daemon beside it: a process in a session of its own, whose parent is gone |
 //! | `eat_mib` | memory that it takes before it listens |
 //!
+//! Without `$PORT`, and without `listen_port`, it is a worker: it says `<version> works`, and stays.
+//!
 //! `visit <host> <requests> <ms>` makes it a visitor instead: that many requests for `/` on port 80,
 //! one after the other with a rest between; it prints how many microseconds each took, one a line.
 //!
@@ -88,6 +90,9 @@ fn main() -> ExitCode {
         eprintln!("the parent leaves");
         return started;
     }
+    if env::var_os("PORT").is_none() && conf.number("listen_port").is_none() {
+        return work(&conf);
+    }
     server(conf)
 }
 
@@ -101,6 +106,14 @@ fn start(role: &str) -> ExitCode {
             eprintln!("cannot start a copy: {err}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// A worker's life: nobody calls it.
+fn work(conf: &Conf) -> ExitCode {
+    eprintln!("{} works", conf.text("version").unwrap_or("nobody"));
+    loop {
+        thread::sleep(Duration::from_secs(3600));
     }
 }
 

@@ -8,7 +8,7 @@ fn deployment(id: i64, service: &str, state: &str) -> Deployment {
         project: "site".into(),
         git_ref: "refs/heads/main".into(),
         service: service.into(),
-        is_site: service == "web",
+        kind: if service == "web" { "site" } else { "service" }.to_owned(),
         slug: "main".into(),
         user: format!("kennel-site-main-{service}"),
         label: format!("{service}-main"),

@@ -18,6 +18,8 @@ use crate::{HostName, SecretName, ServiceName};
 pub struct Manifest {
     /// `[services.<name>]`
     pub services: BTreeMap<ServiceName, ServiceManifest>,
+    /// `[workers.<name>]`
+    pub workers: BTreeMap<ServiceName, ProgramManifest>,
     /// `[static_sites.<name>]`
     pub static_sites: BTreeMap<ServiceName, SiteManifest>,
 }
@@ -26,19 +28,32 @@ pub struct Manifest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceManifest {
-    /// `flake_output`: default the service's name.
-    pub flake_output: FlakeOutput,
+    /// What it has in common with workers.
+    #[serde(flatten)]
+    pub program: ProgramManifest,
     /// `health_check`: default `/health`.
     pub health_check: HealthPath,
     /// `health_check_timeout_secs`: how long a new deployment may take until it is healthy. 1 to
     /// 600 s, default 30 s.
     #[serde(rename = "health_check_timeout_secs", with = "seconds::health_check_timeout")]
     pub health_check_timeout: Duration,
+    /// `custom_domain`: on the default branch only.
+    pub custom_domain: Option<HostName>,
+    /// `drain_secs`: 0 to 3600 s; none means the host's.
+    #[serde(rename = "drain_secs", with = "seconds::drain")]
+    pub drain: Option<Duration>,
+}
+
+/// A program with its surroundings: of itself a worker, with a port a service. As JSON: the same
+/// keys as in `kennel.toml`, all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProgramManifest {
+    /// `flake_output`: default the service's or worker's name.
+    pub flake_output: FlakeOutput,
     /// `preview_database`: whether it gets `VALKEY_URL` and `DATABASE_URL`, per branch. Default
     /// false.
     pub preview_database: bool,
-    /// `custom_domain`: on the default branch only.
-    pub custom_domain: Option<HostName>,
     /// `env`: plain variables.
     pub env: BTreeMap<EnvName, EnvValue>,
     /// `secrets`: names of secrets, which become variables of the same names. No name twice, none
@@ -48,10 +63,7 @@ pub struct ServiceManifest {
     /// `$CREDENTIALS_DIRECTORY`. No name twice.
     #[serde(default)]
     pub credentials: Vec<SecretName>,
-    /// `drain_secs`: 0 to 3600 s; none means the host's.
-    #[serde(rename = "drain_secs", with = "seconds::drain")]
-    pub drain: Option<Duration>,
-    /// `release`: a program that runs once before a new version gets traffic.
+    /// `release`: a program that runs once before a new version takes over.
     #[serde(default)]
     pub release: Option<ProgramPath>,
     /// `release_timeout_secs`: how long that may take. 1 to 1800 s, default 300 s.
@@ -78,7 +90,7 @@ pub struct SiteManifest {
 }
 
 impl Manifest {
-    /// The most services and sites together.
+    /// The most of all kinds together.
     pub const MOST_OUTPUTS: usize = 64;
 
     /// What `text` says; `file` is how messages name it.
@@ -95,6 +107,8 @@ impl Manifest {
 struct RawManifest {
     #[serde(default)]
     services: BTreeMap<Spanned<ServiceName>, RawService>,
+    #[serde(default)]
+    workers: BTreeMap<Spanned<ServiceName>, RawWorker>,
     #[serde(default)]
     static_sites: BTreeMap<Spanned<ServiceName>, RawSite>,
 }
@@ -122,6 +136,25 @@ struct RawService {
     resources: ResourceRequest,
 }
 
+/// What stands in a worker's table: of a service's, all that has nothing to do with requests.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawWorker {
+    flake_output: Option<FlakeOutput>,
+    #[serde(default)]
+    preview_database: bool,
+    #[serde(default)]
+    env: BTreeMap<Spanned<EnvName>, EnvValue>,
+    #[serde(default)]
+    secrets: Vec<Spanned<SecretName>>,
+    #[serde(default)]
+    credentials: Vec<Spanned<SecretName>>,
+    release: Option<ProgramPath>,
+    release_timeout_secs: Option<Spanned<i64>>,
+    #[serde(default)]
+    resources: ResourceRequest,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawSite {
@@ -135,21 +168,26 @@ impl TryFrom<RawManifest> for Manifest {
     type Error = Refusal;
 
     fn try_from(raw: RawManifest) -> Result<Self, Refusal> {
-        let names = || raw.services.keys().chain(raw.static_sites.keys());
+        let names = || {
+            let programs = raw.services.keys().chain(raw.workers.keys());
+            programs.chain(raw.static_sites.keys())
+        };
         if names().next().is_none() {
             return Err(Refusal {
                 span: 0..0,
                 message: "there is nothing to deploy".into(),
-                help: Some("write [services.<name>] or [static_sites.<name>]".into()),
+                help: Some(
+                    "write [services.<name>], [workers.<name>] or [static_sites.<name>]".into(),
+                ),
             });
         }
         if let Some(first_too_many) = names().nth(Self::MOST_OUTPUTS) {
             let most = Self::MOST_OUTPUTS;
-            let message = format!("there are more than {most} services and sites");
+            let message = format!("there are more than {most} services, workers and sites");
             return Err(Refusal::at(first_too_many, message));
         }
-        if let Some(twice) = raw.static_sites.keys().find(|name| raw.services.contains_key(*name)) {
-            let message = format!("`{}` is a service's name already", twice.get_ref());
+        if let Some(twice) = repeated(names()) {
+            let message = format!("`{}` is another's name already", twice.get_ref());
             return Err(Refusal::at(twice, message));
         }
         let of_services = raw.services.values().filter_map(|s| s.custom_domain.as_ref());
@@ -163,17 +201,55 @@ impl TryFrom<RawManifest> for Manifest {
             let service = raw.settle(&name)?;
             Ok((name, service))
         });
+        let workers = raw.workers.into_iter().map(|(name, raw)| {
+            let name = name.into_inner();
+            let worker = raw.settle(&name)?;
+            Ok((name, worker))
+        });
         let sites = raw.static_sites.into_iter().map(|(name, raw)| {
             let name = name.into_inner();
             let site = raw.settle(&name);
             (name, site)
         });
-        Ok(Self { services: services.collect::<Result<_, _>>()?, static_sites: sites.collect() })
+        Ok(Self {
+            services: services.collect::<Result<_, _>>()?,
+            workers: workers.collect::<Result<_, _>>()?,
+            static_sites: sites.collect(),
+        })
     }
 }
 
 impl RawService {
     fn settle(self, name: &ServiceName) -> Result<ServiceManifest, Refusal> {
+        let timeout = whole_number(
+            self.health_check_timeout_secs.as_ref(),
+            seconds::HEALTH_CHECK_TIMEOUT,
+            30,
+        )?;
+        let drain =
+            self.drain_secs.as_ref().map(|drain| whole_number(Some(drain), seconds::DRAIN, 0));
+        let program = RawWorker {
+            flake_output: self.flake_output,
+            preview_database: self.preview_database,
+            env: self.env,
+            secrets: self.secrets,
+            credentials: self.credentials,
+            release: self.release,
+            release_timeout_secs: self.release_timeout_secs,
+            resources: self.resources,
+        };
+        Ok(ServiceManifest {
+            health_check: self.health_check,
+            health_check_timeout: Duration::from_secs(timeout),
+            custom_domain: self.custom_domain.map(Spanned::into_inner),
+            drain: drain.transpose()?.map(Duration::from_secs),
+            program: program.settle(name)?,
+        })
+    }
+}
+
+impl RawWorker {
+    fn settle(self, name: &ServiceName) -> Result<ProgramManifest, Refusal> {
         for names in [&self.secrets, &self.credentials] {
             if let Some(twice) = repeated(names.iter()) {
                 let message = format!("`{}` stands in it twice", twice.get_ref());
@@ -208,11 +284,6 @@ impl RawService {
             let message = format!("there are more than {} credentials", Self::MOST_CREDENTIALS);
             return Err(Refusal::at(first_too_many, message));
         }
-        let timeout = whole_number(
-            self.health_check_timeout_secs.as_ref(),
-            seconds::HEALTH_CHECK_TIMEOUT,
-            30,
-        )?;
         let release_timeout = whole_number(
             self.release_timeout_secs.as_ref(),
             seconds::RELEASE_TIMEOUT,
@@ -222,18 +293,12 @@ impl RawService {
             let message = "there is no `release` that could take so long";
             return Err(Refusal::at(timeout, message));
         }
-        let drain =
-            self.drain_secs.as_ref().map(|drain| whole_number(Some(drain), seconds::DRAIN, 0));
-        Ok(ServiceManifest {
+        Ok(ProgramManifest {
             flake_output: self.flake_output.unwrap_or_else(|| name.into()),
-            health_check: self.health_check,
-            health_check_timeout: Duration::from_secs(timeout),
             preview_database: self.preview_database,
-            custom_domain: self.custom_domain.map(Spanned::into_inner),
             env: self.env.into_iter().map(|(name, value)| (name.into_inner(), value)).collect(),
             secrets: self.secrets.into_iter().map(Spanned::into_inner).collect(),
             credentials: self.credentials.into_iter().map(Spanned::into_inner).collect(),
-            drain: drain.transpose()?.map(Duration::from_secs),
             release: self.release,
             release_timeout: Duration::from_secs(release_timeout),
             resources: self.resources,

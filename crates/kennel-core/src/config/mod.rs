@@ -38,7 +38,7 @@ pub use flake_output::FlakeOutput;
 pub use health_path::HealthPath;
 pub use host::{Expiry, Forks, HostConfig, NixConfig, PortRange, Postgresql, Retention, Valkey};
 pub use lifetime::Lifetime;
-pub use manifest::{Manifest, ServiceManifest, SiteManifest};
+pub use manifest::{Manifest, ProgramManifest, ServiceManifest, SiteManifest};
 pub use memory_size::MemorySize;
 pub use period::Period;
 pub use problem::Problem;

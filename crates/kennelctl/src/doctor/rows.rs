@@ -172,7 +172,7 @@ fn judge(
     units: Option<&Units>,
     now: Timestamp,
 ) -> Vec<Finding> {
-    let services = rows.deployments.iter().filter(|it| it.settings.kind() == OutputKind::Service);
+    let services = rows.deployments.iter().filter(|it| it.settings.kind().has_unit());
     let mut findings = or_ok(unit_findings(layout, rows, world, units), || {
         let serving = services.filter(|it| it.state == DeploymentState::Active).count();
         if units.is_some() { say::units_match(serving) } else { say::unit_files_match(serving) }
@@ -189,10 +189,9 @@ fn judge(
     findings
 }
 
-fn active(rows: &Rows, kind: OutputKind) -> impl Iterator<Item = &Deployment> {
-    rows.deployments
-        .iter()
-        .filter(move |it| it.state == DeploymentState::Active && it.settings.kind() == kind)
+fn with_units(rows: &Rows) -> impl Iterator<Item = &Deployment> {
+    let active = rows.deployments.iter().filter(|it| it.state == DeploymentState::Active);
+    active.filter(|it| it.settings.kind().has_unit())
 }
 
 fn known(rows: &Rows) -> BTreeSet<DeploymentId> {
@@ -206,7 +205,7 @@ fn unit_findings(
     units: Option<&Units>,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for deployment in active(rows, OutputKind::Service) {
+    for deployment in with_units(rows) {
         let (name, key) = (deployment.unit(), deployment.key.to_string());
         if !world.units.contains_key(name.as_str()) {
             findings.push(say::unit_file_missing(&name, &key));
@@ -248,7 +247,7 @@ fn file_findings(layout: &Layout, rows: &Rows, world: &World) -> Vec<Finding> {
             findings.push(say::store_path_missing(&key, path));
         }
         match deployment.settings.kind() {
-            OutputKind::Service => {
+            OutputKind::Service | OutputKind::Worker => {
                 let file = layout.env_file(&deployment.unit());
                 let name = file.file_name().unwrap_or_default().to_string_lossy();
                 if world.env_files.as_ref().is_some_and(|files| !files.contains_key(&*name)) {

@@ -3,7 +3,7 @@
 //!
 //! Nothing is opened here, and no value is read.
 
-use kennel_core::{DeploymentState, Layout, Settings};
+use kennel_core::{DeploymentState, Layout};
 use kennel_store::{Deployment, Secrets, SecretsError, load_project};
 
 use super::facts::Facts;
@@ -50,14 +50,14 @@ type Look = (String, Result<Option<bool>, SecretsError>);
 
 /// Each secret that the deployment has, and whether it is sealed; none if it is gone.
 fn of_deployment(layout: &Layout, deployment: &Deployment) -> Vec<Look> {
-    let Settings::Service(service) = &deployment.settings else { return Vec::new() };
+    let Some(program) = deployment.settings.program() else { return Vec::new() };
     // What is wrong with a project's file is a finding of the configuration's.
     let Ok(project) = load_project(layout, &deployment.key.project) else {
         return Vec::new();
     };
     let secrets = Secrets::of(layout, &project);
     let scopes = project.secret_scopes(&deployment.key.git_ref, deployment.fork);
-    let names = service.secrets.iter().chain(&service.credentials);
+    let names = program.secrets.iter().chain(&program.credentials);
     let look = |name: &kennel_core::SecretName| {
         let found = secrets.find(name, scopes);
         (name.to_string(), found.map(|found| found.map(|it| it.is_sealed)))
@@ -93,9 +93,9 @@ mod tests {
         Deployments
           ok    secrets  nothing that serves needs a secret
         ");
-        if let Settings::Service(service) = &mut api.settings {
-            service.secrets = vec!["A".parse().unwrap()];
-            service.credentials = vec!["B".parse().unwrap()];
+        if let kennel_core::Settings::Service(service) = &mut api.settings {
+            service.program.secrets = vec!["A".parse().unwrap()];
+            service.program.credentials = vec!["B".parse().unwrap()];
         }
         put("/etc/kennel/secrets/shop/production/A.cred", "x");
         put("/etc/kennel/secrets/shop/preview/B.cred", "x");

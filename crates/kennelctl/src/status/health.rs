@@ -23,7 +23,7 @@ const SYSTEMD: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Health {
-    /// Its health check answered 200; for a site, its files are there.
+    /// Its health check answered 200; a worker runs, a site's files are there.
     Healthy,
     /// It runs, and answers something else or nothing.
     Unhealthy,
@@ -84,6 +84,11 @@ impl Healths {
                     of.insert(id, site(matches!(files.try_exists(), Ok(true))));
                 }
                 Settings::Site(_) => {}
+                Settings::Worker(_) => {
+                    let running =
+                        (deployment.state == DeploymentState::Active).then(Verdict::healthy);
+                    of.extend(unit.and_then(|unit| by_unit(unit).or(running)).map(|it| (id, it)));
+                }
                 Settings::Service(service) => {
                     if let Some(verdict) = unit.and_then(by_unit) {
                         of.insert(id, verdict);
@@ -105,10 +110,10 @@ impl Healths {
     }
 }
 
-/// The states of all services' units that should run.
+/// The states of all units that should run.
 async fn units(deployments: &[Deployment]) -> Result<BTreeMap<DeploymentId, UnitState>, String> {
     let wanted = deployments.iter().filter(|it| {
-        matches!(it.settings, Settings::Service(_))
+        it.settings.kind().has_unit()
             && matches!(
                 it.state,
                 DeploymentState::Starting | DeploymentState::Active | DeploymentState::Draining

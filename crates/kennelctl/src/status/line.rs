@@ -69,10 +69,7 @@ impl Line {
             commit: it.sha.clone(),
             build: it.build,
             port: it.port,
-            unit: match kind {
-                OutputKind::Service => Some(it.unit()),
-                OutputKind::Site => None,
-            },
+            unit: kind.has_unit().then(|| it.unit()),
             since: since.unwrap_or(it.created_at),
             expires_at: None,
             drain_until: it.drain_until,
@@ -92,12 +89,13 @@ impl Line {
         }
         let detail = self.health_detail.as_deref().unwrap_or_default();
         match self.health {
-            Some(Health::Unhealthy | Health::Down) if self.kind == OutputKind::Service => {
+            Some(Health::Unhealthy | Health::Down) if self.kind.has_unit() => {
                 Some(say::service_unwell(&self.place(), detail))
             }
             Some(Health::Unhealthy | Health::Down) => Some(say::site_unwell(&self.place(), detail)),
             Some(Health::Healthy | Health::Starting | Health::Unknown) | None => {
-                (table_is_known && self.urls.is_empty()).then(|| say::not_routed(&self.place()))
+                (self.kind.is_routed() && table_is_known && self.urls.is_empty())
+                    .then(|| say::not_routed(&self.place()))
             }
         }
     }

@@ -40,7 +40,7 @@ fn every_key_is_read_and_settles_as_json() {
     let manifest = parse(EXAMPLE);
     let api = serde_json::to_string(&manifest.services.values().next()).unwrap();
     let web = serde_json::to_string(&manifest.static_sites.values().next()).unwrap();
-    insta::assert_snapshot!(api, @r#"{"flake_output":"api","health_check":"/health","health_check_timeout_secs":30,"preview_database":true,"custom_domain":"api.myproject.org","env":{"LOG_LEVEL":"info"},"secrets":["JWT_SECRET"],"credentials":["TLS_KEY"],"drain_secs":30,"release":null,"release_timeout_secs":300,"resources":{"memory_max":536870912,"cpu_quota":"100%","tasks_max":128}}"#);
+    insta::assert_snapshot!(api, @r#"{"flake_output":"api","preview_database":true,"env":{"LOG_LEVEL":"info"},"secrets":["JWT_SECRET"],"credentials":["TLS_KEY"],"release":null,"release_timeout_secs":300,"resources":{"memory_max":536870912,"cpu_quota":"100%","tasks_max":128},"health_check":"/health","health_check_timeout_secs":30,"custom_domain":"api.myproject.org","drain_secs":30}"#);
     insta::assert_snapshot!(web, @r#"{"flake_output":"web","spa":true,"custom_domain":"myproject.org"}"#);
     assert_eq!(
         serde_json::from_str::<ServiceManifest>(&api).unwrap(),
@@ -57,7 +57,7 @@ fn an_empty_table_is_enough() {
     let manifest = parse("[services.api]\n[static_sites.web]");
     let api = serde_json::to_string(&manifest.services[&name("api")]).unwrap();
     let web = serde_json::to_string(&manifest.static_sites[&name("web")]).unwrap();
-    insta::assert_snapshot!(api, @r#"{"flake_output":"api","health_check":"/health","health_check_timeout_secs":30,"preview_database":false,"custom_domain":null,"env":{},"secrets":[],"credentials":[],"drain_secs":null,"release":null,"release_timeout_secs":300,"resources":{"memory_max":null,"cpu_quota":null,"tasks_max":null}}"#);
+    insta::assert_snapshot!(api, @r#"{"flake_output":"api","preview_database":false,"env":{},"secrets":[],"credentials":[],"release":null,"release_timeout_secs":300,"resources":{"memory_max":null,"cpu_quota":null,"tasks_max":null},"health_check":"/health","health_check_timeout_secs":30,"custom_domain":null,"drain_secs":null}"#);
     insta::assert_snapshot!(web, @r#"{"flake_output":"web","spa":false,"custom_domain":null}"#);
     assert_eq!(
         serde_json::from_str::<ServiceManifest>(&api).unwrap(),
@@ -66,11 +66,30 @@ fn an_empty_table_is_enough() {
 }
 
 #[test]
+fn a_worker_has_what_a_service_has_but_for_requests() {
+    let manifest = parse(
+        "[workers.queue]\nflake_output = \"jobs\"\nenv = { A = \"b\" }\nrelease = \"bin/migrate\"\n\
+         resources = { tasks_max = 8 }",
+    );
+    let queue = serde_json::to_string(&manifest.workers[&name("queue")]).unwrap();
+    insta::assert_snapshot!(queue, @r#"{"flake_output":"jobs","preview_database":false,"env":{"A":"b"},"secrets":[],"credentials":[],"release":"bin/migrate","release_timeout_secs":300,"resources":{"memory_max":null,"cpu_quota":null,"tasks_max":8}}"#);
+    assert_eq!(
+        serde_json::from_str::<ProgramManifest>(&queue).unwrap(),
+        manifest.workers[&name("queue")]
+    );
+    insta::assert_snapshot!(refused("[workers.queue]\nhealth_check = \"/\""), @"kennel.toml:2: unknown key `health_check` in [workers.queue]; known keys here are flake_output, preview_database, env, secrets, credentials, release, release_timeout_secs, resources");
+    insta::assert_snapshot!(refused("[workers.queue]\nsecrets = [\"A\", \"A\"]"), @"kennel.toml:2: `secrets` in [workers.queue]: `A` stands in it twice");
+    insta::assert_snapshot!(refused("[services.queue]\n[workers.queue]"), @"kennel.toml:2: [workers]: `queue` is another's name already");
+}
+
+#[test]
 fn a_row_of_before_there_were_credentials_is_read() {
     let now = serde_json::to_string(&parse("[services.api]").services[&name("api")]).unwrap();
     let before = now.replace("\"credentials\":[],", "");
     assert_ne!(before, now);
-    assert!(serde_json::from_str::<ServiceManifest>(&before).unwrap().credentials.is_empty());
+    assert!(
+        serde_json::from_str::<ServiceManifest>(&before).unwrap().program.credentials.is_empty()
+    );
 }
 
 #[test]
@@ -101,7 +120,7 @@ fn unknown_keys_and_what_was_meant() {
     insta::assert_snapshot!(in_service("resources = { memory = \"1G\" }"), @"kennel.toml:2: unknown key `memory` in [services.api.resources]; did you mean `memory_max`?");
     insta::assert_snapshot!(refused("[service.api]"), @"kennel.toml:1: unknown key `service`; did you mean `services`?");
     insta::assert_snapshot!(refused("[static_sites.web]\nSPA = true"), @"kennel.toml:2: unknown key `SPA` in [static_sites.web]; did you mean `spa`?");
-    insta::assert_snapshot!(refused("\"a\\u001b[2J` x\" = 1"), @r"kennel.toml:1: unknown key `a\u{1b}[2J` x`; known keys here are services, static_sites");
+    insta::assert_snapshot!(refused("\"a\\u001b[2J` x\" = 1"), @r"kennel.toml:1: unknown key `a\u{1b}[2J` x`; known keys here are services, workers, static_sites");
 }
 
 #[test]
@@ -110,16 +129,16 @@ fn names() {
     insta::assert_snapshot!(refused("[services.\"../x\"]"), @"kennel.toml:1: [services]: `../x` is not a service name: only a-z, 0-9 and `-` may stand in it");
     insta::assert_snapshot!(refused("[services.\"a%n\"]"), @"kennel.toml:1: [services]: `a%n` is not a service name: only a-z, 0-9 and `-` may stand in it");
     insta::assert_snapshot!(refused("[services.\"a\\nb\"]"), @r"kennel.toml:1: [services]: `a\nb` is not a service name: only a-z, 0-9 and `-` may stand in it");
-    insta::assert_snapshot!(refused("[services.api]\n[static_sites.api]"), @"kennel.toml:2: [static_sites]: `api` is a service's name already");
+    insta::assert_snapshot!(refused("[services.api]\n[static_sites.api]"), @"kennel.toml:2: [static_sites]: `api` is another's name already");
     insta::assert_snapshot!(refused("services = 1"), @"kennel.toml:1: `services`: expected a table, found integer `1`");
     insta::assert_snapshot!(refused("services.api = 1"), @"kennel.toml:1: `api` in [services]: expected a table, found integer `1`");
 }
 
 #[test]
 fn nothing_and_too_much() {
-    insta::assert_snapshot!(refused("# later"), @"kennel.toml:1: there is nothing to deploy; write [services.<name>] or [static_sites.<name>]");
+    insta::assert_snapshot!(refused("# later"), @"kennel.toml:1: there is nothing to deploy; write [services.<name>], [workers.<name>] or [static_sites.<name>]");
     let many: String = (0..65).map(|n| format!("[services.s{n:02}]\n")).collect();
-    insta::assert_snapshot!(refused(&many), @"kennel.toml:65: [services]: there are more than 64 services and sites");
+    insta::assert_snapshot!(refused(&many), @"kennel.toml:65: [services]: there are more than 64 services, workers and sites");
     let most: String = (0..64).map(|n| format!("[static_sites.s{n}]\n")).collect();
     assert_eq!(parse(&most).static_sites.len(), Manifest::MOST_OUTPUTS);
     let variables: String = (0..257).map(|n| format!("V{n:03} = \"x\"\n")).collect();
@@ -174,7 +193,7 @@ fn variables() {
     let manifest = parse(
         "[services.api.env]\nPATH = \"/bin\"\nA = \"50% \\\"q\\\" \\\\ \\t$B\"\nDATABASE_URL = \"x\"",
     );
-    assert_eq!(manifest.services[&name("api")].env.len(), 3);
+    assert_eq!(manifest.services[&name("api")].program.env.len(), 3);
 }
 
 #[test]
@@ -188,7 +207,7 @@ fn requests_stay_within_the_limits() {
     let limits = super::super::Resources::default();
     let within = |text: &str| {
         let text = format!("[services.api]\nresources = {{ {text} }}");
-        let given = parse(&text).services[&name("api")].resources.within(&limits);
+        let given = parse(&text).services[&name("api")].program.resources.within(&limits);
         format!("{} {} {}", given.memory_max, given.cpu_quota, given.tasks_max)
     };
     assert_eq!(within(""), "2147483648 200% 512");

@@ -24,7 +24,7 @@ pub(in crate::doctor) fn health_without_rows() -> Finding {
 pub(in crate::doctor) fn unwell(key: &str, detail: &str, kind: OutputKind) -> Finding {
     let finding = Finding::failure(HEALTH, format!("{key} should serve, but {detail}"));
     match kind {
-        OutputKind::Service => finding.run(format!("kennelctl logs {key}")),
+        OutputKind::Service | OutputKind::Worker => finding.run(format!("kennelctl logs {key}")),
         OutputKind::Site => finding.by_hand("push it again"),
     }
 }
