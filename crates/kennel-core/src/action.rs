@@ -33,11 +33,15 @@ pub enum Action {
     SecretSet,
     /// Removed a secret.
     SecretRemoved,
+    /// Made a token of the API.
+    TokenCreated,
+    /// Took a token of the API back.
+    TokenRevoked,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Approve,
         Self::Cancel,
         Self::Redeploy,
@@ -49,6 +53,8 @@ impl Action {
         Self::TearDown,
         Self::SecretSet,
         Self::SecretRemoved,
+        Self::TokenCreated,
+        Self::TokenRevoked,
     ];
 
     /// The word in databases and in output for programs.
@@ -66,6 +72,8 @@ impl Action {
             Self::TearDown => "tear_down",
             Self::SecretSet => "secret_set",
             Self::SecretRemoved => "secret_removed",
+            Self::TokenCreated => "token_created",
+            Self::TokenRevoked => "token_revoked",
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::config::Period;
 use crate::newtype::text_newtype;
 use crate::{
     Action, Branch, BuildId, CommitSha, DeploymentId, Forge, GitRef, ProjectName, SecretName,
-    SecretScope, ServiceName, Timestamp,
+    SecretScope, ServiceName, Timestamp, TokenName,
 };
 
 /// The id that a forge gave to one delivery (`X-GitHub-Delivery` and the like): printable ASCII,
@@ -157,6 +157,16 @@ pub enum Event {
         /// For which deployments.
         scope: SecretScope,
     },
+    /// A person has made a token of the API for the project. It is done; the audit shall have it.
+    TokenCreated {
+        /// Which one.
+        name: TokenName,
+    },
+    /// A person has taken it back. It is done; the audit shall have it.
+    TokenRevoked {
+        /// Which one.
+        name: TokenName,
+    },
 }
 
 /// Facts about a pull request's origin; whether it may be built is the dispatcher's decision.
@@ -207,6 +217,8 @@ impl Event {
             Self::Expired { .. } => "expired",
             Self::SecretSet { .. } => "secret_set",
             Self::SecretRemoved { .. } => "secret_removed",
+            Self::TokenCreated { .. } => "token_created",
+            Self::TokenRevoked { .. } => "token_revoked",
         }
     }
 
@@ -231,7 +243,9 @@ impl Event {
             Self::Approve { .. }
             | Self::Cancel { .. }
             | Self::SecretSet { .. }
-            | Self::SecretRemoved { .. } => None,
+            | Self::SecretRemoved { .. }
+            | Self::TokenCreated { .. }
+            | Self::TokenRevoked { .. } => None,
         }
     }
 
@@ -255,6 +269,8 @@ impl Event {
             Self::Extend { .. } => Some(Action::Extend),
             Self::SecretSet { .. } => Some(Action::SecretSet),
             Self::SecretRemoved { .. } => Some(Action::SecretRemoved),
+            Self::TokenCreated { .. } => Some(Action::TokenCreated),
+            Self::TokenRevoked { .. } => Some(Action::TokenRevoked),
         }
     }
 
@@ -283,6 +299,7 @@ impl Event {
             Self::SecretSet { name, scope } | Self::SecretRemoved { name, scope } => {
                 format!("{name} for {scope}")
             }
+            Self::TokenCreated { name } | Self::TokenRevoked { name } => format!("token {name}"),
         }
     }
 }

@@ -50,6 +50,12 @@ impl Layout {
         self.at("etc/kennel/webhook-secrets")
     }
 
+    /// One file per token of the API, with its hash and never the token.
+    #[must_use]
+    pub fn tokens(&self) -> PathBuf {
+        self.at("etc/kennel/tokens")
+    }
+
     /// A project's secrets, if the operator names no other directory.
     #[must_use]
     pub fn secrets(&self, project: &ProjectName) -> PathBuf {
@@ -283,6 +289,12 @@ impl Layout {
     #[must_use]
     pub fn webhook_socket(&self) -> PathBuf {
         self.at("run/kennel/webhook.sock")
+    }
+
+    /// Where kennel-api listens.
+    #[must_use]
+    pub fn api_socket(&self) -> PathBuf {
+        self.at("run/kennel/api.sock")
     }
 
     /// The router's status socket.

@@ -34,6 +34,7 @@ mod secret;
 mod settings;
 mod store_path;
 mod timestamp;
+mod token;
 mod unit_name;
 
 pub use action::Action;
@@ -64,6 +65,7 @@ pub use secret::{BadSecret, SecretName, SecretScope, SecretValue};
 pub use settings::Settings;
 pub use store_path::StorePath;
 pub use timestamp::Timestamp;
+pub use token::{TokenName, TokenRight};
 pub use unit_name::{Job, UnitName, slice_name};
 
 /// A state machine was asked for an arrow that it does not have.

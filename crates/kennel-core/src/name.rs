@@ -87,7 +87,7 @@ impl UserName {
 text_newtype!(UserName, "user name");
 
 /// The rule that all of Kennel's names share, and DNS labels too (RFC 1123 §2.1).
-fn check_label(text: &str) -> Result<(), &'static str> {
+pub(crate) fn check_label(text: &str) -> Result<(), &'static str> {
     if text.is_empty() {
         return Err("it is empty");
     }

@@ -101,7 +101,9 @@ impl Dispatcher {
             | Event::Extend { .. }
             | Event::Expired { .. }
             | Event::SecretSet { .. }
-            | Event::SecretRemoved { .. } => return Ok(Verdict::Accepted(Origin::Repository)),
+            | Event::SecretRemoved { .. }
+            | Event::TokenCreated { .. }
+            | Event::TokenRevoked { .. } => return Ok(Verdict::Accepted(Origin::Repository)),
         };
         let project = match load_project(&self.layout, &delivery.project) {
             Ok(project) => project,
@@ -194,7 +196,10 @@ impl Dispatcher {
             Event::Extend { git_ref, by } => self.extend(entry, git_ref, *by),
             Event::Expired { git_ref } => self.expire(delivery, git_ref, now),
             // Done by whoever says so, who may open the files.
-            Event::SecretSet { .. } | Event::SecretRemoved { .. } => Ok(say::DONE.to_owned()),
+            Event::SecretSet { .. }
+            | Event::SecretRemoved { .. }
+            | Event::TokenCreated { .. }
+            | Event::TokenRevoked { .. } => Ok(say::DONE.to_owned()),
         }
     }
 

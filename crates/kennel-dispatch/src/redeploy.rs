@@ -309,7 +309,9 @@ fn why_ended(end: &InboxEntry) -> String {
         | Event::Extend { .. }
         | Event::Expired { .. }
         | Event::SecretSet { .. }
-        | Event::SecretRemoved { .. } => {
+        | Event::SecretRemoved { .. }
+        | Event::TokenCreated { .. }
+        | Event::TokenRevoked { .. } => {
             say::asked_by("it was torn down", end.delivery.by.as_deref())
         }
     }

@@ -22,7 +22,9 @@ pub(crate) fn found(project: &ProjectName, event: &Event) -> String {
         | Event::Expired { .. }
         | Event::Approve { .. }
         | Event::SecretSet { .. }
-        | Event::SecretRemoved { .. } => format!("{project}: nobody told of {}", event.kind()),
+        | Event::SecretRemoved { .. }
+        | Event::TokenCreated { .. }
+        | Event::TokenRevoked { .. } => format!("{project}: nobody told of {}", event.kind()),
     }
 }
 

@@ -71,6 +71,10 @@ pub(crate) const SCHEMA: Schema = &[
     CREATE INDEX events_facts ON events (project, git_ref, id)
         WHERE kind IN ('push', 'pull_request', 'branch_deleted', 'pull_request_closed');
 ",
+    "
+    -- For the audit: which token was made or taken back.
+    ALTER TABLE events ADD COLUMN token TEXT;
+",
 ];
 
 /// The inbox, open.
@@ -300,6 +304,7 @@ struct Details<'a> {
     scope: Option<&'a str>,
     deployment: Option<i64>,
     seconds: Option<i64>,
+    token: Option<&'a str>,
 }
 
 impl<'a> Details<'a> {
@@ -328,6 +333,9 @@ impl<'a> Details<'a> {
             Event::SecretSet { name, scope } | Event::SecretRemoved { name, scope } => {
                 Self { secret: Some(name.as_str()), scope: Some(scope.as_str()), ..none }
             }
+            Event::TokenCreated { name } | Event::TokenRevoked { name } => {
+                Self { token: Some(name.as_str()), ..none }
+            }
             Event::BranchDeleted { .. }
             | Event::PullRequestClosed { .. }
             | Event::Rebuild { .. }
@@ -342,7 +350,7 @@ fn append(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Appended
     }
     let event = &delivery.event;
     let git_ref = event.git_ref().map(|git_ref| git_ref.to_string());
-    let Details { sha, head, service, build, secret, scope, deployment, seconds } =
+    let Details { sha, head, service, build, secret, scope, deployment, seconds, token } =
         Details::of(event);
     let sha = sha.map(ToString::to_string);
     if let Some(same) = same_as_newest_waiting(transaction, delivery, &git_ref, &sha)? {
@@ -352,9 +360,9 @@ fn append(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Appended
         .prepare_cached(
             "INSERT INTO events (received_at, project, forge, delivery_id, by, kind, git_ref, sha,
                 head_repository, base_repository, association, service, build_id, uid, secret,
-                scope, deployment_id, seconds)
+                scope, deployment_id, seconds, token)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
-                ?18)",
+                ?18, ?19)",
         )?
         .execute(params![
             delivery.received_at.millis(),
@@ -375,6 +383,7 @@ fn append(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Appended
             scope,
             deployment,
             seconds,
+            token,
         ])?;
     Ok(Appended::New(EventId::from_row(transaction.last_insert_rowid())))
 }
@@ -496,6 +505,8 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
         ("secret_removed", None) => {
             Event::SecretRemoved { name: parsed(row, "secret")?, scope: parsed(row, "scope")? }
         }
+        ("token_created", None) => Event::TokenCreated { name: parsed(row, "token")? },
+        ("token_revoked", None) => Event::TokenRevoked { name: parsed(row, "token")? },
         // Written by nothing that this program knows: the query fails, and says which column.
         _ => return Err(rusqlite::Error::InvalidColumnName(format!("kind {kind}"))),
     })
@@ -584,6 +595,8 @@ mod tests {
                 name: "JWT_SECRET".parse().unwrap(),
                 scope: kennel_core::SecretScope::Preview,
             },
+            Event::TokenCreated { name: "ci".parse().unwrap() },
+            Event::TokenRevoked { name: "ci".parse().unwrap() },
         ] {
             deliveries.push(Delivery { event, delivery_id: None, ..push('a', None) });
         }

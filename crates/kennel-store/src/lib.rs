@@ -29,6 +29,7 @@ mod room;
 mod scope;
 mod secrets;
 mod teardown;
+mod tokens;
 pub mod whole_file;
 
 pub use audit::{AuditFilter, AuditRow};
@@ -50,3 +51,4 @@ pub use retention::Refs;
 pub use room::{NoRoom, check_room};
 pub use scope::Scope;
 pub use secrets::{Content, Secret, Secrets, SecretsError};
+pub use tokens::{NewToken, Token, Tokens, TokensError};

@@ -42,6 +42,8 @@ pub(crate) fn understood(event: &Event) -> String {
         Event::Expired { git_ref } => format!("{} has expired", shown(&git_ref.short())),
         Event::SecretSet { name, .. } => format!("the secret {name} is set"),
         Event::SecretRemoved { name, .. } => format!("the secret {name} is removed"),
+        Event::TokenCreated { name } => format!("the token {name} is made"),
+        Event::TokenRevoked { name } => format!("the token {name} is taken back"),
     }
 }
 
