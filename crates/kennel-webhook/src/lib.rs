@@ -2,7 +2,8 @@
 //!
 //! The only program that strangers' requests reach before anything is verified, so it can do
 //! little: it appends facts to the inbox and rings the bell. It reads no other database, opens no
-//! connection, decides nothing, and leaves when it has nothing to do.
+//! connection, decides nothing, and leaves when it has nothing to do. Its way of taking connections,
+//! and of writing the inbox, is kennel-api's as well ([`Service`], [`Writer`]).
 
 mod body;
 mod delivery_headers;
@@ -25,7 +26,9 @@ mod writer;
 pub use limits::Limits;
 pub use listeners::{Address, ListenError, Listeners};
 pub use load::Load;
+pub use log_quota::LogQuota;
 pub use receiver::Receiver;
+pub use room::Seat;
 pub use secrets::{Secrets, SecretsError};
-pub use serve::{End, serve};
-pub use writer::Writer;
+pub use serve::{End, Service, serve};
+pub use writer::{Unavailable, Writer};

@@ -44,9 +44,7 @@ impl fmt::Display for Address {
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// systemd passed something else than a listening stream socket.
-    #[error(
-        "socket {index} from systemd is no listening stream socket; look at kennel-webhook.socket"
-    )]
+    #[error("socket {index} from systemd is no listening stream socket; look at the .socket unit")]
     Inherited {
         /// Which one, from 0.
         index: usize,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// Counts lines, and those that were not written.
 #[derive(Debug)]
-pub(crate) struct LogQuota {
+pub struct LogQuota {
     lines: u32,
     window: Duration,
     state: Mutex<State>,
@@ -21,7 +21,8 @@ struct State {
 impl LogQuota {
     /// For what strangers can bring about: with 20 lines a minute, a week of attack is some 30 MiB
     /// of journal.
-    pub(crate) fn of_strangers() -> Self {
+    #[must_use]
+    pub fn of_strangers() -> Self {
         Self::new(20, Duration::from_secs(60))
     }
 
@@ -38,7 +39,7 @@ impl LogQuota {
     }
 
     /// None if this line has to be left out, otherwise how many were since the last one.
-    pub(crate) fn take(&self, now: Instant) -> Option<u64> {
+    pub fn take(&self, now: Instant) -> Option<u64> {
         let mut state = self.state();
         if now.saturating_duration_since(state.window_began) >= self.window {
             state.window_began = now;

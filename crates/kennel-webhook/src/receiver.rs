@@ -30,6 +30,7 @@ use crate::outcome::{Accepted, Outcome, Refused};
 use crate::room::Seat;
 use crate::say;
 use crate::secrets::Secrets;
+use crate::serve::Service;
 use crate::signature::{HmacSha256, Signatures};
 use crate::understand::{Meaning, understand};
 use crate::writer::Writer;
@@ -78,42 +79,6 @@ impl Receiver {
             budget: self.budget.clone(),
             waiting: self.writer.waiting(),
             hashed: Arc::clone(&self.hashed),
-        }
-    }
-
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
-    pub(crate) fn status(&self) -> String {
-        say::status(self.secrets.len())
-    }
-
-    pub(crate) fn finish(self) {
-        log_unlisted_deliveries(self.deliveries.rest());
-        self.writer.finish();
-    }
-
-    pub(crate) async fn respond(
-        &self,
-        request: Request<Incoming>,
-        seat: &Seat,
-    ) -> Response<Full<Bytes>> {
-        let awaits_go_on = request.headers().contains_key(EXPECT);
-        let (head, mut body) = request.into_parts();
-        let mut about = About::default();
-        let outcome = self.receive(&head, &mut body, &mut about, seat).await;
-        self.log(&about, &outcome);
-        match outcome {
-            Ok(accepted) => accepted.response(),
-            Err(refused) => {
-                // A socket that is closed while something unread is in it can take the answer
-                // with it. Who waits for "go on" sends nothing; reading would tell it to.
-                if !awaits_go_on && !body.is_end_stream() && worth_reading_on(&refused) {
-                    tokio::spawn(timeout(self.limits.linger, throw_away(body)));
-                }
-                refused.response(&self.limits)
-            }
         }
     }
 
@@ -200,13 +165,6 @@ impl Receiver {
         }
     }
 
-    /// Strangers can have connections closed without end, so what is said of it is counted.
-    pub(crate) fn log_crowded(&self) {
-        if self.crowd.take(Instant::now()).is_some() {
-            warn!("{}", say::journal_crowded(self.limits.connections));
-        }
-    }
-
     fn log(&self, about: &About, outcome: &Outcome) {
         if matches!(outcome, Ok(Accepted::Queued { .. })) {
             match self.deliveries.take(Instant::now()) {
@@ -251,6 +209,47 @@ impl Receiver {
             | Refused::Misunderstood(_)
             | Refused::Unavailable => refused.sentence(&self.limits),
         }
+    }
+}
+
+impl Service for Receiver {
+    fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    fn status(&self) -> String {
+        say::status(self.secrets.len())
+    }
+
+    async fn respond(&self, request: Request<Incoming>, seat: &Seat) -> Response<Full<Bytes>> {
+        let awaits_go_on = request.headers().contains_key(EXPECT);
+        let (head, mut body) = request.into_parts();
+        let mut about = About::default();
+        let outcome = self.receive(&head, &mut body, &mut about, seat).await;
+        self.log(&about, &outcome);
+        match outcome {
+            Ok(accepted) => accepted.response(),
+            Err(refused) => {
+                // A socket that is closed while something unread is in it can take the answer
+                // with it. Who waits for "go on" sends nothing; reading would tell it to.
+                if !awaits_go_on && !body.is_end_stream() && worth_reading_on(&refused) {
+                    tokio::spawn(timeout(self.limits.linger, throw_away(body)));
+                }
+                refused.response(&self.limits)
+            }
+        }
+    }
+
+    /// Strangers can have connections closed without end, so what is said of it is counted.
+    fn crowded(&self) {
+        if self.crowd.take(Instant::now()).is_some() {
+            warn!("{}", say::journal_crowded(self.limits.connections));
+        }
+    }
+
+    fn finish(self) {
+        log_unlisted_deliveries(self.deliveries.rest());
+        self.writer.finish();
     }
 }
 

@@ -39,7 +39,7 @@ struct Guest {
 
 /// One connection's place, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub struct Seat {
     room: Room,
     number: u64,
     leave: Arc<Notify>,
@@ -121,7 +121,7 @@ impl Seat {
     }
 
     /// Its request is whole: from now on it is never asked to leave.
-    pub(crate) fn has_sent_all(&self) {
+    pub fn has_sent_all(&self) {
         self.change(|guest| guest.sends = false);
     }
 

@@ -7,16 +7,20 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::warn;
 
+use crate::limits::Limits;
 use crate::listeners::{Connection, Listeners};
-use crate::receiver::Receiver;
 use crate::room::{Room, Seat};
 
 /// Bytes of headers per connection at most. Forges send 1 to 2 KiB.
@@ -24,6 +28,28 @@ const MAX_HEADERS: usize = 32 << 10;
 
 /// How long to wait after a failed accept: it fails again at once while descriptors are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What answers requests.
+pub trait Service: Send + Sync + 'static {
+    /// What one sender may cost.
+    fn limits(&self) -> &Limits;
+
+    /// What systemd shows of it.
+    fn status(&self) -> String;
+
+    /// Answers one request, and tells the seat when it has been sent whole.
+    fn respond(
+        &self,
+        request: Request<Incoming>,
+        seat: &Seat,
+    ) -> impl Future<Output = Response<Full<Bytes>>> + Send;
+
+    /// A connection had to be closed for another.
+    fn crowded(&self);
+
+    /// Everything is answered.
+    fn finish(self);
+}
 
 /// Why [`serve`] returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,22 +65,22 @@ pub enum End {
 /// Leaving loses nothing: what is not accepted yet stays in the sockets, which are systemd's. When
 /// this returns, every request that was accepted is answered, or its [`crate::Limits::linger`] is
 /// over, and the inbox is closed.
-pub async fn serve(
+pub async fn serve<S: Service>(
     listeners: Listeners,
-    receiver: Receiver,
+    service: S,
     idle_exit: Option<Duration>,
     stop: impl Future<Output = ()>,
 ) -> End {
-    kennel_systemd::ready(&receiver.status());
-    let limits = *receiver.limits();
-    let receiver = Arc::new(receiver);
+    kennel_systemd::ready(&service.status());
+    let limits = *service.limits();
+    let service = Arc::new(service);
     let mut connections = JoinSet::new();
     let room = Room::default();
     let mut quiet_since = Instant::now();
     let mut stop = pin!(stop);
     let end = loop {
         if room.keep_within(&limits) {
-            receiver.log_crowded();
+            service.crowded();
         }
         let opens_at = room.opens_at(&limits);
         let is_open = opens_at.is_some_and(|opens_at| opens_at <= Instant::now());
@@ -64,13 +90,13 @@ pub async fn serve(
             biased;
             () = &mut stop => break End::Stopped,
             accepted = listeners.accept(), if is_open => {
-                let (receiver, seat) = (Arc::clone(&receiver), room.enter());
+                let (service, seat) = (Arc::clone(&service), room.enter());
                 match accepted {
                     Ok(Connection::Unix(stream)) => {
-                        connections.spawn(converse(stream, receiver, seat));
+                        connections.spawn(converse(stream, service, seat));
                     }
                     Ok(Connection::Tcp(stream)) => {
-                        connections.spawn(converse(stream, receiver, seat));
+                        connections.spawn(converse(stream, service, seat));
                     }
                     Err(error) => accept_failed(&error).await,
                 }
@@ -87,8 +113,8 @@ pub async fn serve(
         warn!("leaving without the answer to {} requests", connections.len());
         connections.shutdown().await;
     }
-    if let Some(receiver) = Arc::into_inner(receiver) {
-        receiver.finish();
+    if let Some(service) = Arc::into_inner(service) {
+        service.finish();
     }
     end
 }
@@ -108,14 +134,14 @@ async fn accept_failed(error: &io::Error) {
     }
 }
 
-async fn converse<S>(stream: S, receiver: Arc<Receiver>, seat: Seat)
+async fn converse<C>(stream: C, service: Arc<impl Service>, seat: Seat)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    C: AsyncRead + AsyncWrite + Unpin,
 {
-    let limits = receiver.limits();
+    let limits = service.limits();
     let whole = limits.header_time + limits.body_time + limits.inbox_time + limits.linger;
-    let service =
-        service_fn(|request| async { Ok::<_, Infallible>(receiver.respond(request, &seat).await) });
+    let respond =
+        service_fn(|request| async { Ok::<_, Infallible>(service.respond(request, &seat).await) });
     let connection = http1::Builder::new()
         // One request each. A connection kept for later could be closed by an idle exit just as
         // its next request is sent, and nobody repeats a POST.
@@ -125,7 +151,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_time)
         .max_buf_size(MAX_HEADERS)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), respond);
     // A sender that hangs up or never reads its answer is its own trouble, and writing that down
     // would let strangers fill the journal.
     tokio::select! {

@@ -29,7 +29,7 @@ pub struct Writer {
 
 /// The inbox cannot be written; nothing of the delivery was kept. Why is in the journal.
 #[derive(Debug)]
-pub(crate) struct Unavailable;
+pub struct Unavailable;
 
 #[derive(Debug)]
 struct Job {
@@ -53,7 +53,10 @@ impl Writer {
     }
 
     /// When this returns, the delivery is on disk and the bell has rung.
-    pub(crate) async fn append(&self, delivery: Delivery) -> Result<Appended, Unavailable> {
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn append(&self, delivery: Delivery) -> Result<Appended, Unavailable> {
         let (answer, answered) = oneshot::channel();
         self.queue.send(Job { delivery, answer }).await.map_err(|_| Unavailable)?;
         let _waiting = Arc::clone(&self.waiting);
@@ -66,7 +69,7 @@ impl Writer {
     }
 
     /// Waits until everything that was queued is written, and closes the inbox.
-    pub(crate) fn finish(self) {
+    pub fn finish(self) {
         drop(self.queue);
         if self.thread.join().is_err() {
             error!("the inbox's thread panicked; unanswered deliveries were not kept");
