@@ -5,6 +5,7 @@ use std::path::Path;
 use kennel_core::{
     BuildEvent, BuildId, BuildState, CommitSha, EventId, GitRef, ProjectName, Timestamp,
 };
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, Transaction, params, params_from_iter};
 
 use crate::StoreError;
@@ -85,7 +86,13 @@ impl Builds {
     /// # Errors
     /// [`StoreError::Open`] or [`StoreError::Newer`].
     pub fn open(path: &Path, access: Access) -> Result<Self, StoreError> {
-        Ok(Self { connection: open(path, SCHEMA, access)? })
+        let connection = open(path, SCHEMA, access)?;
+        // Otherwise whoever closes the file last removes -wal and -shm, and kennel-api, which cannot
+        // make them, could not read a thing. Rows are moved into the file as they are committed,
+        // 1,000 pages at a time, so that -wal does not grow by this.
+        let keep = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        keep.map_err(|source| StoreError::Open { path: path.into(), source })?;
+        Ok(Self { connection })
     }
 
     /// Queues a build, or lets it wait for its approval, and marks older builds of the same ref

@@ -153,3 +153,15 @@ fn what_a_run_may_have_left_is_asked_for_until_it_is_said_to_be_gone() {
     builds.swept(ran).unwrap();
     assert_eq!(unswept(&builds), []);
 }
+
+#[test]
+fn what_a_reader_needs_stays_when_the_last_writer_leaves() {
+    let (dir, mut builds) = builds();
+    builds.enqueue(&new(1, "refs/heads/main"), NOW(1)).unwrap();
+    drop(builds);
+    let path = dir.path().join("builds.db");
+    drop(Builds::open(&path, Access::ReadOnly).unwrap());
+    for suffix in ["db-wal", "db-shm"] {
+        assert!(path.with_extension(suffix).exists(), "{suffix}");
+    }
+}
