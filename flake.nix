@@ -12,6 +12,7 @@
         lib.genAttrs [ "x86_64-linux" "aarch64-linux" ] (system: make nixpkgs.legacyPackages.${system});
       manifest = lib.importTOML ./Cargo.toml;
       programs = lib.concatMap (name: [ "--package" name ]) [
+        "kennel-api"
         "kennel-build"
         "kennel-deploy"
         "kennel-dispatch"
@@ -51,7 +52,7 @@
           nativeCheckInputs = [ pkgs.git ];
           postInstall = ''
             mkdir -p $out/lib/kennel
-            for program in webhook dispatch build deploy poll router; do
+            for program in api build deploy dispatch poll router sweep webhook; do
               mv $out/bin/kennel-$program $out/lib/kennel/
             done
             mkdir -p $out/lib/systemd $out/share

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use kennel_tests::{Context, Kennel, LIMIT, Result, Rows, bail, ensure};
 
 /// The most exposure that `systemd-analyze security` may find, in tenths.
-const EXPOSURE: [(&str, u32); 10] = [
+const EXPOSURE: [(&str, u32); 11] = [
     ("kennel-webhook.service", 5),
+    ("kennel-api.service", 5),
     ("kennel-dispatch.service", 5),
     ("kennel-router.service", 13),
     ("kennel-build@1.service", 14),
@@ -61,7 +62,7 @@ const KERNEL_SETTINGS: [(&str, &str); 2] =
     [("ProtectControlGroups", "yes"), ("ProtectKernelTunables", "yes")];
 
 /// What holds for one: user, groups, address families, and the addresses it may not reach.
-const DUTIES: [(&str, &[(&str, &str)]); 8] = [
+const DUTIES: [(&str, &[(&str, &str)]); 9] = [
     (
         "kennel-webhook.service",
         &[
@@ -70,6 +71,18 @@ const DUTIES: [(&str, &[(&str, &str)]); 8] = [
             ("IPAddressDeny", "0.0.0.0/0 ::/0"),
             ("RestrictAddressFamilies", "AF_UNIX"),
             ("ReadWritePaths", "/var/lib/kennel/inbox"),
+        ],
+    ),
+    (
+        "kennel-api.service",
+        &[
+            ("User", "kennel-api"),
+            ("PrivateNetwork", "yes"),
+            ("IPAddressDeny", "0.0.0.0/0 ::/0"),
+            ("RestrictAddressFamilies", "AF_UNIX"),
+            ("ReadWritePaths", "/var/lib/kennel/inbox"),
+            KERNEL_SETTINGS[0],
+            KERNEL_SETTINGS[1],
         ],
     ),
     (
@@ -193,7 +206,7 @@ pub(crate) fn programs_are_confined(kennel: &Kennel) -> Result<()> {
 }
 
 /// What a user's unit does not hide from it, since the modes keep it out.
-const CLOSED: [(&str, &[&str]); 3] = [
+const CLOSED: [(&str, &[&str]); 4] = [
     (
         "kennel-webhook",
         &[
@@ -201,6 +214,17 @@ const CLOSED: [(&str, &[&str]); 3] = [
             "/var/lib/kennel/builds",
             "/var/lib/kennel/state",
             "/var/lib/kennel/repos",
+        ],
+    ),
+    (
+        "kennel-api",
+        &[
+            "/etc/kennel/secrets",
+            "/etc/kennel/webhook-secrets",
+            "/run/kennel/secrets",
+            "/var/lib/kennel/logs",
+            "/var/lib/kennel/repos",
+            "/var/lib/kennel/state",
         ],
     ),
     ("kennel", &["/run/kennel/secrets", "/var/lib/kennel/cache", "/var/lib/kennel/repos"]),

@@ -13,14 +13,18 @@ const REST: Duration = Duration::from_secs(50);
 /// What the router may take, in KiB.
 const MOST: u64 = 12 << 10;
 
-/// The minute that the receiver waits for more would be all that this test does.
-const IMPATIENT: &str =
-    "[Service]\nExecStart=\nExecStart=/usr/lib/kennel/kennel-webhook --idle-exit 1\n";
+/// The minute that these two wait for more would be all that this test does.
+const IMPATIENT: [&str; 2] = ["kennel-webhook", "kennel-api"];
 
 pub(crate) fn only_the_router_stays(kennel: &Kennel) -> Result<()> {
     let host = kennel.host();
-    let drop_in = host.root().join("etc/systemd/system/kennel-webhook.service.d/impatient.conf");
-    base::write(&drop_in, IMPATIENT)?;
+    let drop_in = |program: &str| {
+        host.root().join(format!("etc/systemd/system/{program}.service.d/impatient.conf"))
+    };
+    for program in IMPATIENT {
+        let start = format!("ExecStart=/usr/lib/kennel/{program} --idle-exit 1");
+        base::write(&drop_in(program), format!("[Service]\nExecStart=\n{start}\n"))?;
+    }
     host.run(&["systemctl", "daemon-reload"])?;
 
     let project = kennel.project("idle")?;
@@ -30,14 +34,21 @@ pub(crate) fn only_the_router_stays(kennel: &Kennel) -> Result<()> {
     kennel.expect_page(&project.address("api", "main"), "/version", "idle-1", LIMIT)?;
     kennel.expect_page(&project.address("web", "main"), "/", "nothing to do", LIMIT)?;
 
+    let health = || kennel.get(&kennel.control_host(), "/health");
+    ensure!(health()?.status == 200, "{}", health()?.text());
     let router = resident::expect_only_router(kennel, REST)?;
     ensure!(router.pss_kib < MOST, "the router takes {} KiB", router.pss_kib);
+
+    // builds.db is readable though nobody has it open, for a program that may not write it.
+    ensure!(health()?.status == 200, "{}", health()?.text());
 
     // And the next push finds it all there.
     project.push("main", &kennel.sources().service("api", "idle-2"), "one more")?;
     kennel.expect_page(&project.address("api", "main"), "/version", "idle-2", LIMIT)?;
 
-    std::fs::remove_file(&drop_in)?;
+    for program in IMPATIENT {
+        std::fs::remove_file(drop_in(program))?;
+    }
     host.run(&["systemctl", "daemon-reload"])?;
     Ok(())
 }

@@ -2,6 +2,7 @@
 //!
 //! One module per promise. `cargo test -p kennel-tests -- NAME` runs those with `NAME` in them.
 
+mod api;
 mod cancel;
 mod clock;
 mod configuration;
@@ -49,6 +50,8 @@ fn main() -> ExitCode {
         .test("cutover::once_with_a_drain_of_30_s", cutover::once_with_a_drain_of_30_s)
         .test("cutover::twenty_with_a_drain_of_3_s", cutover::twenty_with_a_drain_of_3_s)
         .test("cutover::site_under_visitors", cutover::site_under_visitors)
+        .test("api::cancels_builds", api::cancels_builds)
+        .test("api::reads_through_a_wall", api::reads_through_a_wall)
         .test("redeploy::of_what_serves", redeploy::of_what_serves)
         .test(
             "redeploy::of_a_build_whose_cause_has_gone",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
 
 use kennel_core::config::ProjectConfig;
 use kennel_core::{DeploymentId, HostName, PathRoute, ProjectName, RouteTable, Settings, Target};
@@ -116,8 +117,17 @@ fn target(deployment: &Deployment) -> Option<Target> {
 }
 
 fn control(host: &Host) -> Vec<PathRoute> {
-    let path = host.layout.webhook_socket().display().to_string();
-    vec![PathRoute { prefix: "/webhook/".into(), target: Target::Socket { path } }]
+    let to = |prefix: &str, socket: PathBuf| PathRoute {
+        prefix: prefix.into(),
+        target: Target::Socket { path: socket.display().to_string() },
+    };
+    let (webhook, api) = (host.layout.webhook_socket(), host.layout.api_socket());
+    vec![
+        to("/webhook/", webhook),
+        to("/api/", api.clone()),
+        to("/builds/", api.clone()),
+        to("/health", api),
+    ]
 }
 
 /// The host that people reach a deployment at, for messages.

@@ -6,7 +6,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use kennel_core::config::Period;
 use kennel_core::{
-    Action, BuildId, BuildState, DeploymentId, ProjectName, SecretName, SecretScope,
+    Action, BuildId, BuildState, DeploymentId, ProjectName, SecretName, SecretScope, TokenName,
+    TokenRight,
 };
 
 use crate::clock::Since;
@@ -89,6 +90,7 @@ pub(crate) enum Command {
     Teardown(TeardownArgs),
     Logs(LogsArgs),
     Secret(SecretArgs),
+    Token(TokenArgs),
     Audit(AuditArgs),
     Check(CheckArgs),
     Doctor(DoctorArgs),
@@ -581,11 +583,100 @@ impl From<ScopeArgs> for SecretScope {
     }
 }
 
+/// Let programs use the API without a login on this host
+///
+/// A token is shown once, by `create`, and kept as a hash. It is for the projects that it was made
+/// for, and ends by itself. Whoever holds it sends it as `Authorization: Bearer kennel_...` to the
+/// control host, see kennel-api(8). Needs root.
+#[derive(Debug, Args)]
+#[command(
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = "\
+Examples:
+  kennelctl token create ci --project shop --may cancel
+  kennelctl token list
+  kennelctl token revoke ci"
+)]
+pub(crate) struct TokenArgs {
+    #[command(subcommand)]
+    pub(crate) command: TokenCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    Create(TokenCreateArgs),
+    List(TokenListArgs),
+    Revoke(TokenRevokeArgs),
+}
+
+/// Make a token and show it, this once
+///
+/// Alone on standard output, so that it can be piped to where it is needed. Its name is what the
+/// audit has of what is done with it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kennelctl token create ci --project shop --may cancel
+  kennelctl token create dashboard --project shop,blog --expires 30d
+  kennelctl token create ci --project shop --json | jq -r .token
+
+JSON: an object with name, token, projects, may and expires_at.")]
+pub(crate) struct TokenCreateArgs {
+    /// What it is called: a-z, 0-9 and -
+    #[arg(value_name = "NAME")]
+    pub(crate) name: TokenName,
+
+    /// Whose builds it is for, separated by commas
+    #[arg(long, short, value_name = "PROJECT", value_delimiter = ',', required = true)]
+    pub(crate) project: Vec<ProjectName>,
+
+    /// What it allows: read shows builds, cancel ends them as well
+    #[arg(long, value_name = "RIGHT", default_value = "read", value_parser = right())]
+    pub(crate) may: TokenRight,
+
+    /// How long it counts
+    #[arg(long, value_name = "PERIOD", default_value = "90d")]
+    pub(crate) expires: Period,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// List tokens: what they are called and what they allow
+///
+/// Those that have expired are listed until they are revoked.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kennelctl token list
+  kennelctl token list --json | jq -r '.[] | select(.expired).name'
+
+JSON: an array of objects with name, projects, may, created_at, created_by, expires_at and expired.")]
+pub(crate) struct TokenListArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Take a token back, at once
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kennelctl token revoke ci")]
+pub(crate) struct TokenRevokeArgs {
+    /// Which one
+    #[arg(value_name = "NAME")]
+    pub(crate) name: TokenName,
+}
+
 /// Show what people did with Kennel: who, when, what, and what came of it
 ///
 /// Newest first: commits approved, builds cancelled, branches deployed again, built again, rolled back,
-/// pinned, kept for longer and removed, secrets set and removed. Not what forges reported: pushes are
-/// builds. A person is a login, behind sudo the one that typed it. All conditions must hold; times are written as for `kennelctl builds`.
+/// pinned, kept for longer and removed, secrets set and removed, tokens made and revoked. Not what
+/// forges reported: pushes are builds. A person is a login, behind sudo the one that typed it, or a
+/// token of the API. All conditions must hold; times are written as for `kennelctl builds`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -595,8 +686,8 @@ Examples:
   kennelctl audit --json | jq -r '.[] | select(.uid == 0).at'
 
 JSON: an array of objects with id, at, by, uid, action, project, subject and outcome. Actions are
-approve, cancel, redeploy, rebuild, roll_back, pin, unpin, extend, tear_down, secret_set and
-secret_removed.
+approve, cancel, redeploy, rebuild, roll_back, pin, unpin, extend, tear_down, secret_set,
+secret_removed, token_created and token_revoked.
 The newest 100,000 are kept.")]
 pub(crate) struct AuditArgs {
     /// Only of this project
@@ -737,6 +828,12 @@ fn build_state() -> impl TypedValueParser<Value = BuildState> {
 fn action() -> impl TypedValueParser<Value = Action> {
     PossibleValuesParser::new(Action::ALL.map(Action::as_str))
         .try_map(|name| name.parse::<Action>())
+}
+
+/// Parses a token's right; they are known to help and completions.
+fn right() -> impl TypedValueParser<Value = TokenRight> {
+    PossibleValuesParser::new(TokenRight::ALL.map(TokenRight::as_str))
+        .try_map(|name| name.parse::<TokenRight>())
 }
 
 fn commit_prefix(text: &str) -> Result<String, &'static str> {

@@ -4,11 +4,11 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use kennel_core::{BadSecret, BuildId, BuildState, ProjectName, SecretName};
-use kennel_store::{ConfigError, SecretsError, StoreError};
+use kennel_core::{BadSecret, BuildId, BuildState, ProjectName, SecretName, TokenName};
+use kennel_store::{ConfigError, SecretsError, StoreError, TokensError};
 use kennel_systemd::{ManagerError, SealError};
 
-use crate::{say, secret};
+use crate::{say, secret, token};
 
 /// How the program ends; the numbers stand in its help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +124,10 @@ pub(crate) enum Failure {
     /// The sentence says which there are.
     #[error("{0}")]
     NoSecret(String),
+    #[error(transparent)]
+    Tokens(TokensError),
+    #[error("{}", token::say::no_token(.0))]
+    NoToken(TokenName),
     #[error("cannot print the answer")]
     Print(#[source] io::Error),
     #[error("cannot write the answer as JSON")]
@@ -144,6 +148,7 @@ impl Failure {
             | Self::NothingWaits { .. }
             | Self::NoServiceLog(_)
             | Self::NoSecret(_)
+            | Self::NoToken(_)
             | Self::NoFile(_) => Exit::NotFound,
             Self::NotPermitted(_) | Self::NeedsRoot(_) => Exit::NotPermitted,
             Self::Ambiguous { .. }
@@ -162,6 +167,7 @@ impl Failure {
             Self::Read { .. }
             | Self::Seal(_)
             | Self::Secrets(_)
+            | Self::Tokens(_)
             | Self::Input(_)
             | Self::BadSecret { .. }
             | Self::Store(_)

@@ -180,7 +180,7 @@ fn uid() -> u32 {
 }
 
 /// Who types, for display only: whoever wishes something could write another name.
-fn login() -> String {
+pub(crate) fn login() -> String {
     ["SUDO_USER", "LOGNAME", "USER"]
         .into_iter()
         .filter_map(|name| std::env::var(name).ok())

@@ -2,7 +2,7 @@
 //!
 //! Shows what serves, what builds and what is wrong, and leaves wishes in the inbox. It reads the
 //! databases and never writes them, starts and stops no unit, and does nothing that the programs
-//! it talks about could not finish without it. Files of secrets are all that it writes.
+//! it talks about could not finish without it. Files of secrets and tokens are all that it writes.
 
 mod approve;
 mod args;
@@ -35,6 +35,7 @@ mod table;
 mod target;
 mod teardown;
 mod terminal;
+mod token;
 mod watch;
 
 use std::path::Path;
@@ -78,6 +79,7 @@ fn run(cli: &Cli, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Teardown(args) => teardown::run(&host, args),
         Command::Logs(args) => logs::run(&host, args),
         Command::Secret(args) => secret::run(&host, args),
+        Command::Token(args) => token::run(&host, args),
         Command::Audit(args) => audit::run(&host, args),
         Command::Generate(args) => generate::run(args),
         Command::Reconcile(args) => reconcile::run(&host, args),

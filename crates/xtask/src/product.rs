@@ -26,6 +26,7 @@ const SERVICES: &[&str] = &[
     "kennel-router",
     "kennel-poll",
     "kennel-sweep",
+    "kennel-api",
 ];
 
 /// The programs that people type.
@@ -39,7 +40,7 @@ const KILL_POINT_FILES: &str = "/etc/kennel-kill-points";
 
 /// The programs that pass any of the points.
 const WITH_KILL_POINTS: &[&str] =
-    &["kennel-webhook", "kennel-dispatch", "kennel-build", "kennel-deploy"];
+    &["kennel-webhook", "kennel-api", "kennel-dispatch", "kennel-build", "kennel-deploy"];
 
 /// Folders of the repository, and where the files in them go.
 const FOLDERS: &[(&str, &str)] = &[

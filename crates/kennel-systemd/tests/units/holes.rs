@@ -55,6 +55,12 @@ fn holes(unit: &str) -> Vec<(&'static str, Vec<&'static str>)> {
             ("SystemCallFilter", vec!["@system-service"]),
             ("User", vec!["kennel-webhook"]),
         ],
+        "kennel-api.service" => vec![
+            ("ReadWritePaths", vec!["/var/lib/kennel/inbox"]),
+            ("RestrictAddressFamilies", vec!["AF_UNIX"]),
+            ("SystemCallFilter", vec!["@system-service"]),
+            ("User", vec!["kennel-api"]),
+        ],
         "kennel-dispatch.service" => vec![
             ("ReadWritePaths", vec!["/var/lib/kennel"]),
             ("RestrictAddressFamilies", vec!["AF_UNIX"]),

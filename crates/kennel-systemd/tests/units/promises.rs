@@ -18,6 +18,18 @@ const PROMISES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "kennel-api.service",
+        &[
+            "IPAddressDeny=any",
+            "InaccessiblePaths=-/nix/var/nix/daemon-socket -/run/dbus",
+            "MemoryMax=128M",
+            "PrivateNetwork=yes",
+            "ProtectSystem=strict",
+            "Type=notify",
+            "UMask=0007",
+        ],
+    ),
+    (
         "kennel-dispatch.service",
         &["IPAddressDeny=any", "MemoryMax=512M", "PrivateNetwork=yes", "Type=notify", "UMask=0007"],
     ),
@@ -115,6 +127,15 @@ const PROMISES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "kennel-api.socket",
+        &[
+            "FileDescriptorName=api",
+            "SocketGroup=kennel-router",
+            "SocketMode=0660",
+            "TriggerLimitIntervalSec=0",
+        ],
+    ),
+    (
         "kennel-dispatch.socket",
         &[
             "FileDescriptorName=bell",
@@ -142,6 +163,7 @@ const PROMISES: &[(&str, &[&str])] = &[
     ("nix-daemon.service.d/kennel.conf", &["OOMPolicy=continue", "Slice=builds.slice"]),
     // They are started again and again, by design.
     ("kennel-webhook.service", &["StartLimitIntervalSec=0"]),
+    ("kennel-api.service", &["StartLimitIntervalSec=0"]),
     ("kennel-dispatch.service", &["StartLimitIntervalSec=0"]),
     ("kennel-router.service", &["StartLimitIntervalSec=0"]),
     ("kennel-webhook-secrets.service", &["StartLimitIntervalSec=0"]),

@@ -10,6 +10,7 @@ fn sockets_are_where_programs_look() {
     for (unit, key, path) in [
         ("kennel-dispatch.socket", "ListenDatagram", layout.bell()),
         ("kennel-webhook.socket", "ListenStream", layout.webhook_socket()),
+        ("kennel-api.socket", "ListenStream", layout.api_socket()),
         ("kennel-router-status.socket", "ListenStream", layout.router_socket()),
     ] {
         assert!(Unit::load(unit).says(&format!("{key}={}", path.display())), "{unit}");

@@ -158,9 +158,10 @@ mod tests {
         }
         let (uid, gid) =
             (fs::metadata(root.path()).unwrap().uid(), fs::metadata(root.path()).unwrap().gid());
-        let users: Vec<_> = ["root", "kennel", "kennel-build", "kennel-webhook", "kennel-router"]
-            .map(|it| format!("{it}:x:{uid}:{gid}::/:\n"))
-            .into();
+        let users: Vec<_> =
+            ["root", "kennel", "kennel-build", "kennel-webhook", "kennel-router", "kennel-api"]
+                .map(|it| format!("{it}:x:{uid}:{gid}::/:\n"))
+                .into();
         let groups: Vec<_> = [
             "root",
             "kennel-inbox",
@@ -168,6 +169,7 @@ mod tests {
             "kennel-state",
             "kennel-bell",
             "kennel-build",
+            "kennel-api",
             "nix-users",
         ]
         .map(|it| format!("{it}:x:{gid}:\n"))
@@ -203,7 +205,7 @@ mod tests {
         fs::write(layout.env_dir().join("site-main-api@1.env"), "").unwrap();
         mode(&layout.env_dir().join("site-main-api@1.env"), 0o644);
         // Whoever runs this is each of the users; its first name is found.
-        let who = |text: String| text.replace("is kennel:kennel-bell ", "is USER:GROUP ");
+        let who = |text: String| text.replace("is kennel:kennel-api ", "is USER:GROUP ");
         let all = [paths(&layout, &users), secrets(&layout)].concat();
         insta::assert_snapshot!("bad", who(without(&root, &all)));
     }

@@ -12,6 +12,7 @@ const TARGET: &str = include_str!("../../../../units/kennel.target");
 /// Kennel's own units that no target wants: started by others. Of templates the instance 0, which
 /// no row ever has.
 pub(super) const STARTED_BY_OTHERS: &[&str] = &[
+    "kennel-api.service",
     "kennel-build@0.service",
     "kennel-deploy@0.service",
     "kennel-dispatch.service",

@@ -243,6 +243,7 @@ fn help_begins_with_what_can_be_done() {
       teardown   Remove a branch's deployments, or one of them, with all that they left
       logs       Show what a service prints
       secret     Set, list and remove the secrets that services get
+      token      Let programs use the API without a login on this host
       audit      Show what people did with Kennel: who, when, what, and what came of it
       check      Check configuration, with the line of each mistake
       doctor     Look over the whole host: what is wrong, and what to do about it

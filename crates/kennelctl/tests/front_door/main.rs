@@ -17,6 +17,8 @@ mod secrets;
 #[cfg(test)]
 mod status;
 #[cfg(test)]
+mod tokens;
+#[cfg(test)]
 mod tree;
 #[cfg(test)]
 mod wishes;
