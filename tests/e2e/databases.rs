@@ -73,6 +73,7 @@ pub(crate) fn of_each_branch(kennel: &Kennel) -> Result<()> {
     let whose = main_urls.ask_postgresql(kennel, "SELECT whose FROM shelf WHERE n = 2")?;
     ensure!(whose == "main", "what main had is gone: {whose}");
 
+    make_anew(&main, &main_urls)?;
     release(kennel, &project, &main_urls, &other_urls)
 }
 
@@ -185,6 +186,25 @@ fn give_strangers_their_own(kennel: &Kennel, project: &Project) -> Result<()> {
     ensure!(urls.valkey().is_err(), "it reaches every number: {:?}", urls.valkey());
     project.pull_request(&pull, PullRequestAction::Closed { merged: false })?;
     expect_gone(kennel, project, "refs/pull/8/head").map(drop)
+}
+
+/// What somebody dropped on the server is made again, for the same URL; what is nobody's is told.
+fn make_anew(main: &Branch<'_>, urls: &Urls) -> Result<()> {
+    let (kennel, role) = (main.kennel, urls.role()?);
+    let sql = |sql: String| kennel.host().run(&["psql", "-d", "postgres", "-qAtc", &sql]);
+    sql(format!("DROP DATABASE {role} WITH (FORCE)"))?;
+    sql(format!("DROP ROLE {role}"))?;
+    sql("CREATE DATABASE kennel_nobody".to_owned())?;
+    let lost = format!("PostgreSQL has lost {role}, which is cellar/main's");
+    let nobodys = "PostgreSQL's kennel_nobody belongs to no branch";
+    expect_diagnosis(kennel, &lost)?;
+    let said = kennel.host().run(&["kennelctl", "reconcile"])?;
+    ensure!(said.contains(&format!("repaired: {lost}")), "it says {said}");
+    ensure!(said.contains(nobodys), "it says {said}");
+    let sum = urls.ask_postgresql(kennel, "SELECT sum(n) FROM shelf")?;
+    ensure!(sum == "1", "it is not as the template is: {sum}");
+    sql("DROP DATABASE kennel_nobody".to_owned())?;
+    expect_diagnosis(kennel, "PostgreSQL has the databases of 2 branches, and no others")
 }
 
 /// With a branch goes what it had; and the next one finds nothing of it.

@@ -126,6 +126,32 @@ fn made(
     Ok(())
 }
 
+/// Makes databases once more that PostgreSQL has lost, empty or as the template is, with the
+/// passwords that services have. What is in a number of Valkey's nobody can tell.
+pub(crate) async fn restore(host: &mut Host) -> Result<(), DeployError> {
+    let Some(settings) = host.config.postgresql.clone() else { return Ok(()) };
+    let of_server = |it: &PreviewDatabase| it.server == DatabaseServer::Postgresql;
+    if !host.state.preview_databases()?.iter().any(of_server) {
+        return Ok(());
+    }
+    let _lock = lock(&host.layout)?;
+    let server = postgresql::Server::connect(&settings).await?;
+    // Under the lock: what is not ready is nobody's work any more.
+    for it in host.state.preview_databases()?.iter().filter(|it| of_server(it)) {
+        if it.ready && server.has(&it.name).await? {
+            continue;
+        }
+        let branch = format!("{}/{}", it.project, it.git_ref.short());
+        warn!("{} does not have {}, the database of {branch}; making it anew", it.server, it.name);
+        // Half made, it is made once more.
+        host.state.preview_database_lost(it.id)?;
+        server.make(&settings, &it.name).await?;
+        server.let_in(&it.name, &Passwords::read_or_make(&host.layout)?.of(it)).await?;
+        host.state.preview_database_made(it.id)?;
+    }
+    Ok(())
+}
+
 /// The URLs of what the branch has been given, without asking a server.
 pub(crate) fn known(
     host: &Host,

@@ -121,6 +121,13 @@ impl Server {
             .map_err(|source| PostgresqlError::NotMade { name: name.to_owned(), source })
     }
 
+    /// Whether the role and the database are there.
+    pub(crate) async fn has(&self, name: &str) -> Result<bool, PostgresqlError> {
+        let known = "SELECT FROM pg_roles, pg_database WHERE rolname = $1 AND datname = $1";
+        let found = self.answered(name, self.client.query_opt(known, &[&name])).await?;
+        Ok(found.map_err(PostgresqlError::Unreachable)?.is_some())
+    }
+
     /// The role has this password, and gets into its database with it.
     pub(crate) async fn let_in(&self, name: &str, password: &str) -> Result<(), PostgresqlError> {
         // The server is told what to compare with, and its log nothing worth reading.

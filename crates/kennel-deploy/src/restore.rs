@@ -33,6 +33,10 @@ pub async fn restore(host: &mut Host) -> Result<(), DeployError> {
             report(&deployment, &error);
         }
     }
+    if let Err(error) = databases::restore(host).await {
+        // Services that need one say so themselves, and a server that is down comes back.
+        warn!("preview databases are not compared with their rows: {}", error.chain());
+    }
     let mut outdated = false;
     let mut opener = Opener::default();
     for deployment in &serving {

@@ -157,6 +157,15 @@ impl State {
         Ok(())
     }
 
+    /// What the server had of it is lost, and has to be made once more.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn preview_database_lost(&mut self, id: i64) -> Result<(), StoreError> {
+        self.connection.execute("UPDATE preview_databases SET ready = 0 WHERE id = ?1", [id])?;
+        Ok(())
+    }
+
     /// Nobody has it any more.
     ///
     /// # Errors
@@ -226,6 +235,8 @@ mod tests {
         assert!(!first.ready);
         state.preview_database_made(first.id).unwrap();
         assert!(state.preview_databases().unwrap()[0].ready);
+        state.preview_database_lost(first.id).unwrap();
+        assert!(!state.preview_databases().unwrap()[0].ready);
         state.forget_preview_database(first.id).unwrap();
         assert_eq!(number(&mut state, &third, 2).unwrap(), "0");
         let again = &state.preview_databases().unwrap()[0];

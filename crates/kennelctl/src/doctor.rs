@@ -26,6 +26,7 @@ mod router;
 mod rows;
 mod say;
 mod secrets;
+mod stored;
 mod systemd;
 mod tmpfiles;
 mod units;
@@ -69,7 +70,8 @@ pub(crate) fn run(host: &Host, args: &DoctorArgs) -> Result<Exit, Failure> {
 /// What of deployments does not match their rows, but for what could not be looked at.
 pub(crate) async fn mismatches(host: &Host) -> Vec<Finding> {
     let facts = Arc::new(Facts::gather(host).await);
-    let mut findings = rows::check(facts).await;
+    let mut findings = rows::check(Arc::clone(&facts)).await;
+    findings.extend(stored::check(facts).await);
     findings.retain(|finding| !matches!(finding.mark, Mark::Ok));
     findings
 }
@@ -93,6 +95,7 @@ async fn examine(host: &Host) -> Vec<Finding> {
     if facts.host.is_live {
         checks.extend([
             blocking("databases.preview", preview_databases::check),
+            asking("databases.preview", &facts, stored::check),
             asking("systemd", &facts, systemd::check),
             asking("systemd.polkit", &facts, polkit::check),
             asking("nix", &facts, nix::check),

@@ -15,7 +15,7 @@ use kennel_core::{
     BuildState, DeploymentId, DeploymentState, Job, Layout, OutputKind, RouteTable, Target,
     Timestamp, UnitName,
 };
-use kennel_store::{Build, Deployment};
+use kennel_store::{Build, Deployment, PreviewDatabase};
 use kennel_systemd::deployment_of;
 
 use super::facts::Facts;
@@ -40,6 +40,8 @@ pub(super) struct Rows {
     /// Those that may have something on the host, oldest first.
     pub(super) deployments: Vec<Deployment>,
     builds: Vec<Build>,
+    /// Preview databases that branches have, or are about to have.
+    pub(super) databases: Vec<PreviewDatabase>,
     /// When each event came that nobody has taken.
     waiting: Vec<Timestamp>,
 }
@@ -68,6 +70,7 @@ impl Rows {
         let mut rows = Self::default();
         if let Some(state) = host.state().map_err(why)? {
             rows.deployments = state.holding().map_err(refused)?;
+            rows.databases = state.preview_databases().map_err(refused)?;
         }
         if let Some(builds) = host.builds().map_err(why)? {
             rows.builds = builds.unfinished().map_err(refused)?;
