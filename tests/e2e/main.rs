@@ -60,6 +60,7 @@ fn main() -> ExitCode {
         .test("release::runs_once_before_traffic", release::runs_once_before_traffic)
         .test("rollback::pinned", rollback::pinned)
         .test("workers::from_first_to_last", workers::from_first_to_last)
+        .test("workers::in_a_services_place", workers::in_a_services_place)
         .test("unchanged::keeps_its_process", unchanged::keeps_its_process)
         .test("secrets::reach_their_services", secrets::reach_their_services)
         .test("failures::never_healthy", failures::never_healthy)

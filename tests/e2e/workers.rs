@@ -63,6 +63,25 @@ pub(crate) fn from_first_to_last(kennel: &Kennel) -> Result<()> {
     expect_gone(kennel, &project, "refs/heads/main").map(drop)
 }
 
+/// A service that is a worker from its next version on: its address leads nowhere from then on, rather
+/// than to a port that will be another's.
+pub(crate) fn in_a_services_place(kennel: &Kennel) -> Result<()> {
+    let project = kennel.project("quarry")?;
+    let address = project.address("queue", "main");
+    let push = |kind: &str| {
+        let sources = kennel.sources().service("queue", kind);
+        project.push("main", &sources.kennel_toml(&format!("[{kind}.queue]\n")), kind)
+    };
+    let service = push("services")?.after;
+    kennel.expect_page(&address, "/version", "services", LIMIT)?;
+    let worker = push("workers")?.after;
+    expect_deployment(kennel, &project, "queue", &worker, "active")?;
+    expect_deployment(kennel, &project, "queue", &service, "retired")?;
+    let answer = kennel.get(&address, "/version")?;
+    ensure!(answer.status == 404, "its address answers {}", answer.status);
+    expect_no_leftovers(kennel, project.name()).map(drop)
+}
+
 /// It says so itself, to the journal and to whoever asks Kennel; and no address leads to it.
 fn expect_running(kennel: &Kennel, project: &Project, it: &Deployment, words: &str) -> Result<()> {
     kennel.wait_for("what the worker says", LIMIT, || {

@@ -5,7 +5,7 @@ use kennel_store::Deployment;
 use kennel_systemd::{kill_point, ring, status};
 use tracing::{info, warn};
 
-use crate::{DeployError, Host, clean_up, roots};
+use crate::{DeployError, Host, clean_up, roots, routes};
 
 /// Brings about the end that the row asks for: a draining deployment is retired, one that is being
 /// torn down or never served is removed. Safe to run twice.
@@ -45,6 +45,10 @@ pub async fn teardown(host: &mut Host, id: DeploymentId) -> Result<(), DeployErr
 }
 
 async fn retire(host: &mut Host, deployment: &Deployment) -> Result<(), DeployError> {
+    // What a worker replaces was left in the table: nobody has published one for the worker.
+    if routes::lead_to(host, deployment.id) {
+        routes::publish(host).await?;
+    }
     if deployment.settings.kind().has_unit() {
         clean_up::service(host, deployment).await?;
     }
