@@ -102,7 +102,11 @@ mod tests {
           warn  preview  PostgreSQL's kennel_x belongs to no branch
                          do: if nobody needs it: DROP DATABASE IF EXISTS "kennel_x"; DROP ROLE IF EXISTS "kennel_x"
         "#);
-        let good = judge(&[whole.clone()], &[whole], &names(&["kennel_a", "kennel_a"]));
+        let good = judge(
+            std::slice::from_ref(&whole),
+            std::slice::from_ref(&whole),
+            &names(&["kennel_a", "kennel_a"]),
+        );
         insta::assert_snapshot!(said(&good), @"
         Databases
           ok    preview  PostgreSQL has the databases of one branch, and no others
