@@ -2,11 +2,10 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
-};
+use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use kennel_core::{BuildId, TokenName};
+use kennel_webhook::respond;
 use serde::Serialize;
 
 use crate::build_view::BuildView;
@@ -65,9 +64,9 @@ struct Error {
 
 pub(crate) fn response(route: Option<Route>, outcome: &Outcome) -> Response<Full<Bytes>> {
     match outcome {
-        Ok(Done::Healthy) => json(StatusCode::OK, &Health { healthy: true, error: None }),
-        Ok(Done::Build(build)) => json(StatusCode::OK, build),
-        Ok(Done::Wished(build)) => json(StatusCode::ACCEPTED, build),
+        Ok(Done::Healthy) => respond(StatusCode::OK, &Health { healthy: true, error: None }),
+        Ok(Done::Build(build)) => respond(StatusCode::OK, build),
+        Ok(Done::Wished(build)) => respond(StatusCode::ACCEPTED, build),
         Err(refused) => refused.response(route),
     }
 }
@@ -77,9 +76,9 @@ impl Refused {
         let error = self.sentence();
         let status = self.status();
         let mut response = if route == Some(Route::Health) {
-            json(status, &Health { healthy: false, error: Some(error) })
+            respond(status, &Health { healthy: false, error: Some(error) })
         } else {
-            json(status, &Error { error })
+            respond(status, &Error { error })
         };
         let headers = response.headers_mut();
         match self {
@@ -130,16 +129,4 @@ impl Refused {
             Self::Unavailable => say::unavailable(),
         }
     }
-}
-
-fn json(status: StatusCode, answer: &impl Serialize) -> Response<Full<Bytes>> {
-    // Text, numbers and booleans always serialise; should they not, the status says enough.
-    let mut json = serde_json::to_vec(answer).unwrap_or_default();
-    json.push(b'\n');
-    let mut response = Response::new(Full::new(Bytes::from(json)));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }

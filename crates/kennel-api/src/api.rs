@@ -6,14 +6,14 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::EXPECT;
 use hyper::http::request::Parts;
 use hyper::{Request, Response};
 use kennel_core::{BuildId, BuildState, Delivery, Event, EventId, Layout, Timestamp, TokenRight};
 use kennel_store::{Appended, Build, Token};
-use kennel_webhook::{Limits, LogQuota, Seat, Service, Writer};
+use kennel_webhook::{Limits, LogQuota, Seat, Service, Writer, throw_away};
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
@@ -229,8 +229,4 @@ impl Api {
 
 fn now() -> Timestamp {
     SystemTime::now().into()
-}
-
-async fn throw_away(mut body: Incoming) {
-    while let Some(Ok(_)) = body.frame().await {}
 }

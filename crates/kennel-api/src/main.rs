@@ -1,15 +1,12 @@
 //! `kennel-api`: shows builds, and takes wishes about them into the inbox.
 
 use std::io;
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Parser;
 use kennel_api::{Api, limits};
 use kennel_core::{Layout, error_chain};
-use kennel_webhook::{Address, ListenError, Listeners, Writer, serve};
-use tokio::signal::unix::{SignalKind, signal};
+use kennel_webhook::{ListenError, Options, Writer, serve, until_stopped};
 use tracing::error;
 
 /// Shows Kennel's builds over HTTP, and lets them be cancelled, to holders of a token.
@@ -19,15 +16,8 @@ use tracing::error;
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// Also listen on IP:PORT or on a path with a `/` in it
-    #[arg(long, value_name = "ADDR|PATH")]
-    listen: Vec<Address>,
-    /// Leave after so long without requests; 0 stays [default: 60 with systemd's sockets only]
-    #[arg(long, value_name = "SECS")]
-    idle_exit: Option<u64>,
-    /// Where Kennel's files lie
-    #[arg(long, value_name = "DIR", default_value = "/")]
-    root: PathBuf,
+    #[command(flatten)]
+    options: Options,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -78,32 +68,15 @@ fn run(arguments: &Arguments) -> Result<(), RunError> {
 }
 
 async fn answer(arguments: &Arguments) -> Result<(), RunError> {
-    let mut listeners = Listeners::inherited()?;
-    for address in &arguments.listen {
-        listeners.bind(address)?;
-    }
+    let listeners = arguments.options.listeners()?;
     if listeners.is_empty() {
         return Err(RunError::NoSocket);
     }
-    let layout = Layout::under(&arguments.root);
+    let layout = Layout::under(&arguments.options.root);
     let writer = Writer::start(layout.inbox_db(), layout.bell()).map_err(RunError::Thread)?;
     let api = Api::new(layout, writer, limits());
 
-    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signal)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signal)?;
-    let stop = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    serve(listeners, api, idle_exit(arguments), stop).await;
+    let stop = until_stopped().map_err(RunError::Signal)?;
+    serve(listeners, api, arguments.options.idle_exit(), stop).await;
     Ok(())
-}
-
-fn idle_exit(arguments: &Arguments) -> Option<Duration> {
-    // Nobody would start it again if it had opened its sockets itself.
-    let default = if arguments.listen.is_empty() { 60 } else { 0 };
-    let seconds = arguments.idle_exit.unwrap_or(default);
-    (seconds > 0).then(|| Duration::from_secs(seconds))
 }

@@ -123,8 +123,9 @@ async fn prepare(
     service::write_unit(host, deployment, manifest)?;
     let environment = host.layout.env_file(&deployment.unit());
     if let Ok(text) = fs::read_to_string(&environment) {
-        let text = port.map_or_else(|| text.clone(), |port| env::with_port(&text, port));
-        file::replace_other(&environment, &text, 0o400)?;
+        if let Some(port) = port {
+            file::replace_other(&environment, &env::with_port(&text, port), 0o400)?;
+        }
     } else {
         let written =
             secrets::grant(&host.layout, opener, deployment, manifest).and_then(|secrets| {

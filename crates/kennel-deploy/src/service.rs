@@ -66,8 +66,8 @@ pub(crate) async fn begin(
     Ok(deployment)
 }
 
-/// Writes what a deployment gets at its start, with its port, if it has one. The environment file comes last:
-/// where it is, all is.
+/// Writes what a deployment gets at its start, with its port, if it has one. The environment file
+/// comes last: where it is, all is.
 pub(crate) fn write_environment(
     host: &Host,
     deployment: &Deployment,

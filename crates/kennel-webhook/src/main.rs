@@ -3,14 +3,12 @@
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Parser;
 use kennel_core::{Layout, error_chain};
 use kennel_webhook::{
-    Address, Limits, ListenError, Listeners, Receiver, Secrets, SecretsError, Writer, serve,
+    Limits, ListenError, Options, Receiver, Secrets, SecretsError, Writer, serve, until_stopped,
 };
-use tokio::signal::unix::{SignalKind, signal};
 use tracing::error;
 
 /// Takes webhook deliveries from Forgejo, Gitea and GitHub into Kennel's inbox.
@@ -20,15 +18,8 @@ use tracing::error;
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// Also listen on IP:PORT or on a path with a `/` in it
-    #[arg(long, value_name = "ADDR|PATH")]
-    listen: Vec<Address>,
-    /// Leave after so long without requests; 0 stays [default: 60 with systemd's sockets only]
-    #[arg(long, value_name = "SECS")]
-    idle_exit: Option<u64>,
-    /// Where Kennel's files lie
-    #[arg(long, value_name = "DIR", default_value = "/")]
-    root: PathBuf,
+    #[command(flatten)]
+    options: Options,
     /// A directory of files named after projects, each with its secret
     /// [default: $CREDENTIALS_DIRECTORY, then etc/kennel/webhook-secrets]
     #[arg(long, value_name = "DIR")]
@@ -85,27 +76,17 @@ fn run(arguments: &Arguments) -> Result<(), RunError> {
 }
 
 async fn receive(arguments: &Arguments) -> Result<(), RunError> {
-    let mut listeners = Listeners::inherited()?;
-    for address in &arguments.listen {
-        listeners.bind(address)?;
-    }
+    let listeners = arguments.options.listeners()?;
     if listeners.is_empty() {
         return Err(RunError::NoSocket);
     }
-    let layout = Layout::under(&arguments.root);
+    let layout = Layout::under(&arguments.options.root);
     let secrets = secrets(arguments, &layout)?;
     let writer = Writer::start(layout.inbox_db(), layout.bell()).map_err(RunError::Thread)?;
     let receiver = Receiver::new(secrets, writer, Limits::default());
 
-    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signal)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signal)?;
-    let stop = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    serve(listeners, receiver, idle_exit(arguments), stop).await;
+    let stop = until_stopped().map_err(RunError::Signal)?;
+    serve(listeners, receiver, arguments.options.idle_exit(), stop).await;
     Ok(())
 }
 
@@ -117,11 +98,4 @@ fn secrets(arguments: &Arguments, layout: &Layout) -> Result<Secrets, SecretsErr
         Some(directory) => Secrets::from_credentials(directory.as_ref()),
         None => Secrets::from_directory(&layout.webhook_secrets()),
     }
-}
-
-fn idle_exit(arguments: &Arguments) -> Option<Duration> {
-    // Nobody would start it again if it had opened its sockets itself.
-    let default = if arguments.listen.is_empty() { 60 } else { 0 };
-    let seconds = arguments.idle_exit.unwrap_or(default);
-    (seconds > 0).then(|| Duration::from_secs(seconds))
 }

@@ -219,7 +219,8 @@ impl Refused {
     }
 }
 
-fn respond(status: StatusCode, answer: &Answer<'_>) -> Response<Full<Bytes>> {
+/// An answer in JSON, which nobody on the way keeps.
+pub fn respond(status: StatusCode, answer: &impl Serialize) -> Response<Full<Bytes>> {
     // Text, numbers and booleans always serialise; should they not, the status says enough.
     let mut json = serde_json::to_vec(answer).unwrap_or_default();
     json.push(b'\n');

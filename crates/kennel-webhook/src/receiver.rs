@@ -281,7 +281,8 @@ fn worth_reading_on(refused: &Refused) -> bool {
     }
 }
 
-async fn throw_away(mut body: Incoming) {
+/// Reads a body to its end.
+pub async fn throw_away(mut body: Incoming) {
     while let Some(Ok(_)) = body.frame().await {}
 }
 
