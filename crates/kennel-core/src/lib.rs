@@ -32,6 +32,7 @@ mod route_table;
 mod router_status;
 mod secret;
 mod settings;
+mod site_rules;
 mod store_path;
 mod timestamp;
 mod token;
@@ -63,6 +64,9 @@ pub use route_table::{PathRoute, RouteTable, Target, UnknownTableVersion};
 pub use router_status::{LastUse, RouterStatus};
 pub use secret::{BadSecret, SecretName, SecretScope, SecretValue};
 pub use settings::Settings;
+pub use site_rules::{
+    HeaderRule, PathPattern, Redirect, RuleAction, RuleProblem, SiteRules, Template,
+};
 pub use store_path::StorePath;
 pub use timestamp::Timestamp;
 pub use token::{TokenName, TokenRight};

@@ -89,6 +89,9 @@ pub enum Target {
         root: StorePath,
         /// Whether navigations to unknown paths get `/index.html`.
         spa: bool,
+        /// For how many seconds the files of the one before stay in reach of pages that are open.
+        #[serde(default)]
+        drain_secs: u64,
     },
     /// One of Kennel's own programs behind a Unix socket.
     Socket {

@@ -71,7 +71,7 @@ async fn respond(
         Target::Upstream(backend) => {
             proxy::forward(worker, client, backend, parts, incoming, &authority).await
         }
-        Target::Site(site, spa) => site.reply(&parts, spa).await,
+        Target::Site(serving) => serving.reply(&parts).await,
         Target::MissingSite => pages::page(Page::MissingSite),
     }
 }

@@ -73,9 +73,19 @@ fn counted(text: String, more: u64) -> String {
     if more == 0 { text } else { format!("{text} ({more} like this were not logged)") }
 }
 
+/// A line of a site's rules is none. kennel-deploy refuses such a site; this one is from before.
+pub(crate) fn problem_of_site(site: &Path, problem: &kennel_core::RuleProblem) -> String {
+    format!("{} is served without a rule: {problem}", site.display())
+}
+
 /// A file that was there when the site was published cannot be read.
 pub(crate) fn unreadable_file(path: &Path, error: &std::io::Error) -> String {
     format!("cannot read {}: {error}; was the store path collected as garbage?", path.display())
+}
+
+/// There is no thread that compresses.
+pub(crate) fn no_packer(error: &std::io::Error) -> String {
+    format!("cannot start the thread that compresses: {error}; files are sent as they are")
 }
 
 /// A connection cannot be accepted.
@@ -104,7 +114,12 @@ mod tests {
             broken_service(&"deployment 7 on 127.0.0.1:18000", "it closed the connection", 0),
             late_service(&"deployment 7 on 127.0.0.1:18000", 4),
             absent_service(&"deployment 7 on 127.0.0.1:18000", 0),
+            problem_of_site(
+                Path::new("/nix/store/x"),
+                &kennel_core::RuleProblem { file: "_redirects", line: 3, why: "no rule".into() },
+            ),
             unreadable_file(Path::new("/nix/store/x/a"), &std::io::ErrorKind::NotFound.into()),
+            no_packer(&std::io::Error::from_raw_os_error(11)),
             accept_failed(&std::io::Error::from_raw_os_error(24)),
         ];
         insta::assert_snapshot!(all.join("\n"), @"
@@ -122,7 +137,9 @@ mod tests {
         deployment 7 on 127.0.0.1:18000 gave no valid answer: it closed the connection
         deployment 7 on 127.0.0.1:18000 did not answer in time (4 like this were not logged)
         deployment 7 on 127.0.0.1:18000 does not accept connections yet, or no longer
+        /nix/store/x is served without a rule: _redirects:3: no rule
         cannot read /nix/store/x/a: entity not found; was the store path collected as garbage?
+        cannot start the thread that compresses: Resource temporarily unavailable (os error 11); files are sent as they are
         cannot accept connections: Too many open files (os error 24); trying again
         ");
     }

@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use kennel_core::{
     DeploymentId, HostName, LastUse, RouteTable, StorePath, Target as RawTarget, Timestamp,
@@ -15,7 +16,7 @@ use kennel_core::{
 };
 use tracing::warn;
 
-use crate::site::{Shelf, Site};
+use crate::site::{Former, Serving, Shelf, Site};
 use crate::upstream::{Address, Backend, BackendKey};
 use crate::used::Used;
 
@@ -46,8 +47,8 @@ struct Route {
 pub(crate) enum Target {
     /// A program behind a socket.
     Upstream(Arc<Backend>),
-    /// A folder, with whether it is a single-page application.
-    Site(Arc<Site>, Spa),
+    /// A folder.
+    Site(Arc<Serving>),
     /// A folder that cannot be read.
     MissingSite,
 }
@@ -128,8 +129,9 @@ impl Table {
                     return Err(TableError::PrefixTwice { host, prefix });
                 }
                 let deployment = deployment_of(&path.target);
-                let target = table.target(&host, path.target, shelf, previous)?;
-                let used = previous.used(host.as_str(), &prefix);
+                let before = previous.route(host.as_str(), &prefix);
+                let target = table.target(&host, path.target, shelf, previous, before)?;
+                let used = before.map(|route| Arc::clone(&route.used)).unwrap_or_default();
                 routes.push(Route { prefix: prefix.into(), target, deployment, used });
             }
             routes.sort_by_key(|route| std::cmp::Reverse(route.prefix.len()));
@@ -144,6 +146,7 @@ impl Table {
         raw: RawTarget,
         shelf: &Arc<Shelf>,
         previous: &Self,
+        before: Option<&Route>,
     ) -> Result<Target, TableError> {
         match raw {
             RawTarget::Service { deployment, port, health_check: _, fork } => {
@@ -161,11 +164,17 @@ impl Table {
                 let key = BackendKey::Socket(Arc::clone(&path));
                 Ok(Target::Upstream(Arc::new(Backend { key, address: Address::Unix(path) })))
             }
-            RawTarget::Site { deployment: _, root, spa } => {
-                Ok(match self.site(&root, shelf, previous) {
-                    Some(site) => Target::Site(site, Spa(spa)),
-                    None => Target::MissingSite,
-                })
+            RawTarget::Site { deployment: _, root, spa, drain_secs } => {
+                let Some(site) = self.site(&root, shelf, previous) else {
+                    return Ok(Target::MissingSite);
+                };
+                let former = match before.map(|route| &route.target) {
+                    Some(Target::Site(before)) => {
+                        Former::after(before, &site, Duration::from_secs(drain_secs))
+                    }
+                    Some(Target::Upstream(_) | Target::MissingSite) | None => Box::default(),
+                };
+                Ok(Target::Site(Arc::new(Serving { site, spa: Spa(spa), former })))
             }
         }
     }
@@ -219,17 +228,15 @@ impl Table {
         last
     }
 
-    fn used(&self, host: &str, prefix: &str) -> Arc<Used> {
-        let routes = self.hosts.get(host).map_or(&[][..], |routes| routes);
-        let same = routes.iter().find(|route| *route.prefix == *prefix);
-        same.map(|route| Arc::clone(&route.used)).unwrap_or_default()
+    fn route(&self, host: &str, prefix: &str) -> Option<&Route> {
+        self.hosts.get(host)?.iter().find(|route| *route.prefix == *prefix)
     }
 
     /// The backends that it leads to.
     pub(crate) fn backends(&self) -> impl Iterator<Item = &BackendKey> {
         self.hosts.values().flatten().filter_map(|route| match &route.target {
             Target::Upstream(backend) => Some(&backend.key),
-            Target::Site(..) | Target::MissingSite => None,
+            Target::Site(_) | Target::MissingSite => None,
         })
     }
 }

@@ -19,6 +19,8 @@ use rustix::io::{ReadWriteFlags, preadv2};
 use sha2::{Digest, Sha256};
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::coding::Coding;
+use super::packer;
 use super::shelf::{Held, Shelf};
 
 /// Files up to this size are held in memory.
@@ -29,20 +31,31 @@ const PIECE: usize = 64 << 10;
 /// A file that can be served.
 #[derive(Debug)]
 pub(crate) struct File {
-    path: Box<Path>,
+    path: Arc<Path>,
     pub(super) len: u64,
     pub(super) kind: HeaderValue,
     /// For a large file, whose contents are not hashed.
     tag: Option<HeaderValue>,
+    /// How it is made smaller here before it is held.
+    packing: Option<Packing>,
     held: ArcSwapOption<Held>,
     used: AtomicBool,
     shelf: Arc<Shelf>,
 }
 
+/// A form of a file that is nowhere but in memory.
+#[derive(Debug)]
+struct Packing {
+    coding: Coding,
+    /// Whether it is ordered, or was found not to be worth it: nobody orders it again.
+    settled: AtomicBool,
+}
+
 /// A file's bytes, ready to be sent.
 pub(super) enum Contents {
     Small(Arc<Held>),
-    Large(Arc<fs::File>, HeaderValue),
+    /// With tag and length.
+    Large(Arc<fs::File>, HeaderValue, u64),
 }
 
 impl File {
@@ -62,19 +75,78 @@ impl File {
             len,
             kind: kind(key),
             tag,
+            packing: None,
             held: ArcSwapOption::empty(),
             used: AtomicBool::new(false),
             shelf: Arc::clone(shelf),
         }
     }
 
-    /// Opens it, or takes it from memory.
-    pub(super) async fn open(self: &Arc<Self>) -> io::Result<Contents> {
+    /// The same file as the coded form of `plain`.
+    pub(super) fn sent_as(&self, plain: &Self) -> Self {
+        Self {
+            path: Arc::clone(&self.path),
+            len: self.len,
+            kind: plain.kind.clone(),
+            tag: self.tag.clone(),
+            packing: None,
+            held: ArcSwapOption::empty(),
+            used: AtomicBool::new(false),
+            shelf: Arc::clone(&self.shelf),
+        }
+    }
+
+    /// The forms of it that are made here when somebody wants them.
+    pub(super) fn packings(&self) -> Vec<(Coding, Arc<Self>)> {
+        let worth = (packer::SMALLEST..=packer::LARGEST).contains(&self.len)
+            && self.kind.to_str().is_ok_and(packer::is_packable);
+        let codings = packer::CODINGS.iter().filter(|_| worth);
+        codings
+            .map(|&coding| {
+                let packing = Some(Packing { coding, settled: AtomicBool::new(false) });
+                (coding, Arc::new(Self { packing, tag: None, ..self.sent_as(self) }))
+            })
+            .collect()
+    }
+
+    /// Whether it is a form that is made here.
+    pub(super) fn is_packed_here(&self) -> bool {
+        self.packing.is_some()
+    }
+
+    /// Takes it from memory. What is not there yet is ordered, if it is a form that is made here.
+    pub(super) fn at_hand(self: &Arc<Self>) -> Option<Contents> {
         if let Some(held) = &*self.held.load() {
             if !self.used.load(Ordering::Relaxed) {
                 self.used.store(true, Ordering::Relaxed);
             }
-            return Ok(Contents::Small(Arc::clone(held)));
+            return Some(Contents::Small(Arc::clone(held)));
+        }
+        if let Some(packing) = &self.packing
+            && !packing.settled.swap(true, Ordering::Relaxed)
+            && !self.shelf.order(self)
+        {
+            packing.settled.store(false, Ordering::Relaxed);
+        }
+        None
+    }
+
+    /// Makes the form that is made here. On the packer's thread.
+    pub(super) fn pack(self: &Arc<Self>) -> io::Result<()> {
+        let Some(packing) = &self.packing else { return Ok(()) };
+        let Some(packed) = packer::packed(&self.bytes()?, packing.coding)? else { return Ok(()) };
+        let tag = tag(&packed);
+        self.held.store(Some(Arc::new(self.shelf.held(packed.into(), tag))));
+        // Before it is taken in, which may let go of it at once.
+        packing.settled.store(false, Ordering::Relaxed);
+        self.shelf.take_in(self);
+        Ok(())
+    }
+
+    /// Opens it, or takes it from memory.
+    pub(super) async fn open(self: &Arc<Self>) -> io::Result<Contents> {
+        if let Some(contents) = self.at_hand() {
+            return Ok(contents);
         }
         let file = Arc::clone(self);
         spawn_blocking(move || file.read()).await.map_err(io::Error::other)?
@@ -82,17 +154,23 @@ impl File {
 
     fn read(self: &Arc<Self>) -> io::Result<Contents> {
         if let Some(tag) = &self.tag {
-            return Ok(Contents::Large(Arc::new(fs::File::open(&self.path)?), tag.clone()));
+            let file = Arc::new(fs::File::open(&self.path)?);
+            return Ok(Contents::Large(file, tag.clone(), self.len));
         }
-        let bytes = fs::read(&self.path)?;
-        if u64::try_from(bytes.len()).ok() != Some(self.len) {
-            return Err(io::Error::other("it has not the size that it had when it was published"));
-        }
+        let bytes = self.bytes()?;
         let tag = tag(&bytes);
         let held = Arc::new(self.shelf.held(bytes.into(), tag));
         self.held.store(Some(Arc::clone(&held)));
         self.shelf.take_in(self);
         Ok(Contents::Small(held))
+    }
+
+    fn bytes(&self) -> io::Result<Vec<u8>> {
+        let bytes = fs::read(&self.path)?;
+        if u64::try_from(bytes.len()).ok() != Some(self.len) {
+            return Err(io::Error::other("it has not the size that it had when it was published"));
+        }
+        Ok(bytes)
     }
 
     /// Whether it was asked for since the last time this was asked.

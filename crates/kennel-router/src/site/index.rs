@@ -10,10 +10,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kennel_core::StorePath;
+use hyper::HeaderMap;
+use hyper::header::{ACCEPT_ENCODING, RANGE};
+use kennel_core::{SiteRules, StorePath};
+use tracing::warn;
 
-use super::file::File;
+use super::coding::{Coding, Wishes};
+use super::file::{Contents, File};
+use super::lasting::is_hashed;
+use super::rules::Rules;
 use super::shelf::Shelf;
+use crate::say;
 
 /// More than this is no site but a mistake, and would fill the memory.
 const MOST_ENTRIES: usize = 500_000;
@@ -22,15 +29,79 @@ const MOST_ENTRIES: usize = 500_000;
 #[derive(Debug)]
 pub(crate) struct Site {
     places: HashMap<Box<str>, Place>,
+    pub(super) rules: Option<Box<Rules>>,
 }
 
 /// What a path of a site is.
 #[derive(Debug)]
 pub(super) enum Place {
     /// A file, also one that a link leads to.
-    File(Arc<File>),
+    File(Entry),
     /// A folder.
     Folder,
+}
+
+/// A file in each form that it has.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) plain: Arc<File>,
+    /// Siblings, smallest first; without any, what is made here.
+    coded: Box<[(Coding, Arc<File>)]>,
+    /// Whether its name changes with its contents.
+    pub(super) is_hashed: bool,
+}
+
+/// A file that was there when the site was published cannot be read.
+pub(super) struct Unreadable<'a>(pub(super) &'a File, pub(super) io::Error);
+
+impl Entry {
+    /// Whether the answer depends on `Accept-Encoding`.
+    pub(super) fn varies(&self) -> bool {
+        !self.coded.is_empty()
+    }
+
+    /// Whether it is a page, and not a part of one.
+    pub(super) fn is_page(&self) -> bool {
+        self.plain.kind.as_bytes().starts_with(b"text/html")
+    }
+
+    /// What a client gets of it.
+    pub(super) async fn open(
+        &self,
+        headers: &HeaderMap,
+    ) -> Result<(Option<Coding>, Contents), Unreadable<'_>> {
+        let (coding, file) = self.choose(headers);
+        if file.is_packed_here() {
+            // Parts are parts of a file, and not of what may be made anew between two of them.
+            if !headers.contains_key(RANGE)
+                && let Some(contents) = file.at_hand()
+            {
+                return Ok((coding, contents));
+            }
+            let plain = self.plain.open().await;
+            return plain.map(|it| (None, it)).map_err(|error| Unreadable(&self.plain, error));
+        }
+        file.open().await.map(|it| (coding, it)).map_err(|error| Unreadable(file, error))
+    }
+
+    /// The first among those that a client wants most.
+    fn choose(&self, headers: &HeaderMap) -> (Option<Coding>, &Arc<File>) {
+        let plain = (None, &self.plain);
+        if !self.varies() || !headers.contains_key(ACCEPT_ENCODING) {
+            return plain;
+        }
+        let wishes = Wishes::of(headers);
+        let mut best = 0;
+        let mut chosen = plain;
+        for (coding, file) in &self.coded {
+            let weight = wishes.weight(*coding);
+            if weight > best {
+                best = weight;
+                chosen = (Some(*coding), file);
+            }
+        }
+        chosen
+    }
 }
 
 /// A site cannot be served; its requests are answered with 503 until the next publication.
@@ -58,16 +129,18 @@ impl Site {
         }
         let mut walker = Walker { store: &store, shelf, places: HashMap::new() };
         walker.folder(&real, "", &mut vec![real.clone()])?;
-        Ok(Self { places: walker.places })
+        let rules = walker.rules(&real)?;
+        walker.pair();
+        Ok(Self { places: walker.places, rules })
     }
 
     pub(super) fn place(&self, key: &str) -> Option<&Place> {
         self.places.get(key)
     }
 
-    pub(super) fn file(&self, key: &str) -> Option<&Arc<File>> {
+    pub(super) fn file(&self, key: &str) -> Option<&Entry> {
         match self.places.get(key)? {
-            Place::File(file) => Some(file),
+            Place::File(entry) => Some(entry),
             Place::Folder => None,
         }
     }
@@ -100,7 +173,10 @@ impl Walker<'_> {
             let key = format!("{key}{name}");
             if kind.is_file() {
                 let file = File::new(real, kind.len(), &key, self.store, self.shelf);
-                self.places.insert(key.into(), Place::File(Arc::new(file)));
+                let is_hashed = is_hashed(&key);
+                let coded = file.packings().into();
+                let entry = Entry { plain: Arc::new(file), coded, is_hashed };
+                self.places.insert(key.into(), Place::File(entry));
             } else if kind.is_dir() && !above.contains(&real) {
                 self.places.insert(key.as_str().into(), Place::Folder);
                 above.push(real.clone());
@@ -109,6 +185,48 @@ impl Walker<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Takes the files of rules out of what is served, and reads them.
+    fn rules(&mut self, root: &Path) -> Result<Option<Box<Rules>>, SiteError> {
+        let mut rules = SiteRules::default();
+        for name in [SiteRules::REDIRECTS, SiteRules::HEADERS] {
+            let Some(Place::File(entry)) = self.places.remove(name) else { continue };
+            let path = entry.plain.path();
+            let problems = fs::File::open(path)
+                .and_then(|file| rules.read(name, file))
+                .map_err(|source| SiteError::Walk { path: path.into(), source })?;
+            for problem in problems {
+                warn!("{}", say::problem_of_site(root, &problem));
+            }
+        }
+        Ok(Rules::new(rules))
+    }
+
+    /// Gives each file the siblings that a build has compressed for it. One that is not smaller is
+    /// of no use to anybody.
+    fn pair(&mut self) {
+        let mut found: Vec<(Box<str>, Coding, Arc<File>)> = Vec::new();
+        for (key, place) in &self.places {
+            let coding = Coding::ALL.iter().find(|coding| key.ends_with(coding.ending()));
+            let (Some(coding), Place::File(sibling)) = (coding, place) else { continue };
+            let Some(of) = key.strip_suffix(coding.ending()) else { continue };
+            if let Some(Place::File(entry)) = self.places.get(of)
+                && sibling.plain.len < entry.plain.len
+            {
+                found.push((of.into(), *coding, Arc::new(sibling.plain.sent_as(&entry.plain))));
+            }
+        }
+        found.sort_by_key(|(.., file)| file.len);
+        let mut of: HashMap<Box<str>, Vec<(Coding, Arc<File>)>> = HashMap::new();
+        for (key, coding, file) in found {
+            of.entry(key).or_default().push((coding, file));
+        }
+        for (key, coded) in of {
+            if let Some(Place::File(entry)) = self.places.get_mut(&key) {
+                entry.coded = coded.into();
+            }
+        }
     }
 
     /// What an entry really is; nothing for a link that leads nowhere or out of the store.

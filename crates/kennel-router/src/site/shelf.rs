@@ -13,6 +13,7 @@ use bytes::Bytes;
 use hyper::header::HeaderValue;
 
 use super::file::File;
+use super::packer::Packer;
 
 /// The files held, and where the store is.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub(crate) struct Shelf {
     budget: usize,
     used: Arc<AtomicUsize>,
     ring: Mutex<VecDeque<Weak<File>>>,
+    packer: Packer,
 }
 
 /// A file's bytes, as they are held.
@@ -40,11 +42,17 @@ impl Drop for Held {
 impl Shelf {
     /// For sites below `store`, holding at most `budget` bytes.
     pub(crate) fn new(store: PathBuf, budget: usize) -> Self {
-        Self { store, budget, used: Arc::default(), ring: Mutex::default() }
+        let (used, ring) = Default::default();
+        Self { store, budget, used, ring, packer: Packer::start() }
     }
 
     pub(super) fn store(&self) -> &Path {
         &self.store
+    }
+
+    /// Has a form of a file made. Whether the order was taken.
+    pub(super) fn order(&self, file: &Arc<File>) -> bool {
+        self.packer.order(Arc::downgrade(file))
     }
 
     /// Counts bytes that were just read.
