@@ -7,12 +7,13 @@ use std::ops::Range;
 use std::time::Duration;
 
 use kennel_tests::{
-    Context, Kennel, Project, Result, Sources, anyhow, bail, builders, ensure, say_figures,
+    Context, Forge, HeadRepository, Kennel, Project, PullRequest, PullRequestAction, Result,
+    Sources, anyhow, bail, builders, ensure, say_figures,
 };
 use serde_json::Value;
 
 /// Builds and deployments under emulation.
-const LIMIT: Duration = Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// How many processes and threads `many` may have.
 const TASKS: u64 = 24;
@@ -94,8 +95,8 @@ pub(crate) fn of_builds(kennel: &Kennel) -> Result<()> {
     let host = kennel.host();
     let most: u64 = show(kennel, "nix-daemon.service", "MemoryMax")?.parse().context("no limit")?;
     ensure!(most > 0, "builds have no memory at all");
-    // Smaller than shipped, so that it does not take long; as docs/operations.md says it is done.
-    let smaller = ["MemoryHigh=infinity", "MemoryMax=400M", "TasksMax=150"];
+    // Smaller than shipped, so that it does not take long; as docs/limits.md says it is done.
+    let smaller = ["MemoryHigh=infinity", "MemoryMax=200M", "TasksMax=150"];
     let set = ["systemctl", "set-property", "--runtime", "nix-daemon.service"];
     host.run(&[&set[..], &smaller[..]].concat())?;
     let drop_in = "run/systemd/system/kennel-build@.service.d/smaller.conf";
@@ -109,7 +110,9 @@ pub(crate) fn of_builds(kennel: &Kennel) -> Result<()> {
         sources.file(&format!("services/{name}/recipe.nix"), recipe)
     };
     let patient = recipe("api", &format!("$bb sleep {PATIENCE} || :; $bb mkdir $out"));
-    let eater = recipe("api", "$bb dd if=/dev/zero of=/dev/null bs=1000M count=1");
+    // Written by the program itself: what the kernel writes for it, as in a read, fails and kills
+    // nobody.
+    let eater = recipe("api", "$bb awk 'BEGIN { x = \"0123456789abcdef\"; while (1) x = x x }'");
     let forker = recipe("api", "while :; do $bb sleep 4711 & done");
     let evaluation = kennel.sources().service("api", "v1").file(
         "services/api/recipe.nix",
@@ -225,11 +228,82 @@ pub(crate) fn builds_leave_room_for_visitors(kennel: &Kennel) -> Result<()> {
     Ok(())
 }
 
+/// All of a project within one limit of memory, and production before a preview where both want the
+/// whole machine.
+pub(crate) fn of_slices(kennel: &Kennel) -> Result<()> {
+    let settings = "[limits]\nmemory_max = \"160M\"\n";
+    let project = kennel.project_on(Forge::Forgejo, "rooms", settings)?;
+    for branch in ["main", "more"] {
+        project.push(branch, &kennel.sources().service("api", branch), branch)?;
+        kennel.expect_page(&project.address("api", branch), "/version", branch, LIMIT)?;
+    }
+    let [main, more] = ["main", "more"].map(|branch| project.address("api", branch));
+    for host in [&main, &more] {
+        let answer = kennel.get(host, "/spin?n=2")?;
+        ensure!(answer.text() == "2\n", "two threads do not spin: {}", answer.text());
+    }
+    let slices = ["kennel-rooms-main.slice", "kennel-rooms-more.slice"];
+    let [production, preview] = processors_used_by(kennel, slices)?;
+    say_figures(&format!("processors of production {production:.2}, of a preview {preview:.2}"));
+    ensure!(production + preview > 1.2, "nothing was saturated");
+    ensure!(
+        production > preview * PRODUCTION,
+        "production had {production:.2} processors, a preview {preview:.2}"
+    );
+    for host in [&main, &more] {
+        // It starts anew, and spins no more.
+        let _ = kennel.get(host, "/crash");
+        kennel.expect_page(host, "/health", "", LIMIT)?;
+    }
+
+    // Each within what a service has, and both beyond what the project has.
+    kennel.get(&main, "/eat?mib=100")?;
+    let _ = kennel.get(&more, "/eat?mib=100");
+    kennel.wait_for("oom-kill in the project", LIMIT, || {
+        let events = "/sys/fs/cgroup/kennel.slice/kennel-rooms.slice/memory.events";
+        let events = kennel.host().run(&["cat", events])?;
+        let kills = events.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        Ok((kills.context("no such count")?.parse::<u32>()? > 0).then_some(()))
+    })?;
+    for (host, version) in [(&main, "main"), (&more, "more")] {
+        kennel.expect_page(host, "/version", version, LIMIT)?;
+    }
+    Ok(())
+}
+
+/// How much more production has than a preview at least: by their weights it is five times.
+const PRODUCTION: f64 = 2.5;
+
 /// The dispatcher may talk to no address at all: what runs in its cgroup cannot even reach the
-/// router, which whoever is outside of it can.
+/// router, which whoever is outside of it can. A fork's preview may not talk to this host, and is
+/// visited all the same.
 pub(crate) fn of_addresses(kennel: &Kennel) -> Result<()> {
+    let project = kennel.project_on(Forge::Forgejo, "moated", "pull_requests = \"all\"\n")?;
+    let head = project.commit("elsewhere", &kennel.sources().service("api", "theirs"), "theirs")?;
+    let pull = PullRequest {
+        number: 4,
+        head: head.after.clone(),
+        head_branch: "fix".to_owned(),
+        head_repository: HeadRepository::Fork,
+        base_branch: "main".to_owned(),
+    };
+    project.pull_request(&pull, PullRequestAction::Opened)?;
+    let ours = project.push("ours", &kennel.sources().service("api", "ours"), "ours")?.after;
+    for (slug, version) in [("pr-4", "theirs"), ("ours", "ours")] {
+        kennel.expect_page(&project.address("api", slug), "/version", version, LIMIT)?;
+    }
     // Shorter than the kernel tries to connect.
     let curl = "curl --silent --output /dev/null --max-time 3 http://127.0.0.1/";
+    let from = |commit: &str| {
+        let unit = unit_of(kennel, &project, "api", commit)?;
+        let group = show(kennel, &unit, "ControlGroup")?;
+        let into = format!("echo $$ >/sys/fs/cgroup{group}/cgroup.procs");
+        kennel.host().try_run(&["sh", "-euc", &format!("{into}\nexec {curl}")])
+    };
+    let (theirs, ours) = (from(&head.after)?, from(&ours)?);
+    ensure!(matches!(theirs.code, 7 | 28), "a fork's preview reaches this host: {theirs:?}");
+    ensure!(ours.code == 0, "a preview does not reach the router: {ours:?}");
+
     kennel.wait_for("answer of the router", LIMIT, || kennel.host().sh(curl).map(Some))?;
     // Stopped, so that it does not leave meanwhile and take its cgroup with it.
     let inside = kennel.host().try_run(&[
@@ -305,11 +379,22 @@ fn show(kennel: &Kennel, unit: &str, property: &str) -> Result<String> {
 
 /// How many processors a unit kept busy over ten seconds.
 fn processors_used(kennel: &Kennel, unit: &str) -> Result<f64> {
+    processors_used_by(kennel, [unit]).map(|[used]| used)
+}
+
+/// How many processors each of the units kept busy over the same ten seconds.
+fn processors_used_by<const N: usize>(kennel: &Kennel, units: [&str; N]) -> Result<[f64; N]> {
+    let all = units.join(" ");
+    // Of several units systemctl puts an empty line between the answers.
     let text = kennel.host().sh(&format!(
-        "look() {{ systemctl show --value -p CPUUsageNSec {unit}; cut -d ' ' -f 1 /proc/uptime; }}
+        "look() {{ systemctl show --value -p CPUUsageNSec {all} | grep .; cut -d ' ' -f 1 /proc/uptime; }}
          look; sleep 10; look"
     ))?;
     let numbers: Vec<f64> = text.lines().map(str::parse).collect::<Result<_, _>>()?;
-    let [used, at, used_then, then] = numbers.as_slice() else { bail!("not two looks: {text}") };
-    Ok((used_then - used) / 1e9 / (then - at))
+    let then = numbers.iter().skip(N + 1);
+    let mut spent = numbers.iter().zip(then).map(|(was, is)| is - was);
+    let used: Vec<f64> = spent.by_ref().take(N).map(|nanoseconds| nanoseconds / 1e9).collect();
+    let seconds = spent.next().with_context(|| format!("not two looks: {text}"))?;
+    let used: Vec<f64> = used.into_iter().map(|used| used / seconds).collect();
+    used.try_into().map_err(|_| anyhow!("not two looks: {text}"))
 }

@@ -35,7 +35,10 @@ mod redeploy;
 mod release;
 mod rollback;
 mod secrets;
+mod sites;
+mod slices;
 mod sweep;
+mod timers;
 mod unchanged;
 mod workers;
 
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         .test("cutover::once_with_a_drain_of_30_s", cutover::once_with_a_drain_of_30_s)
         .test("cutover::twenty_with_a_drain_of_3_s", cutover::twenty_with_a_drain_of_3_s)
         .test("cutover::site_under_visitors", cutover::site_under_visitors)
+        .test("sites::as_browsers_ask", sites::as_browsers_ask)
         .test("api::cancels_builds", api::cancels_builds)
         .test("api::reads_through_a_wall", api::reads_through_a_wall)
         .test("redeploy::of_what_serves", redeploy::of_what_serves)
@@ -61,6 +65,9 @@ fn main() -> ExitCode {
         .test("rollback::pinned", rollback::pinned)
         .test("workers::from_first_to_last", workers::from_first_to_last)
         .test("workers::in_a_services_place", workers::in_a_services_place)
+        .test("slices::of_a_project_and_its_branches", slices::of_a_project_and_its_branches)
+        .test("timers::from_first_to_last", timers::from_first_to_last)
+        .test("timers::of_one_program_of_several", timers::of_one_program_of_several)
         .test("unchanged::keeps_its_process", unchanged::keeps_its_process)
         .test("secrets::reach_their_services", secrets::reach_their_services)
         .test("failures::never_healthy", failures::never_healthy)
@@ -159,6 +166,7 @@ fn main() -> ExitCode {
         .test_alone("locked::by_another_writer", locked::by_another_writer)
         .test_alone("locked::each_by_itself", locked::each_by_itself)
         .test_alone("full_disk::under_the_databases", full_disk::under_the_databases)
+        .test_alone("reconcile::beside_a_deployment", reconcile::beside_a_deployment)
         .test_alone("reconcile::whatever_is_broken", reconcile::whatever_is_broken)
         .test_alone("garbage::collected_all_the_while", garbage::collected_all_the_while)
         .test_alone("cancel::while_it_probes", cancel::while_it_probes)
@@ -175,6 +183,7 @@ fn main() -> ExitCode {
         .test_alone("reboot::in_the_middle_of_a_deployment", reboot::in_the_middle_of_a_deployment)
         .test_on_vm("limits::of_services", limits::of_services)
         .test_on_vm("limits::of_builds", limits::of_builds)
+        .test_on_vm("limits::of_slices", limits::of_slices)
         .test_on_vm("limits::of_addresses", limits::of_addresses)
         .test_on_vm(
             "limits::builds_leave_room_for_visitors",

@@ -156,7 +156,8 @@ pub(crate) fn in_the_middle_of_a_deployment(kennel: &Kennel) -> Result<()> {
     }
     // Only the newest is left once the drains are over.
     kennel.wait_for("end of the older deployments", LIMIT, || {
-        let units = kennel.host().sh("ls /etc/systemd/system/ | grep -c '^kennel-middeploy-'")?;
+        let units =
+            kennel.host().sh("ls /etc/systemd/system/ | grep -c '^kennel-middeploy-.*@'")?;
         Ok((units.trim() == "1").then_some(()))
     })
 }

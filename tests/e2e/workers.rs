@@ -2,7 +2,7 @@
 
 use kennel_tests::{
     Context, Deployment, Kennel, LIMIT, Project, Result, Rows, ensure, expect_deployment,
-    expect_failure, expect_gone, expect_no_leftovers,
+    expect_failure, expect_gone, expect_no_change, expect_no_leftovers, expect_restored, shown,
 };
 use serde_json::Value;
 
@@ -29,11 +29,7 @@ pub(crate) fn from_first_to_last(kennel: &Kennel) -> Result<()> {
     let readme = kennel.sources().service("api", "mill").service("queue", "mill-1");
     let same = readme.kennel_toml(TOML).file("README", "more");
     project.push("main", &same, "a README")?;
-    kennel.wait_for("deployment that changes nothing", LIMIT, || {
-        let rows = Rows::read(kennel)?;
-        let mut of_queue = rows.of("mill").filter(|it| it.service == "queue");
-        Ok(of_queue.any(|it| it.state == "unchanged").then_some(()))
-    })?;
+    expect_no_change(kennel, &project, "queue")?;
     ensure!(main_pid(kennel, &one)? == pid, "its process is another");
 
     // One that leaves at once, whatever it says of it: the old one goes on.
@@ -57,7 +53,7 @@ pub(crate) fn from_first_to_last(kennel: &Kennel) -> Result<()> {
     let back = rows.of("mill").find(|it| it.service == "queue" && it.state == "active");
     let back = back.context("none runs after a rollback")?;
     ensure!(back.store_path == one.store_path, "it went back to {back:?}");
-    expect_restored(kennel, back)?;
+    expect_restored(kennel, back, &[back.unit()])?;
 
     kennel.host().run(&["kennelctl", "teardown", "mill/main", "--yes"])?;
     expect_gone(kennel, &project, "refs/heads/main").map(drop)
@@ -88,10 +84,7 @@ fn expect_running(kennel: &Kennel, project: &Project, it: &Deployment, words: &s
         let log = kennel.host().run(&["kennelctl", "logs", "mill/main/queue"])?;
         Ok(log.contains(words).then_some(()))
     })?;
-    let status = kennel.ctl(&["status", "mill"])?;
-    let all = status.get("deployments").and_then(Value::as_array).context("no status")?;
-    let line = all.iter().find(|line| line.get("id").is_some_and(|id| *id == it.id));
-    let line = line.context("it is not in the status")?;
+    let line = shown(project, it)?;
     let says = |key: &str, value: Value| line.get(key) == Some(&value);
     let is_right = says("kind", "worker".into())
         && says("health", "healthy".into())
@@ -101,20 +94,6 @@ fn expect_running(kennel: &Kennel, project: &Project, it: &Deployment, words: &s
     let answer = kennel.get(&project.address("queue", "main"), "/")?;
     ensure!(answer.status == 404, "its address answers {}", answer.status);
     Ok(())
-}
-
-/// What a reboot takes away comes back, with the same unit.
-fn expect_restored(kennel: &Kennel, it: &Deployment) -> Result<()> {
-    let unit = it.unit();
-    kennel.host().run(&["systemctl", "stop", &unit])?;
-    kennel
-        .host()
-        .sh(&format!("rm /etc/systemd/system/{unit} /run/kennel/secrets/mill-main-queue@*"))?;
-    let said = kennel.host().run(&["kennelctl", "reconcile"])?;
-    ensure!(said.contains(&unit), "it says {said}");
-    let state = kennel.host().run(&["systemctl", "is-active", &unit])?;
-    ensure!(state.trim() == "active", "{unit} is {state}");
-    expect_no_leftovers(kennel, "mill").map(drop)
 }
 
 fn main_pid(kennel: &Kennel, it: &Deployment) -> Result<String> {

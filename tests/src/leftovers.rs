@@ -45,7 +45,9 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
     let own: Vec<&Deployment> = rows.of(project).collect();
     let holding = || own.iter().filter(|it| it.holds());
     let active = || own.iter().filter(|it| it.state == "active");
-    let programs = || active().filter(|it| !it.is_site());
+    let programs = || active().filter(|it| !it.is_site() && !it.is_timer());
+    // Their programs run now and then: what a run makes may be there or not.
+    let timers = || active().filter(|it| it.is_timer());
     // Deployment ids belong to one project for ever. One without a row is everybody's trouble.
     let is_own = |id: &str| {
         let id: Option<i64> = id.parse().ok();
@@ -64,11 +66,15 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
 
     all.compare(
         "units",
-        programs().map(|it| format!("{} active", it.unit())),
+        programs()
+            .map(|it| it.unit())
+            .chain(timers().map(|it| it.timer()))
+            .map(|unit| format!("{unit} active")),
         found
             .units
             .iter()
             .filter(|(unit, _)| instance(unit).is_some_and(is_own) && !is_job(unit))
+            .filter(|(unit, _)| !timers().any(|it| it.unit() == *unit))
             .map(|(unit, state)| format!("{unit} {state}")),
     );
     all.none(
@@ -82,13 +88,15 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
         }),
     );
     let slice = format!("kennel-{}", part(project));
-    all.compare(
+    let slices = |it: &&Deployment| {
+        let branch = format!("{slice}-{}", part(&it.slug));
+        let service = format!("{branch}-{}", part(&it.service));
+        [slice.clone(), branch, service].map(|name| name + ".slice")
+    };
+    all.compare_some(
         "slices",
-        programs().flat_map(|it| {
-            let branch = format!("{slice}-{}", part(&it.slug));
-            let service = format!("{branch}-{}", part(&it.service));
-            [slice.clone(), branch, service].map(|name| name + ".slice")
-        }),
+        programs().flat_map(slices),
+        timers().flat_map(slices),
         found.units.iter().filter(|(_, state)| state == "active").filter_map(|(unit, _)| {
             let below = unit.strip_suffix(".slice")?.strip_prefix(&slice)?;
             (below.is_empty() || below.starts_with('-')).then(|| unit.clone())
@@ -96,16 +104,31 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
     );
     all.compare(
         "unit files",
-        programs().map(|it| it.unit()),
+        programs().map(|it| it.unit()).chain(timers().flat_map(|it| [it.unit(), it.timer()])),
         found.unit_files.iter().filter(|file| instance(file).is_some_and(is_own)).cloned(),
     );
     all.compare(
+        "files of slices",
+        programs().chain(timers()).flat_map(|it| {
+            let branch = format!("{slice}-{}.slice", part(&it.slug));
+            [format!("{slice}.slice"), branch]
+        }),
+        found
+            .unit_files
+            .iter()
+            .filter(|file| {
+                let below = file.strip_suffix(".slice").and_then(|it| it.strip_prefix(&slice));
+                below.is_some_and(|below| below.is_empty() || below.starts_with('-'))
+            })
+            .cloned(),
+    );
+    all.compare(
         "env files",
-        programs().map(|it| env_file(it)),
+        programs().chain(timers()).map(|it| env_file(it)),
         found.env_files.iter().filter(|file| instance(file).is_none_or(is_own)).cloned(),
     );
     // Only some services have any; their own tests know which.
-    let serving: BTreeSet<String> = programs().map(|it| credentials(it)).collect();
+    let serving: BTreeSet<String> = programs().chain(timers()).map(|it| credentials(it)).collect();
     all.none(
         "credentials",
         found
@@ -113,6 +136,11 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
             .iter()
             .filter(|it| instance(it).is_none_or(is_own) && !serving.contains(*it))
             .cloned(),
+    );
+    all.compare(
+        "timers' stamps",
+        timers().map(|it| format!("stamp-{}", it.timer())),
+        found.stamps.iter().filter(|it| instance(it).is_some_and(is_own)).cloned(),
     );
     let in_slice = format!("/{slice}.slice/");
     all.compare(
@@ -135,7 +163,7 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
     );
     all.compare(
         "routes",
-        active().filter(|it| it.kind != "worker").map(|it| it.id.to_string()),
+        active().filter(|it| !["worker", "timer"].contains(&&*it.kind)).map(|it| it.id.to_string()),
         found.routes.iter().filter(|id| is_own(id)).cloned(),
     );
     all.compare(
@@ -155,11 +183,12 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
     // A name that this project has given back may be another's by now.
     let others = rows.deployments.iter().filter(|it| it.project != project && it.holds());
     let others: BTreeSet<&String> = others.map(|it| &it.user).collect();
-    all.compare(
+    let directories =
+        |user: String| found::STATE_DIRECTORIES.map(|directory| format!("{directory}/{user}"));
+    all.compare_some(
         "state directories",
-        holding().filter_map(|it| user(&it)).flat_map(|user| {
-            found::STATE_DIRECTORIES.map(|directory| format!("{directory}/{user}"))
-        }),
+        holding().filter(|it| !it.is_timer()).filter_map(|it| user(&it)).flat_map(directories),
+        holding().filter(|it| it.is_timer()).filter_map(|it| user(&it)).flat_map(directories),
         found
             .state_directories
             .iter()
@@ -169,9 +198,10 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
             })
             .cloned(),
     );
-    all.compare(
+    all.compare_some(
         "users",
         programs().map(|it| it.user.clone()),
+        timers().map(|it| it.user.clone()),
         found.users.iter().filter(|it| users.contains(*it) && !others.contains(it)).cloned(),
     );
     all.compare(
@@ -217,9 +247,21 @@ impl Differences {
         wanted: impl IntoIterator<Item = String>,
         found: impl IntoIterator<Item = String>,
     ) {
+        self.compare_some(what, wanted, [], found);
+    }
+
+    /// As [`Self::compare`], with some that may be there.
+    fn compare_some(
+        &mut self,
+        what: &str,
+        wanted: impl IntoIterator<Item = String>,
+        allowed: impl IntoIterator<Item = String>,
+        found: impl IntoIterator<Item = String>,
+    ) {
         let wanted: BTreeSet<String> = wanted.into_iter().collect();
         let found: BTreeSet<String> = found.into_iter().collect();
-        self.0.extend(found.difference(&wanted).map(|it| format!("{what}: {it} is left over")));
+        let allowed: BTreeSet<String> = allowed.into_iter().chain(wanted.clone()).collect();
+        self.0.extend(found.difference(&allowed).map(|it| format!("{what}: {it} is left over")));
         self.0.extend(wanted.difference(&found).map(|it| format!("{what}: {it} is missing")));
     }
 

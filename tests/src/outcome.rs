@@ -1,5 +1,7 @@
 //! What became of a pushed commit, seen from outside.
 
+use serde_json::Value;
+
 use crate::{Context, Deployment, Kennel, LIMIT, Project, Result, Rows, anyhow, ensure};
 
 /// Waits for the deployment of a service or site at a commit to be in a state, such as `active`.
@@ -24,6 +26,29 @@ pub fn expect_deployment(
     Ok(found)
 }
 
+/// A deployment as `kennelctl status --json` shows it.
+///
+/// # Errors
+/// When it does not.
+pub fn shown(project: &Project, it: &Deployment) -> Result<Value> {
+    let told = project.deployments()?;
+    let line = told.iter().find(|line| line.get("id").is_some_and(|id| *id == it.id));
+    line.cloned().with_context(|| format!("status does not show {}: {told:?}", it.id))
+}
+
+/// Waits for a deployment of a service or site that turned out to change nothing. What serves has
+/// its commit from then on.
+///
+/// # Errors
+/// When there is none after three minutes.
+pub fn expect_no_change(kennel: &Kennel, project: &Project, service: &str) -> Result<()> {
+    kennel.wait_for("deployment that changes nothing", LIMIT, || {
+        let rows = Rows::read(kennel)?;
+        let mut all = rows.of(project.name()).filter(|it| it.service == service);
+        Ok(all.any(|it| it.state == "unchanged").then_some(()))
+    })
+}
+
 /// Waits for the deployment of a commit to fail, with every one of `words` in its reason, and
 /// wants `kennelctl status` to tell the same to people and to programs.
 ///
@@ -41,9 +66,7 @@ pub fn expect_failure(
     for word in words {
         ensure!(reason.contains(word), "the reason does not say {word:?}: {reason}");
     }
-    let told = project.deployments()?;
-    let line = told.iter().find(|line| line.get("id").is_some_and(|id| *id == failed.id));
-    let line = line.with_context(|| format!("status does not show {}: {told:?}", failed.id))?;
+    let line = shown(project, &failed)?;
     let told = |key: &str| line.get(key).and_then(|value| value.as_str());
     ensure!(told("state") == Some("failed") && told("reason") == Some(reason), "{line}");
     let text = kennel.host().run(&["kennelctl", "status", project.name()])?;

@@ -159,6 +159,18 @@ impl Deployment {
         self.kind == "site"
     }
 
+    /// Whether it is a program that runs at its times.
+    #[must_use]
+    pub fn is_timer(&self) -> bool {
+        self.kind == "timer"
+    }
+
+    /// The unit that starts [`Self::unit`] at its times.
+    #[must_use]
+    pub fn timer(&self) -> String {
+        format!("kennel-{}-{}-{}@{}.timer", self.project, self.slug, self.service, self.id)
+    }
+
     /// The unit of a service's deployment.
     #[must_use]
     pub fn unit(&self) -> String {

@@ -48,7 +48,7 @@ pub(crate) struct Git<'a> {
 /// How long one git command may take. Git itself leaves an HTTP server that sends less than 1,000
 /// bytes a second for a minute, and ssh a host that no longer answers; nothing leaves a server that
 /// is there and silent, and it would hold a place among the builds until its unit's end. Half an
-/// hour is for the first copy of a large repository. docs/operations.md says so too.
+/// hour is for the first copy of a large repository. docs/limits.md says so too.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);
 
 impl<'a> Git<'a> {

@@ -12,7 +12,7 @@ const LARGEST: u64 = 256 << 10;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BlobError {
     /// Nobody wrote one.
-    #[error("kennel.toml is missing at the root of {}; write one with [services.<name>], [workers.<name>] or [static_sites.<name>]", .0.short())]
+    #[error("kennel.toml is missing at the root of {}; write one with [services.<name>], [workers.<name>], [timers.<name>] or [static_sites.<name>]", .0.short())]
     Missing(CommitSha),
     /// It is a link, a directory or a submodule.
     #[error("kennel.toml is {what} in {}; it must be a plain file", .sha.short())]

@@ -26,7 +26,7 @@ struct Size {
 }
 
 /// 16 MiB, of which the first 4 and the last 4 always stay: more than that nobody reads, and 64
-/// outputs of it still fit on a disk. docs/operations.md says so too.
+/// outputs of it still fit on a disk. docs/limits.md says so too.
 const SIZE: Size = Size { head: 4 << 20, tail: 4 << 20, whole: 16 << 20 };
 
 /// The lines kept for the reason of a failure.

@@ -356,12 +356,17 @@ fn plan(manifest: &Manifest) -> Vec<Planned> {
         kind: OutputKind::Worker,
         output: worker.flake_output.clone(),
     });
+    let timers = manifest.timers.iter().map(|(name, timer)| Planned {
+        name: name.clone(),
+        kind: OutputKind::Timer,
+        output: timer.program.flake_output.clone(),
+    });
     let sites = manifest.static_sites.iter().map(|(name, site)| Planned {
         name: name.clone(),
         kind: OutputKind::Site,
         output: site.flake_output.clone(),
     });
-    let mut planned: Vec<Planned> = services.chain(workers).chain(sites).collect();
+    let mut planned: Vec<Planned> = services.chain(workers).chain(timers).chain(sites).collect();
     planned.sort_by(|a, b| a.name.cmp(&b.name));
     planned
 }

@@ -33,16 +33,18 @@ pub enum OutputKind {
     Service,
     /// A program that nobody calls.
     Worker,
+    /// A program that runs at its times.
+    Timer,
     /// A folder of files.
     Site,
 }
 
 impl OutputKind {
-    /// Whether a program runs, in a unit.
+    /// Whether it is a program, with a unit of its own.
     #[must_use]
     pub fn has_unit(self) -> bool {
         match self {
-            Self::Service | Self::Worker => true,
+            Self::Service | Self::Worker | Self::Timer => true,
             Self::Site => false,
         }
     }
@@ -52,7 +54,7 @@ impl OutputKind {
     pub fn is_routed(self) -> bool {
         match self {
             Self::Service | Self::Site => true,
-            Self::Worker => false,
+            Self::Worker | Self::Timer => false,
         }
     }
 
@@ -62,6 +64,7 @@ impl OutputKind {
         match self {
             Self::Service => "service",
             Self::Worker => "worker",
+            Self::Timer => "timer",
             Self::Site => "site",
         }
     }
@@ -77,11 +80,15 @@ impl FromStr for OutputKind {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        [Self::Service, Self::Worker, Self::Site]
+        [Self::Service, Self::Worker, Self::Timer, Self::Site]
             .into_iter()
             .find(|kind| kind.as_str() == text)
             .ok_or_else(|| {
-                Invalid::new("kind of output", text, "it is neither service nor worker nor site")
+                Invalid::new(
+                    "kind of output",
+                    text,
+                    "it is neither service nor worker nor timer nor site",
+                )
             })
     }
 }

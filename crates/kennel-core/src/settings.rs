@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ProgramManifest, ServiceManifest, SiteManifest};
+use crate::config::{ProgramManifest, ServiceManifest, SiteManifest, TimerManifest};
 use crate::{HostName, OutputKind};
 
 /// The settings that a deployment keeps in its row, so that it can be started again at boot, or
@@ -14,17 +14,20 @@ pub enum Settings {
     Service(ServiceManifest),
     /// Of a worker.
     Worker(ProgramManifest),
+    /// Of a timer.
+    Timer(TimerManifest),
     /// Of a static site.
     Site(SiteManifest),
 }
 
 impl Settings {
-    /// Service, worker or site.
+    /// Service, worker, timer or site.
     #[must_use]
     pub fn kind(&self) -> OutputKind {
         match self {
             Self::Service(_) => OutputKind::Service,
             Self::Worker(_) => OutputKind::Worker,
+            Self::Timer(_) => OutputKind::Timer,
             Self::Site(_) => OutputKind::Site,
         }
     }
@@ -35,6 +38,7 @@ impl Settings {
         match self {
             Self::Service(service) => Some(&service.program),
             Self::Worker(worker) => Some(worker),
+            Self::Timer(timer) => Some(&timer.program),
             Self::Site(_) => None,
         }
     }
@@ -44,7 +48,7 @@ impl Settings {
     pub fn custom_domain(&self) -> Option<&HostName> {
         match self {
             Self::Service(service) => service.custom_domain.as_ref(),
-            Self::Worker(_) => None,
+            Self::Worker(_) | Self::Timer(_) => None,
             Self::Site(site) => site.custom_domain.as_ref(),
         }
     }

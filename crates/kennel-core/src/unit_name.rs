@@ -38,6 +38,18 @@ impl UnitName {
         Self(format!("kennel-{project}-{slug}-{service}@{id}.service"))
     }
 
+    /// The unit of the same name that starts a deployment's unit at its times:
+    /// `kennel-<project>-<branch>-<service>@<id>.timer`.
+    #[must_use]
+    pub fn of_timer(
+        project: &ProjectName,
+        slug: &BranchSlug,
+        service: &ServiceName,
+        id: DeploymentId,
+    ) -> Self {
+        Self(format!("kennel-{project}-{slug}-{service}@{id}.timer"))
+    }
+
     /// The unit of the program that runs once before a deployment of a service does:
     /// `kennel-<project>-<branch>-<service>@<id>-release.service`. No deployment's own has that
     /// instance, which is no number.
@@ -49,6 +61,12 @@ impl UnitName {
         id: DeploymentId,
     ) -> Self {
         Self(format!("kennel-{project}-{slug}-{service}@{id}-release.service"))
+    }
+
+    /// Whether it is a timer.
+    #[must_use]
+    pub fn is_timer(&self) -> bool {
+        self.0.ends_with(".timer")
     }
 
     /// The transient timer that ends a deployment's drain.

@@ -1,12 +1,12 @@
 //! Removing what a deployment has on the host. Each step can be done twice.
 
-use kennel_core::{DeploymentState, OutputKind, UnitName};
+use kennel_core::{OutputKind, UnitName};
 use kennel_store::Deployment;
 use kennel_systemd::kill_point;
 use rustix::fs::FlockOperation;
 
 use crate::{
-    DeployError, Host, databases, file, release, roots, routes, secrets, service, site, slices,
+    DeployError, Host, databases, file, roots, routes, secrets, service, site, slices, timer, unit,
 };
 
 /// Removes everything of a deployment and, with the last of its service, what the deployments of
@@ -32,15 +32,16 @@ pub(crate) async fn everything(
     // who asks has stopped its own unit, and says that it is gone before the next one asks.
     let _lock = file::lock(&host.layout.end_lock(), FlockOperation::LockExclusive)?;
     match deployment.settings.kind() {
-        OutputKind::Service | OutputKind::Worker => {
+        OutputKind::Service | OutputKind::Worker | OutputKind::Timer => {
             if host.state.is_last_of_service(deployment)? {
                 remove_state(host, deployment).await?;
                 kill_point!(StateRemoved, &deployment.key.project);
             }
             remove_files(host, deployment)?;
+            timer::resume(host, deployment).await?;
         }
         OutputKind::Site => {
-            withdraw_link(host, deployment)?;
+            site::settle(host, deployment)?;
             kill_point!(SiteUnlinked, &deployment.key.project);
         }
     }
@@ -62,7 +63,9 @@ pub(crate) async fn service(host: &Host, deployment: &Deployment) -> Result<(), 
 }
 
 async fn stop(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
-    release::remove(host, deployment).await?;
+    // First: it would start the unit again.
+    unit::remove(host, &deployment.timer_unit()).await?;
+    unit::remove(host, &deployment.release_unit()).await?;
     let unit = deployment.unit();
     host.manager.stop(unit.as_str()).await?;
     host.manager.reset_failed(unit.as_str()).await?;
@@ -71,7 +74,7 @@ async fn stop(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
 }
 
 fn remove_files(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
-    file::remove(&host.unit_file(deployment))?;
+    file::remove(&host.unit_file(&deployment.unit()))?;
     file::remove(&host.layout.env_file(&deployment.unit()))?;
     secrets::remove_credentials(&host.layout.credentials(&deployment.unit()))?;
     kill_point!(FilesRemoved, &deployment.key.project);
@@ -85,21 +88,9 @@ async fn remove_state(host: &Host, deployment: &Deployment) -> Result<(), Deploy
     if !host.layout.data(&deployment.names.user).is_symlink() {
         return Ok(());
     }
-    let path = host.unit_file(deployment);
+    let path = host.unit_file(&deployment.unit());
     if !path.exists() {
         file::replace(&path, &service::unit_text(host, deployment, manifest)?, 0o644)?;
     }
     Ok(host.manager.clean_state(deployment.unit().as_str()).await?)
-}
-
-/// The site's link may have moved to a deployment that then failed: back to the one that serves. It
-/// goes only if none does, since several may lead to the same place.
-fn withdraw_link(host: &Host, ended: &Deployment) -> Result<(), DeployError> {
-    let serving = host.state.history(&ended.key, 100)?.into_iter().find(|deployment| {
-        deployment.state == DeploymentState::Active && deployment.id != ended.id
-    });
-    match serving {
-        Some(serving) => site::point_to(host, &serving),
-        None => site::unlink(host, ended),
-    }
 }

@@ -8,7 +8,8 @@ use kennel_systemd::{kill_point, ring, status};
 use tracing::{error, info, warn};
 
 use crate::{
-    DeployError, Host, clean_up, domain, roots, router, routes, service, site, unchanged, worker,
+    DeployError, Host, clean_up, domain, roots, router, routes, service, site, timer, unchanged,
+    worker,
 };
 
 /// Makes the deployment serve, and puts what it replaces on its drain timer. If it cannot, the row
@@ -81,6 +82,7 @@ async fn bring_up(host: &mut Host, deployment: &Deployment) -> Result<Brought, D
     match &deployment.settings {
         Settings::Service(manifest) => service::start(host, deployment, manifest).await?,
         Settings::Worker(manifest) => worker::start(host, deployment, manifest).await?,
+        Settings::Timer(manifest) => timer::start(host, deployment, manifest).await?,
         Settings::Site(_) => site::link(host, deployment)?,
     }
     if deployment.settings.kind().is_routed() {
@@ -92,6 +94,7 @@ async fn bring_up(host: &mut Host, deployment: &Deployment) -> Result<Brought, D
         Settings::Service(manifest) => manifest.drain.unwrap_or(host.config.drain),
         // Nobody is being answered.
         Settings::Worker(_) => Duration::ZERO,
+        Settings::Timer(_) => timer::drain(host, deployment).await?,
         Settings::Site(_) => host.config.drain,
     };
     let now = Host::now();
@@ -113,6 +116,9 @@ async fn route(host: &mut Host, deployment: &Deployment) -> Result<(), DeployErr
 /// Puts a replaced deployment on its timer. The row says until when it drains, so that a timer
 /// which could not be made, or died with a reboot, is made up for by the dispatcher.
 async fn drain(host: &Host, old: &Deployment, new: &Deployment) {
+    if let Err(error) = timer::pause(host, old).await {
+        warn!("{}, ignoring: its timer goes when it is retired", error.chain());
+    }
     let until = old.drain_until.unwrap_or_else(Host::now);
     let delay = until.since(Host::now());
     let timer = UnitName::teardown_timer(old.id);

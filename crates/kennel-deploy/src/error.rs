@@ -3,10 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use kennel_core::config::ProgramPath;
+use kennel_core::config::{ProgramPath, Schedule};
 use kennel_core::{
-    DeploymentId, HostName, Invalid, Port, ProjectName, SecretName, SecretScope, StorePath,
-    UnitName,
+    DeploymentId, HostName, Invalid, Port, ProjectName, RuleProblem, SecretName, SecretScope,
+    StorePath, UnitName,
 };
 use kennel_store::{ConfigError, DomainTaken, NumbersTaken, SecretsError, StoreError};
 use kennel_systemd::{BadProgram, ManagerError, SealError};
@@ -77,12 +77,23 @@ pub enum DeployError {
         /// Its last lines.
         tail: String,
     },
+    /// systemd does not understand when a timer's program shall run.
+    #[error(
+        "systemd does not understand `schedule = \"{0}\"`; `systemd-analyze calendar` says of a schedule what is wrong with it, and `man systemd.time` what there is"
+    )]
+    NoSchedule(Schedule),
+    /// Every time at which a timer's program should run is over.
+    #[error("the last time of `schedule = \"{0}\"` is over, and nothing would ever run")]
+    NeverAgain(Schedule),
     /// The program's name cannot stand in a unit file.
     #[error(transparent)]
     Program(#[from] BadProgram),
     /// A site is not a folder.
     #[error("{0} is not a folder, so it cannot be served as a site")]
     NotAFolder(StorePath),
+    /// A site's `_redirects` or `_headers` has lines that are no rules.
+    #[error("the site's rules cannot be kept (docs/sites.md has what there is): {}", listed(.0))]
+    Rules(Vec<RuleProblem>),
     /// A service wants a preview database, and there is no server of any.
     #[error(
         "kennel.toml has `preview_database = true`, and the operator's {} has neither [valkey] nor [postgresql]; see docs/preview-databases.md, or remove the key from kennel.toml",
@@ -244,6 +255,16 @@ impl DeployError {
     }
 }
 
+/// The first few, and how many more there are.
+fn listed(problems: &[RuleProblem]) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<_> = problems.iter().take(SHOWN).map(ToString::to_string).collect();
+    match problems.len().saturating_sub(SHOWN) {
+        0 => shown.join("; "),
+        more => format!("{}; and {more} more", shown.join("; ")),
+    }
+}
+
 /// Which are missing, how to set the first, and what to do then.
 fn no_secret(
     missing: &[SecretName],
@@ -267,6 +288,12 @@ fn no_secret(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rules_are_told_by_line() {
+        let problem = |line| RuleProblem { file: "_redirects", line, why: "no rule".into() };
+        insta::assert_snapshot!(DeployError::Rules((3..10).map(problem).collect()), @"the site's rules cannot be kept (docs/sites.md has what there is): _redirects:3: no rule; _redirects:4: no rule; _redirects:5: no rule; _redirects:6: no rule; _redirects:7: no rule; and 2 more");
+    }
 
     fn missing(names: &[&str], scope: SecretScope) -> String {
         let error = DeployError::NoSecret {

@@ -15,12 +15,13 @@ pub(crate) fn replace(path: &Path, text: &str, mode: u32) -> Result<(), DeployEr
 }
 
 /// [`replace`], unless the file says so already: a unit that runs is not made to look outdated by the
-/// same text.
-pub(crate) fn replace_other(path: &Path, text: &str, mode: u32) -> Result<(), DeployError> {
+/// same text. Returns whether it did not.
+pub(crate) fn replace_other(path: &Path, text: &str, mode: u32) -> Result<bool, DeployError> {
     if fs::read_to_string(path).is_ok_and(|current| current == text) {
-        return Ok(());
+        return Ok(false);
     }
-    replace(path, text, mode)
+    replace(path, text, mode)?;
+    Ok(true)
 }
 
 /// As [`whole_file::replace_link`].

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use kennel_core::config::HostConfig;
-use kennel_core::{DeploymentId, Layout, Timestamp};
+use kennel_core::{DeploymentId, Layout, Timestamp, UnitName};
 use kennel_store::{Access, Deployment, State, load_host};
 use kennel_systemd::Manager;
 
@@ -65,13 +65,8 @@ impl Host {
         self.state.get(id)?.ok_or(DeployError::Unknown(id))
     }
 
-    /// The unit file of a deployment.
-    pub(crate) fn unit_file(&self, deployment: &Deployment) -> PathBuf {
-        self.config.unit_dir.join(deployment.unit().as_str())
-    }
-
-    /// The unit file of a deployment's release program.
-    pub(crate) fn release_file(&self, deployment: &Deployment) -> PathBuf {
-        self.config.unit_dir.join(deployment.release_unit().as_str())
+    /// The file of a unit of Kennel's making.
+    pub(crate) fn unit_file(&self, unit: &UnitName) -> PathBuf {
+        self.config.unit_dir.join(unit.as_str())
     }
 }

@@ -9,7 +9,7 @@ use kennel_store::Deployment;
 use kennel_systemd::{ManagerError, Run, status};
 use tracing::info;
 
-use crate::{DeployError, Host, file, log_tail, program, service, slices};
+use crate::{DeployError, Host, file, log_tail, program, service, slices, unit};
 
 /// Runs it, if the service has one and it has not run for this deployment. What is gone back to has
 /// had its turn long ago.
@@ -24,11 +24,10 @@ pub(crate) async fn run(
         let unit = deployment.release_unit();
         let run = Run::Release { timeout: manifest.release_timeout };
         let text = service::unit_text_of(host, deployment, manifest, release.file_name(), run)?;
-        file::replace_other(&host.release_file(deployment), &text, 0o644)?;
+        file::replace_other(&host.unit_file(&unit), &text, 0o644)?;
         info!("running {release} of {}", deployment.key);
         status(&format!("running {release} before {} gets traffic", deployment.key));
-        // Nobody may stop a slice for being empty between here and the start.
-        let lock = slices::shared(host)?;
+        let lock = slices::hold(host, deployment).await?;
         let started = host.manager.start(unit.as_str()).await;
         drop(lock);
         match started {
@@ -46,17 +45,5 @@ pub(crate) async fn run(
             Err(error) => return Err(error.into()),
         }
     }
-    remove(host, deployment).await
-}
-
-/// Ends it, if it runs, and removes its unit.
-pub(crate) async fn remove(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
-    let path = host.release_file(deployment);
-    if !path.exists() {
-        return Ok(());
-    }
-    let unit = deployment.release_unit();
-    host.manager.stop(unit.as_str()).await?;
-    host.manager.reset_failed(unit.as_str()).await?;
-    file::remove(&path)
+    unit::remove(host, &deployment.release_unit()).await
 }

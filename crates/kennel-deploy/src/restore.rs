@@ -9,7 +9,7 @@ use std::path::Path;
 
 use kennel_core::{DeploymentId, DeploymentState, Layout, Port, UnitName};
 use kennel_store::{Deployment, load_project};
-use kennel_systemd::{deployment_of, kill_point, ring, status};
+use kennel_systemd::{deployment_of, is_own_slice, kill_point, ring, status};
 use tracing::{error, info, warn};
 
 use crate::listener::{self, Listener};
@@ -108,7 +108,7 @@ async fn prepare(
     let root = host.layout.deployment_root(deployment.id);
     file::replace_link(&root, deployment.store_path.as_path())?;
     let Some(manifest) = deployment.settings.program() else {
-        site::link(host, deployment)?;
+        site::restore(host, deployment)?;
         return Ok(false);
     };
     let port = match deployment.port {
@@ -136,7 +136,11 @@ async fn prepare(
             report(deployment, &error);
         }
     }
-    Ok(host.manager.is_outdated(deployment.unit().as_str()).await?)
+    let mut outdated = slices::write(host, deployment).await?;
+    for unit in deployment.units() {
+        outdated = outdated || host.manager.is_outdated(unit.as_str()).await?;
+    }
+    Ok(outdated)
 }
 
 /// Whether another program listens on the port of a service that does not run, or not for long.
@@ -156,15 +160,14 @@ fn has_environment(host: &Host, deployment: &Deployment) -> bool {
 }
 
 async fn start(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
-    let unit = deployment.unit();
+    let unit = deployment.lasting_unit();
     if !deployment.settings.kind().has_unit() {
         return Ok(());
     }
     // Without its environment systemd would try it again and again; why it has none was reported.
     if has_environment(host, deployment) && host.manager.state(unit.as_str()).await?.is_over() {
         info!("starting {unit}");
-        // Nobody may stop a slice for being empty just now.
-        let _lock = slices::shared(host)?;
+        let _lock = slices::hold(host, deployment).await?;
         host.manager.start_no_wait(unit.as_str()).await?;
     }
     // A job may have ended the deployment since its row was read; what was made since is removed.
@@ -172,7 +175,8 @@ async fn start(host: &Host, deployment: &Deployment) -> Result<(), DeployError> 
     if serves.contains(&host.deployment(deployment.id)?.state) {
         Ok(())
     } else {
-        clean_up::service(host, deployment).await
+        clean_up::service(host, deployment).await?;
+        slices::stop_empty(host, deployment).await
     }
 }
 
@@ -183,15 +187,26 @@ async fn remove_strangers(host: &mut Host) -> Result<(), DeployError> {
     let roots = host.layout.deployment_roots();
     let root_names = names_in(&roots);
     // After the files: a deployment that begins just now has its row before its first file.
-    let known: BTreeSet<DeploymentId> =
-        host.state.holding()?.into_iter().map(|deployment| deployment.id).collect();
-    for name in units {
+    let holding = host.state.holding()?;
+    let known: BTreeSet<DeploymentId> = holding.iter().map(|deployment| deployment.id).collect();
+    let slices: BTreeSet<UnitName> = holding.iter().flat_map(Deployment::shared_slices).collect();
+    let (timers, others): (Vec<_>, Vec<_>) =
+        units.into_iter().partition(|name| name.ends_with(".timer"));
+    // Timers first: they would start the others again.
+    for name in timers.into_iter().chain(others) {
         let path = host.config.unit_dir.join(&name);
         let Ok(unit) = name.parse::<UnitName>() else { continue };
-        let of = fs::read_to_string(&path).ok().and_then(|text| deployment_of(&text));
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        if is_own_slice(&text) && !slices.contains(&unit) {
+            file::remove(&path)?;
+        }
+        let of = deployment_of(&text);
         if of.is_some_and(|id| !known.contains(&id)) {
             warn!("{unit} belongs to no deployment; stopping and removing it");
             host.manager.stop(unit.as_str()).await?;
+            if unit.is_timer() {
+                host.manager.clean_timer(&unit).await?;
+            }
             file::remove(&path)?;
             file::remove(&host.layout.env_file(&unit))?;
             secrets::remove_credentials(&host.layout.credentials(&unit))?;

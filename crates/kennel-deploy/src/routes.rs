@@ -76,7 +76,7 @@ fn render(
     let mut table = RouteTable::empty(generation);
     let mut projects: BTreeMap<ProjectName, Option<ProjectConfig>> = BTreeMap::new();
     for deployment in deployments {
-        let Some(target) = target(deployment) else { continue };
+        let Some(target) = target(host, deployment) else { continue };
         let mut names = vec![deployment.host(&host.config.base_domain)?];
         let project = &deployment.key.project;
         let config = projects.entry(project.clone()).or_insert_with(|| {
@@ -99,7 +99,7 @@ fn render(
     Ok(table)
 }
 
-fn target(deployment: &Deployment) -> Option<Target> {
+fn target(host: &Host, deployment: &Deployment) -> Option<Target> {
     Some(match &deployment.settings {
         Settings::Service(service) => Target::Service {
             deployment: deployment.id,
@@ -107,11 +107,12 @@ fn target(deployment: &Deployment) -> Option<Target> {
             health_check: service.health_check.to_string(),
             fork: deployment.fork,
         },
-        Settings::Worker(_) => return None,
+        Settings::Worker(_) | Settings::Timer(_) => return None,
         Settings::Site(site) => Target::Site {
             deployment: deployment.id,
             root: deployment.store_path.clone(),
             spa: site.spa,
+            drain_secs: host.config.drain.as_secs(),
         },
     })
 }

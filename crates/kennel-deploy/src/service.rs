@@ -1,9 +1,10 @@
-//! A service: its port, its environment, its unit, its start, its health. Workers have some of it.
+//! A service: its port, its environment, its unit, its start, its health. Workers and timers have
+//! some of it.
 
 use std::time::Duration;
 
 use kennel_core::config::{ProgramManifest, ServiceManifest};
-use kennel_core::{Port, UnitName};
+use kennel_core::{Port, Settings, UnitName};
 use kennel_store::Deployment;
 use kennel_systemd::{ManagerError, Run, ServiceUnit, kill_point, status};
 use tokio::time::{Instant, sleep};
@@ -13,7 +14,7 @@ use crate::env;
 use crate::health::{self, Health};
 use crate::listener::{self, Listener};
 use crate::secrets::{self, Granted, Opener};
-use crate::{DeployError, Host, file, log_tail, program, release, slices};
+use crate::{DeployError, Host, file, log_tail, program, release, slices, timer};
 
 /// How often a unit's state is looked at while it is to come up.
 pub(crate) const WATCH: Duration = Duration::from_millis(100);
@@ -39,19 +40,12 @@ pub(crate) async fn begin(
     manifest: &ProgramManifest,
     port: Option<Port>,
 ) -> Result<Deployment, DeployError> {
-    let secrets = secrets::grant(&host.layout, &mut Opener::default(), deployment, manifest)?;
-    let databases = databases::give(host, deployment, manifest).await?;
-    let deployment = host.deployment(deployment.id)?;
-    write_environment(host, &deployment, manifest, &secrets, &databases, port)?;
-    drop((secrets, databases));
-    write_unit(host, &deployment, manifest)?;
-    let unit = deployment.unit();
-    kill_point!(UnitWritten, &deployment.key.project);
+    let deployment = lay_out(host, deployment, manifest, port).await?;
     release::run(host, &deployment, manifest).await?;
 
+    let unit = deployment.unit();
     status(&format!("starting {unit}"));
-    // Nobody may stop a slice for being empty between here and the start.
-    let lock = slices::shared(host)?;
+    let lock = slices::hold(host, &deployment).await?;
     let started = host.manager.start(unit.as_str()).await;
     drop(lock);
     match started {
@@ -63,6 +57,22 @@ pub(crate) async fn begin(
         Err(error) => return Err(error.into()),
     }
     kill_point!(UnitStarted, &deployment.key.project);
+    Ok(deployment)
+}
+
+/// Everything that the deployment's program needs but its start. Returns its row as it is then.
+pub(crate) async fn lay_out(
+    host: &mut Host,
+    deployment: &Deployment,
+    manifest: &ProgramManifest,
+    port: Option<Port>,
+) -> Result<Deployment, DeployError> {
+    let secrets = secrets::grant(&host.layout, &mut Opener::default(), deployment, manifest)?;
+    let databases = databases::give(host, deployment, manifest).await?;
+    let deployment = host.deployment(deployment.id)?;
+    write_environment(host, &deployment, manifest, &secrets, &databases, port)?;
+    write_unit(host, &deployment, manifest)?;
+    kill_point!(UnitWritten, &deployment.key.project);
     Ok(deployment)
 }
 
@@ -86,14 +96,15 @@ pub(crate) fn write_environment(
     Ok(())
 }
 
-/// Writes the unit file.
+/// Writes the unit file, and a timer's beside it.
 pub(crate) fn write_unit(
     host: &Host,
     deployment: &Deployment,
     manifest: &ProgramManifest,
 ) -> Result<(), DeployError> {
     let text = unit_text(host, deployment, manifest)?;
-    file::replace_other(&host.unit_file(deployment), &text, 0o644)
+    file::replace_other(&host.unit_file(&deployment.unit()), &text, 0o644)?;
+    timer::write_unit(host, deployment)
 }
 
 /// The text of the deployment's unit file.
@@ -102,10 +113,19 @@ pub(crate) fn unit_text(
     deployment: &Deployment,
     manifest: &ProgramManifest,
 ) -> Result<String, DeployError> {
-    let release = manifest.release.as_ref();
-    let name = &deployment.key.service;
-    let program = program::find(&host.layout, &deployment.store_path, name, release)?;
-    unit_text_of(host, deployment, manifest, &program, Run::Service)
+    let (path, name) = (&deployment.store_path, &deployment.key.service);
+    let (command, run) = match &deployment.settings {
+        Settings::Timer(timer) => (timer.command.as_ref(), Run::Timer { timeout: timer.timeout }),
+        Settings::Service(_) | Settings::Worker(_) | Settings::Site(_) => (None, Run::Service),
+    };
+    let program = match command {
+        Some(command) => {
+            program::ensure(&host.layout, path, command.file_name())?;
+            command.file_name().to_owned()
+        }
+        None => program::find(&host.layout, path, name, manifest.release.as_ref())?,
+    };
+    unit_text_of(host, deployment, manifest, &program, run)
 }
 
 /// The text of a unit file that runs this program of the deployment, so.

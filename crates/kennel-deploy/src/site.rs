@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use kennel_core::{DeploymentState, OutputKind, RuleProblem, SiteRules, StorePath};
 use kennel_store::Deployment;
 use kennel_systemd::kill_point;
 use rustix::fs::FlockOperation;
@@ -15,6 +16,7 @@ use crate::{DeployError, Host, file};
 
 /// Points the site's link to what the deployment has.
 pub(crate) fn link(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
+    check_rules(host, deployment)?;
     // Ends of other sites of the branch remove its folder when they find it empty.
     let _lock = file::lock(&host.layout.end_lock(), FlockOperation::LockExclusive)?;
     point_to(host, deployment)?;
@@ -22,8 +24,57 @@ pub(crate) fn link(host: &Host, deployment: &Deployment) -> Result<(), DeployErr
     Ok(())
 }
 
-/// [`link`], for who holds [`kennel_core::Layout::end_lock`].
-pub(crate) fn point_to(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
+/// Refuses a site with a rule that the router would not know: it would be served otherwise than
+/// its author believes.
+fn check_rules(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
+    let root = host.layout.store(&deployment.store_path);
+    let mut rules = SiteRules::default();
+    let mut problems = Vec::new();
+    for name in [SiteRules::REDIRECTS, SiteRules::HEADERS] {
+        let path = root.join(name);
+        let whole = |why: &str| RuleProblem { file: name, line: 0, why: why.to_owned() };
+        let real = match fs::canonicalize(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            real => real.map_err(DeployError::file("read", &path))?,
+        };
+        // root reads this, and what is wrong is quoted: it must be nothing but the store's.
+        let store = host.layout.host_path(Path::new(StorePath::STORE));
+        let store = fs::canonicalize(&store).map_err(DeployError::file("read", &store))?;
+        let kind = fs::symlink_metadata(&real).map_err(DeployError::file("read", &real))?;
+        if !real.starts_with(&store) || !kind.is_file() {
+            problems.push(whole("it is no file of the Nix store"));
+        } else {
+            let read = fs::File::open(&real).and_then(|file| rules.read(name, file));
+            problems.extend(read.map_err(DeployError::file("read", &real))?);
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(DeployError::Rules(problems)) }
+}
+
+/// Puts back the link of a site that serves.
+pub(crate) fn restore(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
+    let _lock = file::lock(&host.layout.end_lock(), FlockOperation::LockExclusive)?;
+    settle(host, deployment)
+}
+
+/// Makes the link of a deployment's site lead to what serves; without anything that does, there is
+/// none. For who holds [`kennel_core::Layout::end_lock`].
+pub(crate) fn settle(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
+    let key = &deployment.key;
+    let link = host.layout.site(&key.project, &deployment.names.slug, &key.service);
+    let target = fs::read_link(&link).unwrap_or_default();
+    let starting = host.state.in_states(&[DeploymentState::Starting])?;
+    if starting.iter().any(|it| it.key == *key && target == it.store_path.as_path()) {
+        // It has moved the link, and is the next to serve.
+        return Ok(());
+    }
+    match host.state.active(key)? {
+        Some(serving) if serving.settings.kind() == OutputKind::Site => point_to(host, &serving),
+        _ => unlink(&link),
+    }
+}
+
+fn point_to(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
     if !host.layout.store(&deployment.store_path).is_dir() {
         return Err(DeployError::NotAFolder(deployment.store_path.clone()));
     }
@@ -44,19 +95,10 @@ fn open_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes the site's link if it points to what this deployment has and nobody serves, and the
-/// folders that are empty then.
-pub(crate) fn unlink(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
-    let key = &deployment.key;
-    let link = host.layout.site(&key.project, &deployment.names.slug, &key.service);
-    let own = fs::read_link(&link).is_ok_and(|target| target == deployment.store_path.as_path());
-    // An unchanged site has the same path in several deployments.
-    if own && !is_served_by_another(host, deployment)? {
-        file::remove(&link)?;
-    }
-    let branch = host.layout.sites(&key.project, &deployment.names.slug);
-    file::remove_empty_dir(&branch)?;
-    branch.parent().map_or(Ok(()), file::remove_empty_dir)
+/// Removes a site's link, and the folders that are empty then.
+fn unlink(link: &Path) -> Result<(), DeployError> {
+    file::remove(link)?;
+    link.ancestors().skip(1).take(2).try_for_each(file::remove_empty_dir)
 }
 
 /// Removes the links below the directory of sites that belong to no deployment's site, and the
@@ -89,9 +131,4 @@ fn found_in(folder: &Path, is: fn(&FileType) -> bool) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let wanted = entries.filter(|entry| entry.file_type().is_ok_and(|kind| is(&kind)));
     wanted.map(|entry| entry.path()).collect()
-}
-
-fn is_served_by_another(host: &Host, deployment: &Deployment) -> Result<bool, DeployError> {
-    let active = host.state.active(&deployment.key)?;
-    Ok(active.is_some_and(|it| it.id != deployment.id && it.store_path == deployment.store_path))
 }

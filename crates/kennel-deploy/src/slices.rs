@@ -1,22 +1,67 @@
-//! Slices that nothing runs in any more. systemd leaves them active.
+//! Slices: what a project, a branch and a service have together, and the end of those that nothing
+//! runs in. systemd leaves them active.
 
-use std::fs::File;
+use std::fs::{self, File};
 
+use kennel_core::config::ProjectConfig;
 use kennel_core::{UnitName, slice_name};
-use kennel_store::Deployment;
+use kennel_store::{Deployment, load_project};
+use kennel_systemd::{SliceUnit, is_own_slice};
 use rustix::fs::FlockOperation;
 use tracing::warn;
 
 use crate::{DeployError, Host, file};
 
-/// Held by whoever starts a unit in a slice: stopping a slice stops all that runs in it, so that
-/// nobody may find it empty and stop it just when something starts.
-pub(crate) fn shared(host: &Host) -> Result<File, DeployError> {
-    file::lock(&host.layout.slice_lock(), FlockOperation::LockShared)
+/// The slices of a deployment have what the operator gives them. Held by whoever starts a unit in
+/// one: stopping a slice stops all that runs in it, so that nobody may find it empty and stop it just
+/// when something starts.
+pub(crate) async fn hold(host: &Host, deployment: &Deployment) -> Result<File, DeployError> {
+    let lock = file::lock(&host.layout.slice_lock(), FlockOperation::LockShared)?;
+    if write(host, deployment).await? {
+        // Only after the operator has changed something: a new slice reads its file by itself.
+        host.manager.reload_all().await?;
+    }
+    Ok(lock)
+}
+
+/// Writes the unit files of the slices of the deployment's project and branch. Returns whether
+/// systemd knows one by an older file.
+pub(crate) async fn write(host: &Host, deployment: &Deployment) -> Result<bool, DeployError> {
+    let project = match load_project(&host.layout, &deployment.key.project) {
+        Ok(project) => project,
+        Err(error) => {
+            warn!("{error}, ignoring: its slices stay as they are");
+            return Ok(false);
+        }
+    };
+    let mut outdated = false;
+    for (slice, text) in deployment.shared_slices().into_iter().zip(texts(deployment, &project)) {
+        let path = host.unit_file(&slice);
+        let is_others = fs::read_to_string(&path).is_ok_and(|text| !is_own_slice(&text));
+        if !is_others && file::replace_other(&path, &text, 0o644)? {
+            outdated |= !host.manager.state(slice.as_str()).await?.is_over();
+        }
+    }
+    Ok(outdated)
+}
+
+/// What the files of [`Deployment::shared_slices`] say.
+fn texts(deployment: &Deployment, config: &ProjectConfig) -> [String; 2] {
+    let (project, git_ref) = (&deployment.key.project, &deployment.key.git_ref);
+    let of_project = SliceUnit { project, git_ref: None, share: config.limits };
+    let share = config.share(git_ref);
+    let of_branch = SliceUnit { project, git_ref: Some(git_ref), share };
+    [of_project.render(), of_branch.render()]
+}
+
+/// Whether a timer will start the unit again.
+async fn has_timer(host: &Host, unit: &str) -> Result<bool, DeployError> {
+    let Some(name) = unit.strip_suffix(".service") else { return Ok(false) };
+    Ok(!host.manager.state(&format!("{name}.timer")).await?.is_over())
 }
 
 /// Stops the slices of a service, its branch and its project, from the inside out, as long as they
-/// are empty.
+/// are empty, and removes their files.
 pub(crate) async fn stop_empty(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
     let _lock = file::lock(&host.layout.slice_lock(), FlockOperation::LockExclusive)?;
     let project = &deployment.key.project;
@@ -32,13 +77,17 @@ pub(crate) async fn stop_empty(host: &Host, deployment: &Deployment) -> Result<(
         if let Err(error) = host.manager.stop(slice.as_str()).await {
             warn!("stopping {slice}: {error}, ignoring: an empty slice harms nobody");
         }
+        let path = host.unit_file(&slice);
+        if fs::read_to_string(&path).is_ok_and(|text| is_own_slice(&text)) {
+            file::remove(&path)?;
+        }
     }
     Ok(())
 }
 
 async fn is_empty(host: &Host, slice: &UnitName) -> Result<bool, DeployError> {
     for unit in host.manager.required_by(slice.as_str()).await? {
-        if !host.manager.state(&unit).await?.is_over() {
+        if !host.manager.state(&unit).await?.is_over() || has_timer(host, &unit).await? {
             return Ok(false);
         }
     }

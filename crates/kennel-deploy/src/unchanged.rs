@@ -13,7 +13,7 @@ use kennel_store::Deployment;
 use crate::health::{self, Health};
 use crate::listener::{self, Listener};
 use crate::secrets::{self, Opener};
-use crate::{DeployError, Host, databases, env, service};
+use crate::{DeployError, Host, databases, env, service, timer};
 
 /// The deployment that serves, healthily, exactly what this one would; none if there is none.
 pub(crate) async fn serving(
@@ -42,6 +42,10 @@ pub(crate) async fn serving(
         Settings::Worker(manifest) => {
             is_written(host, deployment, &active, manifest)? && is_running(host, &active).await?
         }
+        Settings::Timer(manifest) => {
+            is_written(host, deployment, &active, &manifest.program)?
+                && !host.manager.state(active.timer_unit().as_str()).await?.is_over()
+        }
     };
     Ok(same.then_some(active))
 }
@@ -59,7 +63,13 @@ fn is_written(
     let Some(sha) = commit_in(&environment) else { return Ok(false) };
     let instead = Deployment { id: active.id, sha, ..deployment.clone() };
     let text = service::unit_text(host, &instead, manifest)?;
-    if !fs::read_to_string(host.unit_file(active)).is_ok_and(|current| current == text) {
+    if !fs::read_to_string(host.unit_file(&active.unit())).is_ok_and(|current| current == text) {
+        return Ok(false);
+    }
+    if let Some(text) = timer::unit_text(&instead)
+        && !fs::read_to_string(host.unit_file(&active.timer_unit()))
+            .is_ok_and(|current| current == text)
+    {
         return Ok(false);
     }
     if !databases::has_all(host, deployment, manifest)? {

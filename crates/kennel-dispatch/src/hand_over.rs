@@ -86,6 +86,7 @@ impl Dispatcher {
 fn wants(manifest: &Manifest, service: &ServiceName) -> bool {
     manifest.services.contains_key(service)
         || manifest.workers.contains_key(service)
+        || manifest.timers.contains_key(service)
         || manifest.static_sites.contains_key(service)
 }
 
@@ -101,6 +102,7 @@ pub(crate) fn new_deployment(
     let settings = match output.kind {
         OutputKind::Service => Settings::Service(manifest.services.get(&output.name)?.clone()),
         OutputKind::Worker => Settings::Worker(manifest.workers.get(&output.name)?.clone()),
+        OutputKind::Timer => Settings::Timer(manifest.timers.get(&output.name)?.clone()),
         OutputKind::Site => Settings::Site(manifest.static_sites.get(&output.name)?.clone()),
     };
     Some(NewDeployment {

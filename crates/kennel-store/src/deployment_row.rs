@@ -1,8 +1,10 @@
 //! Deployments, as rows have them.
 
+use std::collections::BTreeSet;
+
 use kennel_core::{
-    BuildId, CommitSha, DeploymentId, DeploymentState, EventId, HostName, OutputKey, Port,
-    Settings, StorePath, Timestamp, UnitName,
+    BuildId, CommitSha, DeploymentId, DeploymentState, EventId, HostName, OutputKey, OutputKind,
+    Port, Settings, StorePath, Timestamp, UnitName, slice_name,
 };
 use rusqlite::Row;
 
@@ -94,6 +96,34 @@ impl Deployment {
     #[must_use]
     pub fn release_unit(&self) -> UnitName {
         UnitName::of_release(&self.key.project, &self.names.slug, &self.key.service, self.id)
+    }
+
+    /// The unit that starts a timer's own at its times.
+    #[must_use]
+    pub fn timer_unit(&self) -> UnitName {
+        UnitName::of_timer(&self.key.project, &self.names.slug, &self.key.service, self.id)
+    }
+
+    /// The unit that is active as long as the deployment is: a timer's own ends with each run.
+    #[must_use]
+    pub fn lasting_unit(&self) -> UnitName {
+        match self.settings.kind() {
+            OutputKind::Timer => self.timer_unit(),
+            OutputKind::Service | OutputKind::Worker | OutputKind::Site => self.unit(),
+        }
+    }
+
+    /// The units that have a file for as long as the deployment serves.
+    #[must_use]
+    pub fn units(&self) -> BTreeSet<UnitName> {
+        BTreeSet::from([self.unit(), self.lasting_unit()])
+    }
+
+    /// The slices that it shares with others, its project's and its branch's. They have files.
+    #[must_use]
+    pub fn shared_slices(&self) -> [UnitName; 2] {
+        let project = &self.key.project;
+        [slice_name(project, None, None), slice_name(project, Some(&self.names.slug), None)]
     }
 
     /// Its host under the base domain.

@@ -17,6 +17,8 @@ mod sealer;
 #[cfg(feature = "calls")]
 mod service_call;
 mod service_unit;
+mod slice_unit;
+mod timer_unit;
 
 pub use bell::{RingError, ring};
 pub use env_file::env_file;
@@ -29,6 +31,8 @@ pub use sealer::{SealError, Sealer};
 #[cfg(feature = "calls")]
 pub use service_call::call_service;
 pub use service_unit::{BadProgram, Run, ServiceUnit, deployment_of};
+pub use slice_unit::{SliceUnit, is_own_slice};
+pub use timer_unit::TimerUnit;
 
 /// Passes a named point: `kill_point!(PortReserved, &project);`. Nothing at all but in test builds.
 #[cfg(feature = "kill-points")]

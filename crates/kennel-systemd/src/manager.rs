@@ -88,6 +88,15 @@ impl ServiceState {
     }
 }
 
+impl ManagerError {
+    /// Whether systemd can make nothing of the unit's file.
+    #[must_use]
+    pub fn is_bad_setting(&self) -> bool {
+        let name = "org.freedesktop.systemd1.BadUnitSetting";
+        matches!(self, Self::Call { source, .. } if is_error(source, name))
+    }
+}
+
 /// How a unit does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitState {
@@ -230,6 +239,20 @@ impl Manager {
             result => {
                 Err(ManagerError::Job { verb: "clean", unit: unit.into(), result: result.into() })
             }
+        }
+    }
+
+    /// Makes a stopped timer forget when it elapsed last (`systemctl clean --what=state`): its empty
+    /// file in `/var/lib/systemd/timers`.
+    ///
+    /// # Errors
+    /// [`ManagerError::Call`].
+    pub async fn clean_timer(&self, timer: &UnitName) -> Result<(), ManagerError> {
+        let cleaned = self.proxy.clean_unit(timer.as_str(), &["state"]).await;
+        match cleaned.map_err(|source| call("clean", timer.as_str(), source)) {
+            // What could never be started has nothing to remember.
+            Err(error) if error.is_bad_setting() => Ok(()),
+            cleaned => cleaned,
         }
     }
 

@@ -52,6 +52,11 @@ pub enum Run {
         /// The most time that it may take.
         timeout: Duration,
     },
+    /// It runs whenever its timer says so, for so long at most.
+    Timer {
+        /// The most time that one run may take.
+        timeout: Duration,
+    },
 }
 
 /// From where a fork's service is called. An address of the loopback interface (127.0.0.0/8) that
@@ -112,6 +117,10 @@ impl ServiceUnit<'_> {
                 let kind =
                     format!("Type=oneshot\nRemainAfterExit=yes\nTimeoutStartSec={seconds}\n");
                 ("release of ", kind, "")
+            }
+            Run::Timer { timeout } => {
+                let seconds = timeout.as_secs();
+                ("", format!("Type=oneshot\nTimeoutStartSec={seconds}\n"), "")
             }
         };
         let addresses = self.untrusted.map(address_filter).unwrap_or_default();
@@ -187,7 +196,9 @@ Deployment={id}
     pub fn name(&self) -> UnitName {
         let OutputKey { project, service, .. } = self.key;
         match self.run {
-            Run::Service => UnitName::of_deployment(project, self.slug, service, self.deployment),
+            Run::Service | Run::Timer { .. } => {
+                UnitName::of_deployment(project, self.slug, service, self.deployment)
+            }
             Run::Release { .. } => {
                 UnitName::of_release(project, self.slug, service, self.deployment)
             }
@@ -220,7 +231,7 @@ pub fn deployment_of(unit_file: &str) -> Option<DeploymentId> {
 
 /// `%` begins a specifier in unit files (systemd.unit(5)); doubled it is itself. Line breaks and
 /// other control characters cannot be in any of the parsed types, and are dropped all the same.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).collect::<String>().replace('%', "%%")
 }
 
@@ -291,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_release_program_has_all_that_the_service_has() {
+    fn what_runs_once_or_at_times_has_all_that_the_service_has() {
         let service = render("main", "migrate").unwrap();
         let run = Run::Release { timeout: Duration::from_secs(300) };
         let release = running("main", "migrate", &[], run).unwrap();
@@ -304,6 +315,12 @@ mod tests {
         Type=oneshot
         RemainAfterExit=yes
         TimeoutStartSec=300
+        ");
+        let run = Run::Timer { timeout: Duration::from_secs(3600) };
+        let timer = running("main", "migrate", &[], run).unwrap();
+        insta::assert_snapshot!(only(&timer, &service), @"
+        Type=oneshot
+        TimeoutStartSec=3600
         ");
         insta::assert_snapshot!(only(&service, &release), @"
         Description=api of site on main (deployment 97)

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use kennel_core::{
-    BuildId, BuildState, CommitSha, DeploymentId, DeploymentState, OutputKey, OutputState,
-    ProjectName,
+    BuildId, BuildState, CommitSha, DeploymentId, DeploymentState, OutputKey, OutputKind,
+    OutputState, ProjectName,
 };
 use kennel_store::{Build, Deployment};
 
@@ -322,9 +322,9 @@ pub(crate) fn deployment_serves(
     took_so_long: Duration,
     urls: &[String],
 ) -> String {
-    let does = if it.settings.kind().is_routed() { "serves" } else { "runs" };
+    let does = does(it.settings.kind());
     let at = if urls.is_empty() { String::new() } else { format!(" at {}", urls.join(", ")) };
-    format!("{} {does}{at} as deployment {}, after {}", it.key, it.id, took(took_so_long))
+    format!("{} {does}s{at} as deployment {}, after {}", it.key, it.id, took(took_so_long))
 }
 
 pub(crate) fn deployment_ended(
@@ -387,8 +387,14 @@ pub(crate) fn not_routed(key: &str) -> String {
     )
 }
 
-pub(crate) fn service_unwell(place: &str, detail: &str) -> String {
-    format!("{place} should serve, but {detail}; see `kennelctl logs {place}`.")
+pub(crate) fn program_unwell(place: &str, kind: OutputKind, detail: &str) -> String {
+    let does = does(kind);
+    format!("{place} should {does}, but {detail}; see `kennelctl logs {place}`.")
+}
+
+/// What a deployment is there for, in a word.
+pub(crate) fn does(kind: OutputKind) -> &'static str {
+    if kind.is_routed() { "serve" } else { "run" }
 }
 
 pub(crate) fn site_unwell(place: &str, detail: &str) -> String {

@@ -22,6 +22,7 @@
 //! | `fork_away` | a child serves; the process itself leaves once the child listens |
 //! | `daemon` | has a daemon beside it: a process in a session of its own, whose parent is gone |
 //! | `eat_mib` | memory that it takes before it listens |
+//! | `works_ms` | without a port: works for so long, says so, and leaves |
 //!
 //! Without `$PORT`, and without `listen_port`, it is a worker: it says `<version> works`, and stays.
 //!
@@ -112,6 +113,11 @@ fn start(role: &str) -> ExitCode {
 /// A worker's life: nobody calls it.
 fn work(conf: &Conf) -> ExitCode {
     eprintln!("{} works", conf.text("version").unwrap_or("nobody"));
+    if let Some(ms) = conf.number("works_ms") {
+        thread::sleep(Duration::from_millis(ms));
+        eprintln!("{} is done", conf.text("version").unwrap_or("nobody"));
+        return ExitCode::SUCCESS;
+    }
     loop {
         thread::sleep(Duration::from_secs(3600));
     }

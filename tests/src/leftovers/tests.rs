@@ -60,7 +60,15 @@ fn world() -> (Found, Rows) {
             active("kennel-site-main-api.slice"),
             active("kennel-site-main-api@2.service"),
         ],
-        unit_files: vec!["kennel-site-main-api@2.service".into(), "dbus.service".into()],
+        unit_files: [
+            "kennel-site-main-api@2.service",
+            "kennel-site.slice",
+            "kennel-site-main.slice",
+            "kennel-site2.slice",
+            "dbus.service",
+        ]
+        .map(String::from)
+        .to_vec(),
         env_files: vec!["site-main-api@2.env".into()],
         credentials: vec!["site-main-api@2.credentials".into()],
         listeners: vec![
@@ -79,6 +87,7 @@ fn world() -> (Found, Rows) {
             "/var/lib/kennel/data/kennel-site-main-api".into(),
             "/var/lib/private/kennel/data/kennel-site-main-api".into(),
         ],
+        stamps: Vec::new(),
         users: vec!["kennel-site-main-api".into(), "kennel-other-main-api".into()],
         routes: vec!["2".into(), "3".into()],
     };
@@ -91,11 +100,37 @@ fn a_host_that_is_as_its_rows_say() {
     assert_eq!(differences("site", &found, &rows), Vec::<String>::new());
 }
 
+/// What one run of a timer makes may be there or not; the timer and its files must be.
+#[test]
+fn a_timer_between_two_runs_and_in_one() {
+    let (mut found, mut rows) = world();
+    let resting =
+        Deployment { kind: "timer".into(), port: None, ..deployment(9, "tidy", "active") };
+    rows.names.extend(
+        [("user", resting.user.clone()), ("label", resting.label.clone())]
+            .map(|(kind, name)| Name { kind: kind.into(), name, ..rows.names[0].clone() }),
+    );
+    found.units.push((resting.timer(), "active".into()));
+    found.unit_files.extend([resting.unit(), resting.timer()]);
+    found.env_files.push("site-main-tidy@9.env".into());
+    found.roots.push(("9".into(), resting.store_path.clone()));
+    found.stamps.push(format!("stamp-{}", resting.timer()));
+    rows.deployments.push(resting.clone());
+    assert_eq!(differences("site", &found, &rows), Vec::<String>::new());
+    found.units.push((resting.unit(), "activating".into()));
+    found.units.push(("kennel-site-main-tidy.slice".into(), "active".into()));
+    found.users.push(resting.user);
+    assert_eq!(differences("site", &found, &rows), Vec::<String>::new());
+    found.units.retain(|(unit, _)| !unit.ends_with(".timer"));
+    let missing = differences("site", &found, &rows);
+    assert_eq!(missing, ["units: kennel-site-main-tidy@9.timer active is missing"]);
+}
+
 /// One difference each, so that no check of the list is one that cannot fail.
 #[test]
 fn everything_that_is_left_over_or_missing_is_seen() {
     type Change = fn(&mut Found, &mut Rows);
-    let changes: [(Change, &str); 26] = [
+    let changes: [(Change, &str); 29] = [
         (|_, rows| rows.deployments[0].state = "draining".into(), "rows: 1 of api is draining"),
         (|_, rows| rows.deployments[3].cleaned = false, "rows: 4 of api is failed"),
         (|_, rows| rows.deployments[0].port = Some(18_001), "ports: 18001 of 1 is left"),
@@ -123,7 +158,16 @@ fn everything_that_is_left_over_or_missing_is_seen() {
             |found, _| found.unit_files.push("kennel-site-main-api@1.service".into()),
             "unit files: kennel-site-main-api@1.service is left",
         ),
+        (
+            |found, _| found.stamps.push("stamp-kennel-site-main-api@2.timer".into()),
+            "timers' stamps: stamp-kennel-site-main-api@2.timer is left",
+        ),
         (|found, _| found.unit_files.clear(), "unit files: kennel-site-main-api@2.service is miss"),
+        (|found, _| found.unit_files.clear(), "files of slices: kennel-site.slice is missing"),
+        (
+            |found, _| found.unit_files.push("kennel-site-old.slice".into()),
+            "files of slices: kennel-site-old.slice is left",
+        ),
         (
             |found, _| found.env_files.push("site-main-api@4.env".into()),
             "env files: site-main-api@4.env is left",

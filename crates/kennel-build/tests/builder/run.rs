@@ -171,7 +171,7 @@ fn what_cannot_begin_says_why() {
     let Some(mut host) = Host::new("what_cannot_begin") else { return };
     let id = host.push(None);
     assert_eq!(host.run(id), Some(BuildState::Failed));
-    insta::assert_snapshot!(host.reason(id), @"kennel.toml is missing at the root of SHA; write one with [services.<name>], [workers.<name>] or [static_sites.<name>]");
+    insta::assert_snapshot!(host.reason(id), @"kennel.toml is missing at the root of SHA; write one with [services.<name>], [workers.<name>], [timers.<name>] or [static_sites.<name>]");
     let id = host.push(Some("[services.api]\nhealthcheck = \"/\"\n"));
     assert_eq!(host.run(id), Some(BuildState::Failed));
     insta::assert_snapshot!(host.reason(id), @r#"

@@ -9,7 +9,8 @@ use toml::Spanned;
 use super::document::Document;
 use super::refusal::{Refusal, whole_number};
 use super::{
-    EnvName, EnvValue, FlakeOutput, HealthPath, Problem, ProgramPath, ResourceRequest, seconds,
+    EnvName, EnvValue, FlakeOutput, HealthPath, Problem, ProgramPath, ResourceRequest, Schedule,
+    seconds,
 };
 use crate::{HostName, SecretName, ServiceName};
 
@@ -20,6 +21,8 @@ pub struct Manifest {
     pub services: BTreeMap<ServiceName, ServiceManifest>,
     /// `[workers.<name>]`
     pub workers: BTreeMap<ServiceName, ProgramManifest>,
+    /// `[timers.<name>]`
+    pub timers: BTreeMap<ServiceName, TimerManifest>,
     /// `[static_sites.<name>]`
     pub static_sites: BTreeMap<ServiceName, SiteManifest>,
 }
@@ -44,12 +47,29 @@ pub struct ServiceManifest {
     pub drain: Option<Duration>,
 }
 
-/// A program with its surroundings: of itself a worker, with a port a service. As JSON: the same
-/// keys as in `kennel.toml`, all of them.
+/// A program that runs at its times and then ends. As JSON: the same keys as in `kennel.toml`, all of
+/// them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TimerManifest {
+    /// What it has in common with workers, but for a release program.
+    #[serde(flatten)]
+    pub program: ProgramManifest,
+    /// `schedule`: when it runs.
+    pub schedule: Schedule,
+    /// `command`: which program runs; none means the one of the timer's name, or the only one.
+    pub command: Option<ProgramPath>,
+    /// `timeout_secs`: how long a run may take. 1 s to a day, default an hour.
+    #[serde(rename = "timeout_secs", with = "seconds::timer_timeout")]
+    pub timeout: Duration,
+}
+
+/// A program with its surroundings: of itself a worker, with a port a service, with a schedule a
+/// timer. As JSON: the same keys as in `kennel.toml`, all of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProgramManifest {
-    /// `flake_output`: default the service's or worker's name.
+    /// `flake_output`: default the service's, worker's or timer's name.
     pub flake_output: FlakeOutput,
     /// `preview_database`: whether it gets `VALKEY_URL` and `DATABASE_URL`, per branch. Default
     /// false.
@@ -110,6 +130,8 @@ struct RawManifest {
     #[serde(default)]
     workers: BTreeMap<Spanned<ServiceName>, RawWorker>,
     #[serde(default)]
+    timers: BTreeMap<Spanned<ServiceName>, RawTimer>,
+    #[serde(default)]
     static_sites: BTreeMap<Spanned<ServiceName>, RawSite>,
 }
 
@@ -157,6 +179,25 @@ struct RawWorker {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct RawTimer {
+    schedule: Schedule,
+    command: Option<ProgramPath>,
+    timeout_secs: Option<Spanned<i64>>,
+    flake_output: Option<FlakeOutput>,
+    #[serde(default)]
+    preview_database: bool,
+    #[serde(default)]
+    env: BTreeMap<Spanned<EnvName>, EnvValue>,
+    #[serde(default)]
+    secrets: Vec<Spanned<SecretName>>,
+    #[serde(default)]
+    credentials: Vec<Spanned<SecretName>>,
+    #[serde(default)]
+    resources: ResourceRequest,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct RawSite {
     flake_output: Option<FlakeOutput>,
     #[serde(default)]
@@ -170,20 +211,22 @@ impl TryFrom<RawManifest> for Manifest {
     fn try_from(raw: RawManifest) -> Result<Self, Refusal> {
         let names = || {
             let programs = raw.services.keys().chain(raw.workers.keys());
-            programs.chain(raw.static_sites.keys())
+            programs.chain(raw.timers.keys()).chain(raw.static_sites.keys())
         };
         if names().next().is_none() {
             return Err(Refusal {
                 span: 0..0,
                 message: "there is nothing to deploy".into(),
                 help: Some(
-                    "write [services.<name>], [workers.<name>] or [static_sites.<name>]".into(),
+                    "write [services.<name>], [workers.<name>], [timers.<name>] or \
+                     [static_sites.<name>]"
+                        .into(),
                 ),
             });
         }
         if let Some(first_too_many) = names().nth(Self::MOST_OUTPUTS) {
             let most = Self::MOST_OUTPUTS;
-            let message = format!("there are more than {most} services, workers and sites");
+            let message = format!("there are more than {most} services, workers, timers and sites");
             return Err(Refusal::at(first_too_many, message));
         }
         if let Some(twice) = repeated(names()) {
@@ -196,27 +239,26 @@ impl TryFrom<RawManifest> for Manifest {
             let message = format!("`{}` is another's custom domain already", twice.get_ref());
             return Err(Refusal::at(twice, message));
         }
-        let services = raw.services.into_iter().map(|(name, raw)| {
-            let name = name.into_inner();
-            let service = raw.settle(&name)?;
-            Ok((name, service))
-        });
-        let workers = raw.workers.into_iter().map(|(name, raw)| {
-            let name = name.into_inner();
-            let worker = raw.settle(&name)?;
-            Ok((name, worker))
-        });
-        let sites = raw.static_sites.into_iter().map(|(name, raw)| {
-            let name = name.into_inner();
-            let site = raw.settle(&name);
-            (name, site)
-        });
         Ok(Self {
-            services: services.collect::<Result<_, _>>()?,
-            workers: workers.collect::<Result<_, _>>()?,
-            static_sites: sites.collect(),
+            services: settled(raw.services, RawService::settle)?,
+            workers: settled(raw.workers, RawWorker::settle)?,
+            timers: settled(raw.timers, RawTimer::settle)?,
+            static_sites: settled(raw.static_sites, |site, name| Ok(RawSite::settle(site, name)))?,
         })
     }
+}
+
+/// Each table by its name, which it may take for what it does not say.
+fn settled<Raw, T>(
+    raw: BTreeMap<Spanned<ServiceName>, Raw>,
+    settle: impl Fn(Raw, &ServiceName) -> Result<T, Refusal>,
+) -> Result<BTreeMap<ServiceName, T>, Refusal> {
+    let one = |(name, raw): (Spanned<ServiceName>, Raw)| {
+        let name = name.into_inner();
+        let settled = settle(raw, &name)?;
+        Ok((name, settled))
+    };
+    raw.into_iter().map(one).collect()
 }
 
 impl RawService {
@@ -311,6 +353,28 @@ impl RawWorker {
     /// systemd hands 1 MiB of credentials to a unit (systemd.exec(5), "LoadCredential="), and a
     /// secret has 32 KiB at most; with one less, their names fit as well.
     const MOST_CREDENTIALS: usize = 31;
+}
+
+impl RawTimer {
+    fn settle(self, name: &ServiceName) -> Result<TimerManifest, Refusal> {
+        let timeout = whole_number(self.timeout_secs.as_ref(), seconds::TIMER_TIMEOUT, 3600)?;
+        let program = RawWorker {
+            flake_output: self.flake_output,
+            preview_database: self.preview_database,
+            env: self.env,
+            secrets: self.secrets,
+            credentials: self.credentials,
+            release: None,
+            release_timeout_secs: None,
+            resources: self.resources,
+        };
+        Ok(TimerManifest {
+            program: program.settle(name)?,
+            schedule: self.schedule,
+            command: self.command,
+            timeout: Duration::from_secs(timeout),
+        })
+    }
 }
 
 impl RawSite {

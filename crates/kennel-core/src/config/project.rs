@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::branch_patterns::BranchPattern;
 use super::document::Document;
 use super::path::AbsolutePath;
+use super::share::{RawShare, Share};
 use super::{BranchPatterns, DomainPattern, HostConfig, Lifetime, Problem, RepoUrl};
 use crate::{Branch, Forge, GitRef, HostName, Layout, ProjectName, SecretScope};
 
@@ -40,6 +41,10 @@ pub struct ProjectConfig {
     expire_after: Option<Lifetime>,
     /// `[expire_branches]`: the same for branches by pattern. Of those that match, the longest.
     expire_branches: BTreeMap<BranchPattern, Lifetime>,
+    /// `[limits]`: what all of the project has together. Default no limit, weight 100.
+    pub limits: Share,
+    /// `[preview_limits]`: what each branch but the default one has. Default no limit, weight 20.
+    preview_limits: Share,
 }
 
 /// When a branch goes that nobody needs.
@@ -95,6 +100,8 @@ impl ProjectConfig {
                 domains: raw.domains,
                 expire_after: raw.expire_after,
                 expire_branches: raw.expire_branches,
+                limits: raw.limits.settle(Share::WHOLE)?,
+                preview_limits: raw.preview_limits.settle(Share::PREVIEW)?,
             })
         })
     }
@@ -130,6 +137,16 @@ impl ProjectConfig {
         }
     }
 
+    /// What all of a branch or pull request has together, within what the project has.
+    #[must_use]
+    pub fn share(&self, git_ref: &GitRef) -> Share {
+        if git_ref.is_branch(&self.default_branch) {
+            Share::unlimited(Share::WHOLE)
+        } else {
+            self.preview_limits
+        }
+    }
+
     /// Which secrets a deployment of `git_ref` may have, those that win first: production is the
     /// default branch and nothing else, and a fork's has none.
     ///
@@ -162,6 +179,10 @@ struct RawProject {
     expire_after: Option<Lifetime>,
     #[serde(default)]
     expire_branches: BTreeMap<BranchPattern, Lifetime>,
+    #[serde(default)]
+    limits: RawShare,
+    #[serde(default)]
+    preview_limits: RawShare,
 }
 
 /// A stranger's program is on the host for no longer than this after its last push.

@@ -21,6 +21,9 @@ pub(super) fn default_release_timeout() -> Duration {
     Duration::from_secs(DEFAULT_RELEASE_TIMEOUT)
 }
 
+/// A timer's `timeout_secs`
+pub(super) const TIMER_TIMEOUT: RangeInclusive<u64> = 1..=86_400;
+
 /// `drain_secs`, the host's and a service's
 pub(super) const DRAIN: RangeInclusive<u64> = 0..=3600;
 
@@ -51,6 +54,16 @@ pub(super) mod release_timeout {
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
         within(&RELEASE_TIMEOUT, u64::deserialize(from)?)
+    }
+}
+
+/// For serde's `with`.
+pub(super) mod timer_timeout {
+    pub(crate) use super::health_check_timeout::serialize;
+    use super::*;
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        within(&TIMER_TIMEOUT, u64::deserialize(from)?)
     }
 }
 

@@ -16,7 +16,7 @@ use kennel_core::{
     Timestamp, UnitName,
 };
 use kennel_store::{Build, Deployment, PreviewDatabase};
-use kennel_systemd::deployment_of;
+use kennel_systemd::{deployment_of, is_own_slice};
 
 use super::facts::Facts;
 use super::finding::{Finding, Mark, or_ok};
@@ -52,6 +52,8 @@ struct World {
     unit_dir: PathBuf,
     /// Unit files that say whose they are.
     units: BTreeMap<String, DeploymentId>,
+    /// Unit files of slices that Kennel wrote.
+    slices: BTreeSet<UnitName>,
     env_files: Option<BTreeMap<String, Option<DeploymentId>>>,
     roots: BTreeMap<DeploymentId, PathBuf>,
     /// Links of sites, and where they lead.
@@ -121,12 +123,16 @@ impl World {
         let mut world = Self::default();
         for name in names_in(&unit_dir).unwrap_or_default() {
             // Not everything that lies there is a file of text, or ours to read.
-            let of = name
+            let text = name
                 .starts_with("kennel-")
                 .then(|| fs::read_to_string(unit_dir.join(&name)).ok())
                 .flatten()
-                .and_then(|text| deployment_of(&text));
-            world.units.extend(of.map(|id| (name, id)));
+                .unwrap_or_default();
+            if is_own_slice(&text) {
+                world.slices.extend(name.parse().ok());
+            } else {
+                world.units.extend(deployment_of(&text).map(|id| (name, id)));
+            }
         }
         world.env_files = names_in(&layout.env_dir()).ok().map(|names| {
             names
@@ -209,9 +215,11 @@ fn unit_findings(
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     for deployment in with_units(rows) {
-        let (name, key) = (deployment.unit(), deployment.key.to_string());
-        if !world.units.contains_key(name.as_str()) {
-            findings.push(say::unit_file_missing(&name, &key));
+        let (name, key) = (deployment.lasting_unit(), deployment.key.to_string());
+        let mut files = deployment.units();
+        files.retain(|file| !world.units.contains_key(file.as_str()));
+        if !files.is_empty() {
+            findings.extend(files.iter().map(|file| say::unit_file_missing(file, &key)));
             continue;
         }
         let Some(unit) = units.map(|units| units.get(name.as_str())) else { continue };
@@ -227,12 +235,18 @@ fn unit_findings(
             None => findings.push(say::unit_stopped(&name, &key, "inactive")),
         }
     }
+    let slices: BTreeSet<_> = with_units(rows).flat_map(Deployment::shared_slices).collect();
+    findings.extend(slices.difference(&world.slices).map(say::slice_file_missing));
     let known = known(rows);
     let unit_dir = Path::new("/").join(
         world.unit_dir.strip_prefix(layout.host_path(Path::new("/"))).unwrap_or(&world.unit_dir),
     );
     for (name, _) in world.units.iter().filter(|(_, id)| !known.contains(id)) {
         findings.push(say::unit_without_row(&unit_dir.join(name)));
+    }
+    let slices: BTreeSet<_> = rows.deployments.iter().flat_map(Deployment::shared_slices).collect();
+    for slice in world.slices.difference(&slices) {
+        findings.push(say::unit_without_row(&unit_dir.join(slice.as_str())));
     }
     findings
 }
@@ -250,7 +264,7 @@ fn file_findings(layout: &Layout, rows: &Rows, world: &World) -> Vec<Finding> {
             findings.push(say::store_path_missing(&key, path));
         }
         match deployment.settings.kind() {
-            OutputKind::Service | OutputKind::Worker => {
+            OutputKind::Service | OutputKind::Worker | OutputKind::Timer => {
                 let file = layout.env_file(&deployment.unit());
                 let name = file.file_name().unwrap_or_default().to_string_lossy();
                 if world.env_files.as_ref().is_some_and(|files| !files.contains_key(&*name)) {
@@ -263,7 +277,13 @@ fn file_findings(layout: &Layout, rows: &Rows, world: &World) -> Vec<Finding> {
                     &deployment.names.slug,
                     &deployment.key.service,
                 );
-                if world.sites.get(&link).map(PathBuf::as_path) != Some(path.as_path()) {
+                // The next one moves the link, and serves from then on.
+                let next = rows.deployments.iter().filter(|it| {
+                    it.state == DeploymentState::Starting && it.key == deployment.key
+                });
+                let mut right = next.map(|it| &it.store_path).chain([path]);
+                let target = world.sites.get(&link);
+                if target.is_none_or(|target| right.all(|path| path.as_path() != target)) {
                     findings.push(say::site_link_wrong(&key));
                 }
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kennel_core::config::HealthPath;
 use kennel_core::{DeploymentId, DeploymentState, Layout, Port, Settings};
 use kennel_store::Deployment;
-use kennel_systemd::{Manager, UnitState, call_service};
+use kennel_systemd::{Manager, ManagerError, UnitState, call_service};
 use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -23,9 +23,9 @@ const SYSTEMD: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Health {
-    /// Its health check answered 200; a worker runs, a site's files are there.
+    /// Its health check answered 200; a worker runs, a timer waits, a site's files are there.
     Healthy,
-    /// It runs, and answers something else or nothing.
+    /// It runs, and answers something else or nothing; a timer's last run failed.
     Unhealthy,
     /// Its unit does not run.
     Down,
@@ -41,6 +41,14 @@ pub(crate) struct Verdict {
     pub(crate) health: Health,
     /// In words; none for the good.
     pub(crate) detail: Option<String>,
+}
+
+/// What systemd says of a deployment.
+#[derive(Debug)]
+struct Unit {
+    state: UnitState,
+    /// How the last run of a timer's program ended, if it failed.
+    failed_run: Option<String>,
 }
 
 /// What was found out.
@@ -87,10 +95,14 @@ impl Healths {
                 Settings::Worker(_) => {
                     let running =
                         (deployment.state == DeploymentState::Active).then(Verdict::healthy);
-                    of.extend(unit.and_then(|unit| by_unit(unit).or(running)).map(|it| (id, it)));
+                    let verdict = unit.and_then(|unit| by_unit(&unit.state).or(running));
+                    of.extend(verdict.map(|it| (id, it)));
                 }
+                // While one drains its timer rests.
+                Settings::Timer(_) if deployment.state != DeploymentState::Active => {}
+                Settings::Timer(_) => of.extend(unit.map(|unit| (id, timer(unit)))),
                 Settings::Service(service) => {
-                    if let Some(verdict) = unit.and_then(by_unit) {
+                    if let Some(verdict) = unit.and_then(|unit| by_unit(&unit.state)) {
                         of.insert(id, verdict);
                     } else if probe
                         && deployment.state == DeploymentState::Active
@@ -111,7 +123,7 @@ impl Healths {
 }
 
 /// The states of all units that should run.
-async fn units(deployments: &[Deployment]) -> Result<BTreeMap<DeploymentId, UnitState>, String> {
+async fn units(deployments: &[Deployment]) -> Result<BTreeMap<DeploymentId, Unit>, String> {
     let wanted = deployments.iter().filter(|it| {
         it.settings.kind().has_unit()
             && matches!(
@@ -119,17 +131,29 @@ async fn units(deployments: &[Deployment]) -> Result<BTreeMap<DeploymentId, Unit
                 DeploymentState::Starting | DeploymentState::Active | DeploymentState::Draining
             )
     });
-    let wanted: Vec<_> = wanted.map(|it| (it.id, it.unit())).collect();
+    let wanted: Vec<_> = wanted.collect();
     if wanted.is_empty() {
         return Ok(BTreeMap::new());
     }
     let manager = Manager::connect().await.map_err(|error| error.to_string())?;
     let mut states = BTreeMap::new();
-    for (id, unit) in wanted {
-        let state = manager.state(unit.as_str()).await.map_err(|error| error.to_string())?;
-        states.insert(id, state);
+    for deployment in wanted {
+        let unit = ask(&manager, deployment).await.map_err(|error| error.to_string())?;
+        states.insert(deployment.id, unit);
     }
     Ok(states)
+}
+
+async fn ask(manager: &Manager, deployment: &Deployment) -> Result<Unit, ManagerError> {
+    let state = manager.state(deployment.lasting_unit().as_str()).await?;
+    let failed_run = match deployment.settings {
+        Settings::Timer(_) => {
+            let run = manager.service(deployment.unit().as_str()).await?;
+            (run.result != "success").then_some(run.ended)
+        }
+        Settings::Service(_) | Settings::Worker(_) | Settings::Site(_) => None,
+    };
+    Ok(Unit { state, failed_run })
 }
 
 /// What a unit's state says by itself; none if the service has to be asked.
@@ -143,6 +167,14 @@ fn by_unit(unit: &UnitState) -> Option<Verdict> {
         "activating" => Some(Verdict::new(Health::Starting, words)),
         "failed" | "inactive" | "deactivating" => Some(Verdict::new(Health::Down, words)),
         _ => Some(Verdict::new(Health::Unknown, words)),
+    }
+}
+
+fn timer(unit: &Unit) -> Verdict {
+    match (by_unit(&unit.state), &unit.failed_run) {
+        (Some(verdict), _) => verdict,
+        (None, Some(how)) => Verdict::new(Health::Unhealthy, format!("its last run failed: {how}")),
+        (None, None) => Verdict::healthy(),
     }
 }
 
@@ -214,6 +246,19 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let verdict = runtime.block_on(look(port, false, &HealthPath::default()));
         assert_eq!(verdict.detail, Some(format!("nothing listens on port {port}")));
+    }
+
+    #[test]
+    fn a_timer_is_as_well_as_its_last_run() {
+        let said = |active: &str, failed_run: Option<&str>| {
+            let state = UnitState { active: active.into(), sub: "dead".into() };
+            timer(&Unit { state, failed_run: failed_run.map(str::to_owned) })
+        };
+        assert_eq!(said("active", None), Verdict::healthy());
+        let failed = said("active", Some("it exited with status 7"));
+        assert_eq!(failed.health, Health::Unhealthy);
+        insta::assert_snapshot!(failed.detail.unwrap(), @"its last run failed: it exited with status 7");
+        assert_eq!(said("inactive", Some("it exited with status 7")).health, Health::Down);
     }
 
     #[test]

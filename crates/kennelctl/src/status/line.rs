@@ -69,7 +69,7 @@ impl Line {
             commit: it.sha.clone(),
             build: it.build,
             port: it.port,
-            unit: kind.has_unit().then(|| it.unit()),
+            unit: kind.has_unit().then(|| it.lasting_unit()),
             since: since.unwrap_or(it.created_at),
             expires_at: None,
             drain_until: it.drain_until,
@@ -90,7 +90,7 @@ impl Line {
         let detail = self.health_detail.as_deref().unwrap_or_default();
         match self.health {
             Some(Health::Unhealthy | Health::Down) if self.kind.has_unit() => {
-                Some(say::service_unwell(&self.place(), detail))
+                Some(say::program_unwell(&self.place(), self.kind, detail))
             }
             Some(Health::Unhealthy | Health::Down) => Some(say::site_unwell(&self.place(), detail)),
             Some(Health::Healthy | Health::Starting | Health::Unknown) | None => {

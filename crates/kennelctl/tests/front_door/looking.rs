@@ -56,6 +56,8 @@ fn a_tree_is_looked_at_and_not_repaired() {
     insta::assert_snapshot!(tree.ctl(&["reconcile", "--dry-run"]), @"
     Deployments
       FAIL  units   shop/main/api serves, and the file of kennel-shop-main-api@2.service is missing
+      FAIL  units   the file of kennel-shop-main.slice is missing, so that its limits and weight do not count
+      FAIL  units   the file of kennel-shop.slice is missing, so that its limits and weight do not count
                     run: systemctl start kennel-restore
       FAIL  files   shop/main/api serves without its GC root /nix/var/nix/gcroots/kennel/2: a garbage collection would remove it
                     run: systemctl start kennel-restore
@@ -72,8 +74,8 @@ fn a_tree_is_looked_at_and_not_repaired() {
       FAIL  routes  web-main.shop.example.com leads to deployment 3, which does not serve
                     run: systemctl start kennel-restore
 
-    10 failures, 1 warning
-    11 found; `kennelctl reconcile` repairs what it can.
+    12 failures, 1 warning
+    13 found; `kennelctl reconcile` repairs what it can.
     exit 1
     ");
     fs::remove_dir_all(tree.directory.path().join("var")).unwrap();

@@ -165,8 +165,12 @@ impl Tree {
     pub(crate) fn routes(&self, hosts: &[(&str, DeploymentId)]) {
         let mut table = RouteTable::empty(7);
         for (host, deployment) in hosts {
-            let target =
-                Target::Site { deployment: *deployment, root: store_path("web"), spa: false };
+            let target = Target::Site {
+                deployment: *deployment,
+                root: store_path("web"),
+                spa: false,
+                drain_secs: 30,
+            };
             let route = PathRoute { prefix: "/".into(), target };
             table.hosts.insert(host.parse().unwrap(), vec![route]);
         }

@@ -83,6 +83,27 @@ fn a_worker_has_what_a_service_has_but_for_requests() {
 }
 
 #[test]
+fn a_timer_has_a_schedule_and_no_release_program() {
+    let manifest = parse(
+        "[timers.tidy]\nschedule = \"Mon..Fri 02:30\"\ncommand = \"bin/tidy\"\n\
+         flake_output = \"jobs\"\n[timers.count]\nschedule = \"daily\"\ntimeout_secs = 60",
+    );
+    let tidy = serde_json::to_string(&manifest.timers[&name("tidy")]).unwrap();
+    insta::assert_snapshot!(tidy, @r#"{"flake_output":"jobs","preview_database":false,"env":{},"secrets":[],"credentials":[],"release":null,"release_timeout_secs":300,"resources":{"memory_max":null,"cpu_quota":null,"tasks_max":null},"schedule":"Mon..Fri 02:30","command":"bin/tidy","timeout_secs":3600}"#);
+    assert_eq!(
+        serde_json::from_str::<TimerManifest>(&tidy).unwrap(),
+        manifest.timers[&name("tidy")]
+    );
+    assert_eq!(manifest.timers[&name("count")].timeout, Duration::from_secs(60));
+    let timer = |text: &str| refused(&format!("[timers.tidy]\n{text}"));
+    insta::assert_snapshot!(timer(""), @"kennel.toml:1: `schedule` is missing in [timers.tidy]");
+    insta::assert_snapshot!(timer("schedule = \"\""), @"kennel.toml:2: `schedule` in [timers.tidy]: `` is not a schedule: it has not 1 to 100 characters");
+    insta::assert_snapshot!(timer("schedule = \"daily\"\ntimeout_secs = 0"), @"kennel.toml:3: `timeout_secs` in [timers.tidy]: 0 is not between 1 and 86400");
+    insta::assert_snapshot!(timer("schedule = \"daily\"\nrelease = \"bin/x\""), @"kennel.toml:3: unknown key `release` in [timers.tidy]; known keys here are schedule, command, timeout_secs, flake_output, preview_database, env, secrets, credentials, resources");
+    insta::assert_snapshot!(timer("schedule = \"daily\"\ncommand = \"tidy --all\""), @"kennel.toml:3: `command` in [timers.tidy]: `tidy --all` is not a program: it does not begin with `bin/`, and only programs there can be run");
+}
+
+#[test]
 fn a_row_of_before_there_were_credentials_is_read() {
     let now = serde_json::to_string(&parse("[services.api]").services[&name("api")]).unwrap();
     let before = now.replace("\"credentials\":[],", "");
@@ -120,7 +141,7 @@ fn unknown_keys_and_what_was_meant() {
     insta::assert_snapshot!(in_service("resources = { memory = \"1G\" }"), @"kennel.toml:2: unknown key `memory` in [services.api.resources]; did you mean `memory_max`?");
     insta::assert_snapshot!(refused("[service.api]"), @"kennel.toml:1: unknown key `service`; did you mean `services`?");
     insta::assert_snapshot!(refused("[static_sites.web]\nSPA = true"), @"kennel.toml:2: unknown key `SPA` in [static_sites.web]; did you mean `spa`?");
-    insta::assert_snapshot!(refused("\"a\\u001b[2J` x\" = 1"), @r"kennel.toml:1: unknown key `a\u{1b}[2J` x`; known keys here are services, workers, static_sites");
+    insta::assert_snapshot!(refused("\"a\\u001b[2J` x\" = 1"), @r"kennel.toml:1: unknown key `a\u{1b}[2J` x`; known keys here are services, workers, timers, static_sites");
 }
 
 #[test]
@@ -136,9 +157,9 @@ fn names() {
 
 #[test]
 fn nothing_and_too_much() {
-    insta::assert_snapshot!(refused("# later"), @"kennel.toml:1: there is nothing to deploy; write [services.<name>], [workers.<name>] or [static_sites.<name>]");
+    insta::assert_snapshot!(refused("# later"), @"kennel.toml:1: there is nothing to deploy; write [services.<name>], [workers.<name>], [timers.<name>] or [static_sites.<name>]");
     let many: String = (0..65).map(|n| format!("[services.s{n:02}]\n")).collect();
-    insta::assert_snapshot!(refused(&many), @"kennel.toml:65: [services]: there are more than 64 services, workers and sites");
+    insta::assert_snapshot!(refused(&many), @"kennel.toml:65: [services]: there are more than 64 services, workers, timers and sites");
     let most: String = (0..64).map(|n| format!("[static_sites.s{n}]\n")).collect();
     assert_eq!(parse(&most).static_sites.len(), Manifest::MOST_OUTPUTS);
     let variables: String = (0..257).map(|n| format!("V{n:03} = \"x\"\n")).collect();

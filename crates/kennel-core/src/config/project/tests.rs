@@ -20,6 +20,24 @@ fn branch(text: &str) -> Branch {
 }
 
 #[test]
+fn production_comes_before_previews() {
+    let project = parse(&with(
+        "[limits]\nmemory_max = \"4G\"\nweight = 300\n\
+         [preview_limits]\ncpu_quota = \"50%\"\ntasks_max = 64\n",
+    ));
+    assert_eq!((project.limits.weight, project.limits.most.cpu_quota), (300, None));
+    assert_eq!(project.limits.most.memory_max, Some("4G".parse().unwrap()));
+    let share = |git_ref: &str| project.share(&git_ref.parse().unwrap());
+    assert_eq!(share("refs/heads/main"), Share::unlimited(100));
+    assert_eq!(share("refs/heads/x").weight, 20);
+    assert_eq!(share("refs/pull/7/head").most.tasks_max, Some(64));
+    let limits = |text: &str| refused(&with(&format!("[limits]\n{text}")));
+    insta::assert_snapshot!(limits("weight = 0"), @"site.toml:4: `weight` in [limits]: 0 is not between 1 and 10000");
+    insta::assert_snapshot!(limits("tasks_max = 0"), @"site.toml:4: `tasks_max` in [limits]: 0 is not between 1 and 4194304");
+    insta::assert_snapshot!(limits("memory = \"1G\""), @"site.toml:4: unknown key `memory` in [limits]; did you mean `memory_max`?");
+}
+
+#[test]
 fn two_keys_are_enough() {
     let project = parse(&with(""));
     assert_eq!(project.name.as_str(), "site");
@@ -93,7 +111,7 @@ fn refusals() {
     insta::assert_snapshot!(refused(&with("domains = [\"*site.test\"]")), @"site.toml:3: `domains`: `*site.test` is not a domain pattern: only a-z, 0-9, `-` and dots may stand in it (punycode for the rest)");
     insta::assert_snapshot!(refused(&with("secrets_dir = \"secrets\"")), @"site.toml:3: `secrets_dir`: `secrets` is not a full path: it does not begin with `/`");
     insta::assert_snapshot!(refused(&with("branch = \"main\"")), @"site.toml:3: unknown key `branch`; did you mean `branches`?");
-    insta::assert_snapshot!(refused(&with("name = \"site\"")), @"site.toml:3: unknown key `name`; known keys here are repo_url, forge, default_branch, branches, pull_requests, domains, secrets_dir, expire_after, expire_branches");
+    insta::assert_snapshot!(refused(&with("name = \"site\"")), @"site.toml:3: unknown key `name`; known keys here are repo_url, forge, default_branch, branches, pull_requests, domains, secrets_dir, expire_after, expire_branches, limits, preview_limits");
 }
 
 #[test]

@@ -28,6 +28,10 @@ impl Tree {
         };
         let unit_dir = layout.host_path(Path::new(UNIT_DIR));
         put(unit_dir.join(api.unit().as_str()), "[X-Kennel]\nDeployment=7\n");
+        for slice in api.shared_slices() {
+            put(unit_dir.join(slice.as_str()), "[Slice]\n\n[X-Kennel]\nSlice=yes\n");
+        }
+        put(unit_dir.join("kennel-mine.slice"), "[Slice]\n");
         put(unit_dir.join("kennel-mine.service"), "[Service]\nExecStart=/bin/true\n");
         put(layout.env_file(&api.unit()), "");
         let link = |link: PathBuf, target: &Path| {
@@ -38,8 +42,12 @@ impl Tree {
         for it in [&api, &web] {
             fs::create_dir_all(layout.store(&it.store_path)).unwrap();
             link(layout.deployment_root(it.id), it.store_path.as_path());
-            let target =
-                Target::Site { deployment: it.id, root: it.store_path.clone(), spa: false };
+            let target = Target::Site {
+                deployment: it.id,
+                root: it.store_path.clone(),
+                spa: false,
+                drain_secs: 30,
+            };
             let host = format!("{}-main.shop.a.test", it.key.service).parse().unwrap();
             table.hosts.insert(host, vec![PathRoute { prefix: "/".into(), target }]);
         }
@@ -109,9 +117,28 @@ fn a_host_that_has_served_nothing() {
 }
 
 #[test]
+fn a_site_that_is_being_replaced() {
+    let mut tree = Tree::good();
+    let web = &tree.rows.deployments[1];
+    let mut next = Deployment { state: DeploymentState::Starting, ..web.clone() };
+    next.store_path = format!("/nix/store/{}-web", "b".repeat(32)).parse().unwrap();
+    let link = tree.layout.site(&web.key.project, &web.names.slug, &web.key.service);
+    fs::remove_file(&link).unwrap();
+    symlink(next.store_path.as_path(), link).unwrap();
+    let wrong = say::site_link_wrong(&web.key.to_string()).text;
+    assert!(tree.said().contains(&wrong));
+    tree.rows.deployments.push(next);
+    assert!(!tree.said().contains(&wrong));
+}
+
+#[test]
 fn rows_without_their_things() {
     let mut tree = Tree::good();
     fs::remove_file(tree.unit_file()).unwrap();
+    let unit_dir = tree.layout.host_path(Path::new(UNIT_DIR));
+    let [project, branch] = tree.rows.deployments[0].shared_slices();
+    fs::remove_file(unit_dir.join(project.as_str())).unwrap();
+    fs::rename(unit_dir.join(branch.as_str()), unit_dir.join("kennel-shop-old.slice")).unwrap();
     fs::remove_dir_all(tree.layout.deployment_roots()).unwrap();
     fs::remove_dir_all(tree.layout.host_path(Path::new("/nix/store"))).unwrap();
     fs::remove_dir_all(tree.layout.host_path(Path::new("/var/lib/kennel/sites"))).unwrap();

@@ -3,6 +3,7 @@
 use kennel_core::OutputKind;
 
 use crate::doctor::finding::Finding;
+use crate::say::does;
 
 const HEALTH: &str = "deployments.health";
 
@@ -22,9 +23,12 @@ pub(in crate::doctor) fn health_without_rows() -> Finding {
 }
 
 pub(in crate::doctor) fn unwell(key: &str, detail: &str, kind: OutputKind) -> Finding {
-    let finding = Finding::failure(HEALTH, format!("{key} should serve, but {detail}"));
+    let does = does(kind);
+    let finding = Finding::failure(HEALTH, format!("{key} should {does}, but {detail}"));
     match kind {
-        OutputKind::Service | OutputKind::Worker => finding.run(format!("kennelctl logs {key}")),
+        OutputKind::Service | OutputKind::Worker | OutputKind::Timer => {
+            finding.run(format!("kennelctl logs {key}"))
+        }
         OutputKind::Site => finding.by_hand("push it again"),
     }
 }

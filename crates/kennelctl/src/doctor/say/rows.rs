@@ -37,6 +37,12 @@ pub(in crate::doctor) fn unit_file_missing(unit: &UnitName, key: &str) -> Findin
     Finding::failure(UNITS, format!("{key} serves, and the file of {unit} is missing")).run(RESTORE)
 }
 
+pub(in crate::doctor) fn slice_file_missing(slice: &UnitName) -> Finding {
+    let problem =
+        format!("the file of {slice} is missing, so that its limits and weight do not count");
+    Finding::failure(UNITS, problem).run(RESTORE)
+}
+
 pub(in crate::doctor) fn unit_file_changed(unit: &UnitName) -> Finding {
     Finding::warning(UNITS, format!("systemd knows an older file of {unit}"))
         .run("systemctl daemon-reload")
