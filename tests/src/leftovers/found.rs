@@ -17,6 +17,9 @@ const LOOK: &str = r#"
     section units; systemctl list-units --all --full --plain --no-legend 'kennel-*'
     section unit_files; (cd /etc/systemd/system && ls -A); (cd /run/systemd/system && ls -A)
     section env_files; (cd /run/kennel/secrets && ls -A)
+    section stamps
+    # Made by systemd with the first timer that remembers.
+    [ ! -d /var/lib/systemd/timers ] || (cd /var/lib/systemd/timers && ls -A)
     section listeners; ss -H -l -t -n --cgroup
     section sites; cd /var/lib/kennel/sites
     find . -mindepth 1 -type d -printf '%P/\n' -o -mindepth 1 -printf '%P -> %l\n' || :
@@ -30,9 +33,8 @@ const LOOK: &str = r#"
         [ ! -d $dir ] || find $dir -mindepth 1 -maxdepth 1 || :
     done
     section users
-    # Made by systemd with the first service as well.
-    [ ! -d /run/systemd/dynamic-uid ] ||
-        find /run/systemd/dynamic-uid -name 'direct:kennel-*' -printf '%P\n' || :
+    busctl --json=short call org.freedesktop.systemd1 /org/freedesktop/systemd1 \
+        org.freedesktop.systemd1.Manager GetDynamicUsers
     section routes; cat /var/lib/kennel/routes/routes.json
 "#;
 
@@ -47,6 +49,8 @@ pub(super) struct Found {
     pub(super) env_files: Vec<String>,
     /// Directories of sealed credentials beside them.
     pub(super) credentials: Vec<String>,
+    /// What systemd remembers of timers: `stamp-kennel-site-main-api@7.timer`.
+    pub(super) stamps: Vec<String>,
     /// Listening ports with the cgroup that listens.
     pub(super) listeners: Vec<(u16, String)>,
     /// `project/`, `project/main/`, `project/main/web -> /nix/store/…`
@@ -92,6 +96,7 @@ impl Found {
             unit_files: owned(take("unit_files")),
             env_files,
             credentials,
+            stamps: owned(take("stamps")),
             listeners: take("listeners")
                 .into_iter()
                 .map(|line| listener(line).with_context(|| format!("what is {line:?}?")))
@@ -101,17 +106,21 @@ impl Found {
             build_roots: owned(take("build_roots")),
             work: owned(take("work")),
             state_directories: owned(take("state_directories")),
-            users: take("users")
-                .iter()
-                .filter_map(|it| it.strip_prefix("direct:"))
-                .map(str::to_owned)
-                .collect(),
+            users: users(&take("users").concat())?,
             routes: targets
                 .filter_map(|path| path.pointer("/target/deployment"))
                 .map(ToString::to_string)
                 .collect(),
         })
     }
+}
+
+/// Kennel's of systemd's dynamic users: `{"type":"a(us)","data":[[[61184,"kennel-site-main-api"]]]}`.
+fn users(json: &str) -> Result<Vec<String>> {
+    let answer: serde_json::Value = serde_json::from_str(json).context("no dynamic users")?;
+    let all = answer.pointer("/data/0").and_then(|it| it.as_array()).context("no list of them")?;
+    let names = all.iter().filter_map(|user| user.get(1)?.as_str());
+    Ok(names.filter(|name| name.starts_with("kennel-")).map(str::to_owned).collect())
 }
 
 fn owned(lines: Vec<&str>) -> Vec<String> {
