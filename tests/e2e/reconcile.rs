@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use kennel_core::KillPoint::RootTakenOver;
 use kennel_tests::{
-    Context, Deployment, Kennel, LIMIT, Project, Result, Rows, anyhow, ensure, expect_no_leftovers,
+    Context, Deployment, Holds, Kennel, LIMIT, Project, Result, Rows, anyhow, ensure,
+    expect_deployment, expect_no_leftovers,
 };
 use serde_json::Value;
 
@@ -99,6 +101,24 @@ fn broken_by(kennel: &Kennel, mut random: fastrand::Rng) -> Result<()> {
     foreign.expect_alive(kennel)?;
     drop(foreign);
     expect_no_leftovers(kennel, PROJECT)?;
+    Ok(())
+}
+
+/// A site that is being replaced just then: its link has moved, and its row has not.
+pub(crate) fn beside_a_deployment(kennel: &Kennel) -> Result<()> {
+    let holds = Holds::listen(kennel)?;
+    let project = kennel.project("replaced")?;
+    let first = project.push("main", &kennel.sources().site("web", "one"), "one")?.after;
+    expect_deployment(kennel, &project, "web", &first, "active")?;
+    let mut armed = holds.of("replaced");
+    armed.arm(&[RootTakenOver])?;
+    let second = project.push("main", &kennel.sources().site("web", "two"), "two")?.after;
+    let held = armed.expect(RootTakenOver, LIMIT)?;
+    kennel.host().run(&["systemctl", "start", "kennel-restore.service"])?;
+    armed.release(held.point)?;
+    expect_deployment(kennel, &project, "web", &second, "active")?;
+    kennel.expect_page(&project.address("web", "main"), "/", "two", LIMIT)?;
+    expect_no_leftovers(kennel, "replaced")?;
     Ok(())
 }
 
