@@ -125,7 +125,7 @@ fn a_site_that_is_being_replaced() {
     let link = tree.layout.site(&web.key.project, &web.names.slug, &web.key.service);
     fs::remove_file(&link).unwrap();
     symlink(next.store_path.as_path(), link).unwrap();
-    let wrong = say::site_link_wrong(&web.key.to_string()).text;
+    let wrong = say::site_link_wrong(&web.key.to_string()).sentence;
     assert!(tree.said().contains(&wrong));
     tree.rows.deployments.push(next);
     assert!(!tree.said().contains(&wrong));
