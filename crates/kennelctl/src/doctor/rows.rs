@@ -278,9 +278,10 @@ fn file_findings(layout: &Layout, rows: &Rows, world: &World) -> Vec<Finding> {
                     &deployment.key.service,
                 );
                 // The next one moves the link, and serves from then on.
-                let next = rows.deployments.iter().filter(|it| {
-                    it.state == DeploymentState::Starting && it.key == deployment.key
-                });
+                let next = rows
+                    .deployments
+                    .iter()
+                    .filter(|it| it.state == DeploymentState::Starting && it.key == deployment.key);
                 let mut right = next.map(|it| &it.store_path).chain([path]);
                 let target = world.sites.get(&link);
                 if target.is_none_or(|target| right.all(|path| path.as_path() != target)) {
