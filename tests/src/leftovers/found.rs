@@ -159,6 +159,8 @@ mod tests {
             LISTEN 0 4096 [::]:18008 [::]:*\n\
             == roots\n\
             7 /nix/store/x-api\n\
+            == users\n\
+            {\"type\":\"a(us)\",\"data\":[[[61184,\"kennel-site-main-api\"],[61185,\"other\"]]]}\n\
             == routes\n\
             {\"hosts\": {\"a.b\": [{\"prefix\": \"/\",\n\
             \"target\": {\"kind\": \"service\", \"deployment\": 7}}]}}\n";
@@ -168,5 +170,6 @@ mod tests {
         assert_eq!(found.listeners, [(18007, cgroup.into()), (18008, String::new())]);
         assert_eq!(found.roots, [("7".into(), "/nix/store/x-api".into())]);
         assert_eq!(found.routes, ["7"]);
+        assert_eq!(found.users, ["kennel-site-main-api"]);
     }
 }
