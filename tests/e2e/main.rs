@@ -39,6 +39,7 @@ mod sites;
 mod slices;
 mod sweep;
 mod timers;
+mod tls;
 mod unchanged;
 mod workers;
 
@@ -166,6 +167,7 @@ fn main() -> ExitCode {
         .test_alone("locked::by_another_writer", locked::by_another_writer)
         .test_alone("locked::each_by_itself", locked::each_by_itself)
         .test_alone("full_disk::under_the_databases", full_disk::under_the_databases)
+        .test_alone("tls::with_the_operators_certificate", tls::with_the_operators_certificate)
         .test_alone("reconcile::beside_a_deployment", reconcile::beside_a_deployment)
         .test_alone("reconcile::whatever_is_broken", reconcile::whatever_is_broken)
         .test_alone("garbage::collected_all_the_while", garbage::collected_all_the_while)

@@ -80,6 +80,12 @@ impl Layout {
         self.at("var/lib/kennel/state/state.db")
     }
 
+    /// The directory of certificates that Kennel was given: `<name>.pem`, key and certificates.
+    #[must_use]
+    pub fn certificates(&self) -> PathBuf {
+        self.at("var/lib/kennel/certs")
+    }
+
     /// The directory of projects' bare mirrors.
     #[must_use]
     pub fn mirrors(&self) -> PathBuf {

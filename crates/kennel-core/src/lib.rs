@@ -11,6 +11,7 @@ mod assigned_name;
 mod branch;
 mod branch_slug;
 mod build_state;
+mod certificate;
 mod commit_sha;
 pub mod config;
 mod database_server;
@@ -35,6 +36,7 @@ mod settings;
 mod site_rules;
 mod store_path;
 mod timestamp;
+mod tls;
 mod token;
 mod unit_name;
 
@@ -43,6 +45,7 @@ pub use assigned_name::{NameKind, plain_or_hashed};
 pub use branch::Branch;
 pub use branch_slug::BranchSlug;
 pub use build_state::{BuildEvent, BuildState};
+pub use certificate::{Certificate, NoCertificate};
 pub use commit_sha::CommitSha;
 pub use database_server::DatabaseServer;
 pub use deployment_state::{DeploymentEvent, DeploymentState};
@@ -69,6 +72,7 @@ pub use site_rules::{
 };
 pub use store_path::StorePath;
 pub use timestamp::Timestamp;
+pub use tls::{Tls, TlsFiles};
 pub use token::{TokenName, TokenRight};
 pub use unit_name::{Job, UnitName, slice_name};
 

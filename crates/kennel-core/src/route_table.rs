@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DeploymentId, HostName, Port, StorePath};
+use crate::{DeploymentId, HostName, Port, StorePath, Tls};
 
 /// The whole table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,9 @@ pub struct RouteTable {
     pub version: u32,
     /// Which publication this is.
     pub generation: u64,
+    /// How hosts are served over TLS.
+    #[serde(default)]
+    pub tls: Tls,
     /// Per host its path prefixes. The longest prefix that matches decides.
     pub hosts: BTreeMap<HostName, Vec<PathRoute>>,
 }
@@ -39,7 +42,7 @@ impl RouteTable {
     /// A table without routes.
     #[must_use]
     pub fn empty(generation: u64) -> Self {
-        Self { version: Self::VERSION, generation, hosts: BTreeMap::new() }
+        Self { version: Self::VERSION, generation, tls: Tls::default(), hosts: BTreeMap::new() }
     }
 
     /// Whether this program understands the table.
@@ -120,7 +123,7 @@ mod tests {
             }],
         );
         let text = serde_json::to_string(&table).unwrap();
-        insta::assert_snapshot!(text, @r#"{"version":1,"generation":7,"hosts":{"api-main.site.example.com":[{"prefix":"/","target":{"kind":"service","deployment":97,"port":18000,"health_check":"/health"}}]}}"#);
+        insta::assert_snapshot!(text, @r#"{"version":1,"generation":7,"tls":{"redirect":true},"hosts":{"api-main.site.example.com":[{"prefix":"/","target":{"kind":"service","deployment":97,"port":18000,"health_check":"/health"}}]}}"#);
         assert_eq!(serde_json::from_str::<RouteTable>(&text).unwrap(), table);
     }
 

@@ -35,7 +35,9 @@ pub(crate) async fn publish_if_changed(host: &mut Host) -> Result<bool, DeployEr
         let _lock = file::lock(&host.layout.route_lock(), FlockOperation::LockExclusive)?;
         let (generation, deployments) = host.state.publication()?;
         let table = render(host, generation, &deployments)?;
-        if current(host).is_some_and(|current| current.hosts == table.hosts) {
+        let says_so =
+            |current: RouteTable| (&current.hosts, &current.tls) == (&table.hosts, &table.tls);
+        if current(host).is_some_and(says_so) {
             None
         } else {
             replace(host, &table)?;
@@ -74,6 +76,7 @@ fn render(
     deployments: &[Deployment],
 ) -> Result<RouteTable, DeployError> {
     let mut table = RouteTable::empty(generation);
+    table.tls = host.config.tls.clone();
     let mut projects: BTreeMap<ProjectName, Option<ProjectConfig>> = BTreeMap::new();
     for deployment in deployments {
         let Some(target) = target(host, deployment) else { continue };

@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::rc::Rc;
 
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONNECTION, HOST, HeaderValue};
+use hyper::header::{CONNECTION, HOST, HeaderValue, STRICT_TRANSPORT_SECURITY};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 
@@ -43,35 +43,46 @@ async fn respond(
     incoming: Incoming,
 ) -> Response<Body> {
     let asked = head::check(&parts, || client.with_head(head::has_content_length));
-    let (target, authority) = match asked {
+    let (target, hsts, authority) = match asked {
         Ok(asked) => {
-            let found =
-                worker.with_table(|table| match table.lookup(&asked.host, parts.uri.path()) {
+            let secured = client.secured();
+            let found = worker.with_table(|table| {
+                match table.lookup(&asked.host, parts.uri.path(), secured) {
                     Lookup::Found(target, used) => {
                         used.now();
-                        Ok(target.clone())
+                        let hsts = secured.and_then(|_| table.hsts(&asked.host)).cloned();
+                        Ok((target.clone(), hsts))
                     }
-                    Lookup::NoPath => Err(Page::NoPath),
-                    Lookup::NoHost => Err(Page::UnknownHost),
-                });
-            let target = match found {
-                Ok(target) => target,
-                Err(page) => return pages::page(page),
+                    Lookup::Redirect => Err(None),
+                    Lookup::Misdirected => Err(Some(Page::Misdirected)),
+                    Lookup::NoPath => Err(Some(Page::NoPath)),
+                    Lookup::NoHost => Err(Some(Page::UnknownHost)),
+                }
+            });
+            let (target, hsts) = match found {
+                Ok(found) => found,
+                Err(Some(page)) => return pages::page(page),
+                Err(None) => return pages::to_https(&asked.host, &parts.uri),
             };
             let authority = match parts.headers.get(HOST) {
                 Some(host) if parts.uri.authority().is_none() => Ok(host.clone()),
                 Some(_) | None => HeaderValue::from_str(asked.authority),
             };
-            (target, authority)
+            (target, hsts, authority)
         }
         Err(refusal) => return pages::page(Page::Refused(refusal)),
     };
     let Ok(authority) = authority else { return pages::page(Page::Refused(Refusal::Host)) };
-    match target {
+    let mut response = match target {
         Target::Upstream(backend) => {
             proxy::forward(worker, client, backend, parts, incoming, &authority).await
         }
         Target::Site(serving) => serving.reply(&parts).await,
         Target::MissingSite => pages::page(Page::MissingSite),
+    };
+    if let Some(hsts) = hsts {
+        // What a service says itself stands.
+        response.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert(hsts);
     }
+    response
 }

@@ -4,7 +4,7 @@
 //! more than the rest of this file. Shared by the connection, its byte stream and the answer that
 //! is under way, all in one task; it never leaves its worker.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::Instant;
@@ -17,6 +17,8 @@ use crate::tunnel::UpstreamEnd;
 pub(crate) struct Client {
     /// Who the service is told it is.
     pub(crate) peer: Peer,
+    /// The host that a TLS connection was made for.
+    secured: OnceCell<Box<str>>,
     /// What the service's side of an agreed upgrade is, until the connection takes it over.
     pub(crate) tunnel: RefCell<Option<UpstreamEnd>>,
     stage: Cell<Stage>,
@@ -62,6 +64,7 @@ impl Client {
     pub(crate) fn new(peer: Peer) -> Self {
         Self {
             peer,
+            secured: OnceCell::new(),
             tunnel: RefCell::new(None),
             stage: Cell::new(Stage::Head),
             since: Cell::new(Instant::now()),
@@ -74,6 +77,17 @@ impl Client {
             waker: RefCell::new(None),
             head: RefCell::new(Vec::new()),
         }
+    }
+
+    /// The connection is a TLS connection, made for this host.
+    pub(crate) fn asks_for(&self, host: &str) {
+        // Said once, since there is one handshake.
+        let _known = self.secured.set(host.into());
+    }
+
+    /// The host that the connection was made for, if it is a TLS connection.
+    pub(crate) fn secured(&self) -> Option<&str> {
+        self.secured.get().map(AsRef::as_ref)
     }
 
     /// A request's head is complete.

@@ -1,7 +1,7 @@
 //! A client's connection from its first byte to its last.
 //!
-//! HTTP/1.1 for now; the stream is any stream, so that TLS only has to hand one over. A panic in
-//! here costs this connection and no other, since each has its own task.
+//! HTTP/1.1 for now, over any stream: TLS is made before. A panic in here costs this connection and
+//! no other, since each has its own task.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -82,6 +82,10 @@ where
         let stream = connection.into_parts().io.into_inner();
         // Whatever happens here, the answer has been sent.
         let _ended = timeout(worker.limits.discard, discard(stream)).await;
+    } else if client.secured().is_some() {
+        // TLS says its last word itself (RFC 8446 §6.1); without it the end looks cut off.
+        let mut stream = connection.into_parts().io.into_inner();
+        let _ended = timeout(worker.limits.discard, stream.shutdown()).await;
     }
 }
 

@@ -13,6 +13,8 @@ use hyper::StatusCode;
 pub(crate) struct Counters {
     pub(crate) connections: Counter,
     pub(crate) connections_open: Counter,
+    pub(crate) handshakes: Counter,
+    pub(crate) handshakes_failed: Counter,
     pub(crate) requests: Counter,
     pub(crate) tunnels_open: Counter,
     pub(crate) upstream_connects: Counter,
@@ -76,9 +78,13 @@ type Reading = fn(&Counters) -> &Counter;
 /// All workers' counters in Prometheus' text format, and the table's generation.
 pub(crate) fn metrics(all: &[Arc<Counters>], generation: Option<u64>, hosts: usize) -> String {
     let mut text = String::new();
-    let single: [(&str, &str, &str, Reading); 7] = [
+    let single: [(&str, &str, &str, Reading); 9] = [
         ("connections_total", "counter", "Connections of clients accepted.", |c| &c.connections),
         ("connections_open", "gauge", "Connections of clients open now.", |c| &c.connections_open),
+        ("tls_handshakes_total", "counter", "TLS connections made.", |c| &c.handshakes),
+        ("tls_handshakes_failed_total", "counter", "TLS connections that failed.", |c| {
+            &c.handshakes_failed
+        }),
         ("requests_total", "counter", "Requests answered.", |c| &c.requests),
         ("tunnels_open", "gauge", "Upgraded connections open now.", |c| &c.tunnels_open),
         ("upstream_connects_total", "counter", "Connections made to services.", |c| {
@@ -144,6 +150,12 @@ mod tests {
         # HELP kennel_router_connections_open Connections of clients open now.
         # TYPE kennel_router_connections_open gauge
         kennel_router_connections_open 0
+        # HELP kennel_router_tls_handshakes_total TLS connections made.
+        # TYPE kennel_router_tls_handshakes_total counter
+        kennel_router_tls_handshakes_total 0
+        # HELP kennel_router_tls_handshakes_failed_total TLS connections that failed.
+        # TYPE kennel_router_tls_handshakes_failed_total counter
+        kennel_router_tls_handshakes_failed_total 0
         # HELP kennel_router_requests_total Requests answered.
         # TYPE kennel_router_requests_total counter
         kennel_router_requests_total 2

@@ -9,11 +9,21 @@ use std::net::{IpAddr, SocketAddr};
 use hyper::HeaderMap;
 use hyper::header::{FORWARDED, HeaderName, HeaderValue};
 
+use crate::listen::Scheme;
+
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// Where a connection is from, and to which listener.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin {
+    pub(crate) peer: SocketAddr,
+    pub(crate) port: u16,
+    pub(crate) scheme: Scheme,
+}
 
 /// What is the same for all requests of a connection, as field values.
 pub(crate) struct Peer {
@@ -26,8 +36,8 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// A client at `peer` that connected to `port` over plain TCP.
-    pub(crate) fn plain(peer: SocketAddr, port: u16) -> Self {
+    /// The client that a connection is from.
+    pub(crate) fn of(Origin { peer, port, scheme }: Origin) -> Self {
         // A listener for both families shows IPv4 as ::ffff:192.0.2.1.
         let ip = peer.ip().to_canonical();
         let text = ip.to_string();
@@ -39,7 +49,10 @@ impl Peer {
             ip: value(&text),
             node,
             port: HeaderValue::from(port),
-            proto: "http",
+            proto: match scheme {
+                Scheme::Http => "http",
+                Scheme::Https => "https",
+            },
             last: RefCell::new(None),
         }
     }
@@ -113,7 +126,8 @@ mod tests {
         for (name, value) in fields {
             headers.append(*name, HeaderValue::from_static(value));
         }
-        let peer = Peer::plain(peer.parse().unwrap(), 80);
+        let peer = peer.parse().unwrap();
+        let peer = Peer::of(Origin { peer, port: 80, scheme: Scheme::Http });
         peer.tell(&mut headers, &HeaderValue::from_static("a.example:80"));
         let mut lines: Vec<String> = headers
             .iter()

@@ -25,6 +25,7 @@ mod site;
 mod status;
 mod table;
 mod throttle;
+mod tls;
 mod tunnel;
 mod upstream;
 mod used;
@@ -33,4 +34,4 @@ mod worker;
 
 pub use life::{Command, RouterError, Settings, cores, run, run_embedded};
 pub use limits::Limits;
-pub use listen::{SocketError, Sockets};
+pub use listen::{Scheme, SocketError, Sockets};

@@ -26,6 +26,7 @@ use crate::say;
 use crate::site::Shelf;
 use crate::status::{self, State};
 use crate::table::{Table, TableError};
+use crate::tls;
 use crate::worker::{self, Mate, News, Order, Setup};
 
 /// What the router is started with.
@@ -33,6 +34,8 @@ use crate::worker::{self, Mate, News, Order, Setup};
 pub struct Settings {
     /// The route table.
     pub table: PathBuf,
+    /// The directory of certificates.
+    pub certificates: PathBuf,
     /// Where store paths are: `/nix/store`, but in tests.
     pub store: PathBuf,
     /// How many worker threads.
@@ -59,6 +62,9 @@ pub enum RouterError {
     /// The system refuses what every program may do.
     #[error("cannot start")]
     Start(#[source] io::Error),
+    /// The machine has no randomness, or none that TLS may use.
+    #[error("cannot prepare TLS")]
+    Tls(#[source] rustls::Error),
     /// Never expected; systemd starts it again.
     #[error("a worker ended by itself; see the lines above")]
     Worker,
@@ -70,7 +76,7 @@ impl RouterError {
     pub fn is_of_set_up(&self) -> bool {
         match self {
             Self::Sockets(_) => true,
-            Self::Start(_) | Self::Worker => false,
+            Self::Start(_) | Self::Tls(_) | Self::Worker => false,
         }
     }
 }
@@ -144,6 +150,7 @@ impl Control {
     async fn start(settings: Settings, mut sockets: Sockets) -> Result<Self, RouterError> {
         let limits = Arc::new(settings.limits.clone());
         let table = Arc::new(ArcSwap::from_pointee(Table::empty()));
+        let acceptor = tls::acceptor(Arc::clone(&table)).map_err(RouterError::Tls)?;
         let workers = settings.workers.max(1);
         let (mates, receivers): (Vec<_>, Vec<_>) = (0..workers)
             .map(|_| {
@@ -171,6 +178,7 @@ impl Control {
                 index,
                 listeners: sockets.duplicates()?,
                 table: Arc::clone(&table),
+                acceptor: acceptor.clone(),
                 limits: Arc::clone(&limits),
                 connections,
                 crew: Arc::clone(&crew),
@@ -217,8 +225,10 @@ impl Control {
     async fn load(&self) {
         let old = self.state.table.load_full();
         let (path, shelf) = (self.settings.table.clone(), Arc::clone(&self.shelf));
+        let certificates = self.settings.certificates.clone();
         let previous = Arc::clone(&old);
-        let loaded = spawn_blocking(move || Table::load(&path, &shelf, &previous)).await;
+        let loaded =
+            spawn_blocking(move || Table::load(&path, &certificates, &shelf, &previous)).await;
         let refusal = match loaded {
             Ok(Ok(table)) => {
                 if let (Some(old), Some(new)) = (old.generation, table.generation)
@@ -226,7 +236,7 @@ impl Control {
                 {
                     warn!("{}", say::older(old, new));
                 }
-                info!("{}", say::loaded(table.generation, table.hosts()));
+                info!("{}", say::loaded(table.generation, table.hosts(), table.certificates()));
                 self.state.table.store(Arc::new(table));
                 None
             }

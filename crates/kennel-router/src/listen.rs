@@ -3,6 +3,7 @@
 //! The port belongs to kennel-router.socket, so that its queue outlives this program. Each worker
 //! gets a duplicate of every listener and waits for connections on its own.
 
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
@@ -17,8 +18,28 @@ use rustix::net::sockopt;
 pub struct Sockets {
     /// HTTP from everywhere.
     pub(crate) http: Vec<TcpListener>,
+    /// HTTP over TLS from everywhere.
+    pub(crate) https: Vec<TcpListener>,
     /// Status for the host's own programs.
     pub(crate) status: Option<UnixListener>,
+}
+
+/// What is spoken on a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// HTTP as it is.
+    Http,
+    /// HTTP over TLS.
+    Https,
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        })
+    }
 }
 
 /// The sockets are not what they must be.
@@ -31,7 +52,7 @@ pub enum SocketError {
     None,
     /// The socket unit has a name that this program does not know.
     #[error(
-        "a socket is called `{name}`; FileDescriptorName= in kennel-router.socket and kennel-router-status.socket must be `http` and `status`"
+        "a socket is called `{name}`; FileDescriptorName= in kennel-router.socket, kennel-router-tls.socket and kennel-router-status.socket must be `http`, `https` and `status`"
     )]
     Name {
         /// The name found.
@@ -39,7 +60,7 @@ pub enum SocketError {
     },
     /// A socket is of another kind than its name says.
     #[error(
-        "the socket `{name}` is of the wrong kind; `http` is TCP and `status` a Unix stream socket"
+        "the socket `{name}` is of the wrong kind; `http` and `https` are TCP and `status` a Unix stream socket"
     )]
     Kind {
         /// Its name.
@@ -72,7 +93,7 @@ impl Sockets {
         // Before listenfd, which clears the environment.
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut passed = ListenFd::from_env();
-        let mut sockets = Self { http: Vec::new(), status: None };
+        let mut sockets = Self { http: Vec::new(), https: Vec::new(), status: None };
         if passed.len() == 0 {
             return Err(SocketError::None);
         }
@@ -80,10 +101,11 @@ impl Sockets {
         for index in 0..passed.len() {
             let name = names.next().unwrap_or_default().to_owned();
             match name.as_str() {
-                "http" => {
+                "http" | "https" => {
+                    let is_tls = name == "https";
                     let taken = passed.take_tcp_listener(index);
                     let taken = taken.map_err(|source| SocketError::Kind { name, source })?;
-                    sockets.http.extend(taken);
+                    if is_tls { &mut sockets.https } else { &mut sockets.http }.extend(taken);
                 }
                 "status" => {
                     let taken = passed.take_unix_listener(index);
@@ -102,29 +124,43 @@ impl Sockets {
     ///
     /// # Errors
     /// [`SocketError::Bind`] if one cannot be listened on.
-    pub fn bind(http: &[SocketAddr], status: Option<&Path>) -> Result<Self, SocketError> {
-        let http = http.iter().map(|address| {
+    pub fn bind(
+        http: &[SocketAddr],
+        https: &[SocketAddr],
+        status: Option<&Path>,
+    ) -> Result<Self, SocketError> {
+        let bind = |address: &SocketAddr| {
             TcpListener::bind(address)
                 .map_err(|source| SocketError::Bind { address: address.to_string(), source })
-        });
+        };
         let status = status.map(|path| {
             UnixListener::bind(path).map_err(|source| SocketError::Bind {
                 address: PathBuf::from(path).display().to_string(),
                 source,
             })
         });
-        Ok(Self { http: http.collect::<Result<_, _>>()?, status: status.transpose()? })
+        Ok(Self {
+            http: http.iter().map(bind).collect::<Result<_, _>>()?,
+            https: https.iter().map(bind).collect::<Result<_, _>>()?,
+            status: status.transpose()?,
+        })
     }
 
-    /// Where HTTP is listened on.
+    /// Where is listened, each with its scheme, HTTP first.
     #[must_use]
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.http.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    pub fn addresses(&self) -> Vec<(Scheme, SocketAddr)> {
+        let all = self.listeners();
+        all.filter_map(|(scheme, listener)| Some((scheme, listener.local_addr().ok()?))).collect()
+    }
+
+    fn listeners(&self) -> impl Iterator<Item = (Scheme, &TcpListener)> {
+        let http = self.http.iter().map(|listener| (Scheme::Http, listener));
+        http.chain(self.https.iter().map(|listener| (Scheme::Https, listener)))
     }
 
     /// Sets what accepted connections inherit (tcp(7)), once instead of per connection.
     pub(crate) fn prepare(&self) -> Result<(), SocketError> {
-        for listener in &self.http {
+        for (_, listener) in self.listeners() {
             prepare(listener).map_err(|error| SocketError::Prepare(error.into()))?;
         }
         if let Some(status) = &self.status {
@@ -133,11 +169,10 @@ impl Sockets {
         Ok(())
     }
 
-    /// Duplicates of the HTTP listeners, for one worker.
-    pub(crate) fn duplicates(&self) -> Result<Vec<TcpListener>, SocketError> {
-        self.http
-            .iter()
-            .map(TcpListener::try_clone)
+    /// Duplicates of the listeners, for one worker.
+    pub(crate) fn duplicates(&self) -> Result<Vec<(Scheme, TcpListener)>, SocketError> {
+        self.listeners()
+            .map(|(scheme, listener)| Ok((scheme, listener.try_clone()?)))
             .collect::<Result<_, _>>()
             .map_err(SocketError::Prepare)
     }

@@ -17,12 +17,18 @@ struct Arguments {
     /// Listen here instead of taking sockets from systemd; may be repeated. For development.
     #[arg(long, value_name = "ADDR")]
     listen: Vec<SocketAddr>,
+    /// Listen here with TLS; may be repeated. For development.
+    #[arg(long, value_name = "ADDR", requires = "listen")]
+    listen_tls: Vec<SocketAddr>,
     /// Answer questions about the router on this Unix socket. For development.
     #[arg(long, value_name = "PATH", requires = "listen")]
     status: Option<PathBuf>,
     /// The route table.
     #[arg(long, value_name = "PATH", default_value_os_t = Layout::default().route_table())]
     table: PathBuf,
+    /// The directory of certificates: `<name>.pem`, each with its key.
+    #[arg(long, value_name = "DIR", default_value_os_t = Layout::default().certificates())]
+    certificates: PathBuf,
     /// Where Nix keeps what it builds.
     #[arg(long, value_name = "DIR", default_value = StorePath::STORE)]
     store: PathBuf,
@@ -54,14 +60,16 @@ fn run(arguments: Arguments) -> Result<(), RouterError> {
     let sockets = if arguments.listen.is_empty() {
         Sockets::from_systemd()?
     } else {
-        let sockets = Sockets::bind(&arguments.listen, arguments.status.as_deref())?;
-        for address in sockets.addresses() {
-            info!("listening on http://{address}");
+        let (http, https) = (&arguments.listen, &arguments.listen_tls);
+        let sockets = Sockets::bind(http, https, arguments.status.as_deref())?;
+        for (scheme, address) in sockets.addresses() {
+            info!("listening on {scheme}://{address}");
         }
         sockets
     };
     let settings = Settings {
         table: arguments.table,
+        certificates: arguments.certificates,
         store: arguments.store,
         workers: arguments.workers.unwrap_or_else(cores),
         limits: Limits::default(),

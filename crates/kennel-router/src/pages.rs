@@ -6,9 +6,10 @@
 use bytes::Bytes;
 use hyper::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue,
-    RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+    LOCATION, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
-use hyper::{Response, StatusCode};
+use hyper::http::uri::PathAndQuery;
+use hyper::{Response, StatusCode, Uri};
 
 use crate::body::Body;
 use crate::head::Refusal;
@@ -24,6 +25,8 @@ pub(crate) enum Page {
     NoSuchFile,
     /// The path is no path.
     BadTarget,
+    /// The connection was made for another host.
+    Misdirected,
     /// A head that is not served.
     Refused(Refusal),
     /// The body is no body.
@@ -61,6 +64,7 @@ impl Page {
                 Refusal::TargetTooLong => StatusCode::URI_TOO_LONG,
                 Refusal::TransferEncoding => StatusCode::NOT_IMPLEMENTED,
             },
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::ConditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::NoSuchPart => StatusCode::RANGE_NOT_SATISFIABLE,
@@ -105,6 +109,9 @@ impl Page {
                     "The only transfer coding that this server reads is chunked.",
                 ),
             },
+            Self::Misdirected => {
+                ("Misdirected request", "This connection was made for another name of this server.")
+            }
             Self::MethodNotAllowed => {
                 ("Method not allowed", "This is a static site: it can be read and nothing else.")
             }
@@ -171,6 +178,7 @@ pub(crate) fn page(page: Page) -> Response<Body> {
         | Page::NoPath
         | Page::NoSuchFile
         | Page::BadTarget
+        | Page::Misdirected
         | Page::MethodNotAllowed
         | Page::ConditionFailed
         | Page::NoSuchPart
@@ -181,11 +189,30 @@ pub(crate) fn page(page: Page) -> Response<Body> {
     response
 }
 
+/// Sends the client to the same address under HTTPS, once and for all (RFC 9110 §15.4.9): a method
+/// and its body are sent there again. `host` is one of the table's.
+pub(crate) fn to_https(host: &str, uri: &Uri) -> Response<Body> {
+    // `OPTIONS *` is for the whole host.
+    let path = uri.path_and_query().map(PathAndQuery::as_str);
+    let path = path.filter(|path| path.starts_with('/')).unwrap_or("/");
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    let headers = response.headers_mut();
+    match HeaderValue::from_str(&format!("https://{host}{path}")) {
+        Ok(address) => headers.insert(LOCATION, address),
+        Err(_) => return page(Page::BadTarget),
+    };
+    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    // A certificate may go again.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ALL: [Page; 19] = [
+    const ALL: [Page; 20] = [
         Page::UnknownHost,
         Page::NoPath,
         Page::NoSuchFile,
@@ -197,6 +224,7 @@ mod tests {
         Page::Refused(Refusal::Connect),
         Page::Refused(Refusal::TwoLengths),
         Page::Refused(Refusal::TransferEncoding),
+        Page::Misdirected,
         Page::MethodNotAllowed,
         Page::ConditionFailed,
         Page::NoSuchPart,
@@ -228,6 +256,7 @@ mod tests {
         400 Bad request: This server does not open tunnels to other hosts.
         400 Bad request: The request states the length of its body in two ways.
         501 Not implemented: The only transfer coding that this server reads is chunked.
+        421 Misdirected request: This connection was made for another name of this server.
         405 Method not allowed: This is a static site: it can be read and nothing else.
         412 Precondition failed: The page is no longer the one that the request was for.
         416 Range not satisfiable: The file is shorter than the part that was asked for.

@@ -5,6 +5,8 @@
 use std::fmt::{Display, Write};
 use std::path::Path;
 
+use hyper::header::HeaderValue;
+
 /// `STATUS=`: what is in force, and what was refused.
 pub(crate) fn status(generation: Option<u64>, hosts: usize, refused: Option<&str>) -> String {
     let plural = if hosts == 1 { "" } else { "s" };
@@ -37,8 +39,27 @@ pub(crate) fn cut_off(open: u64) -> String {
 }
 
 /// A table is in force.
-pub(crate) fn loaded(generation: Option<u64>, hosts: usize) -> String {
-    format!("serving {}", status(generation, hosts, None))
+pub(crate) fn loaded(generation: Option<u64>, hosts: usize, certificates: usize) -> String {
+    let status = status(generation, hosts, None);
+    match certificates {
+        0 => format!("serving {status}"),
+        1 => format!("serving {status}, 1 certificate"),
+        _ => format!("serving {status}, {certificates} certificates"),
+    }
+}
+
+/// A certificate cannot be used.
+pub(crate) fn bad_certificate(why: &str, is_known: bool) -> String {
+    let then = if is_known { "; the one of before keeps serving" } else { "" };
+    format!("not using a certificate: {why}{then}")
+}
+
+/// `Strict-Transport-Security`, for so many seconds (RFC 6797 §6.1). Never for names below: they
+/// are others' business.
+pub(crate) fn hsts(seconds: u64) -> HeaderValue {
+    // Digits are a field value.
+    HeaderValue::from_str(&format!("max-age={seconds}"))
+        .unwrap_or(HeaderValue::from_static("max-age=0"))
 }
 
 /// A table was refused.
@@ -108,7 +129,11 @@ mod tests {
             leaving(1),
             leaving(3),
             cut_off(2),
-            loaded(Some(12), 8),
+            loaded(Some(12), 8, 0),
+            loaded(Some(12), 8, 1),
+            loaded(Some(12), 8, 2),
+            bad_certificate("x.pem is for no host name", false),
+            bad_certificate("x.pem is for no host name", true),
             refused("x is not a route table: trailing comma at line 3 column 1"),
             older(12, 7),
             broken_service(&"deployment 7 on 127.0.0.1:18000", "it closed the connection", 0),
@@ -132,6 +157,10 @@ mod tests {
         leaving when 3 connections have ended
         leaving although 2 connections have not ended
         serving generation 12, 8 hosts
+        serving generation 12, 8 hosts, 1 certificate
+        serving generation 12, 8 hosts, 2 certificates
+        not using a certificate: x.pem is for no host name
+        not using a certificate: x.pem is for no host name; the one of before keeps serving
         refused the route table, the old one keeps serving: x is not a route table: trailing comma at line 3 column 1
         the route table went back from generation 12 to 7; following it, since the file is the truth
         deployment 7 on 127.0.0.1:18000 gave no valid answer: it closed the connection

@@ -10,13 +10,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::header::HeaderValue;
 use kennel_core::{
     DeploymentId, HostName, LastUse, RouteTable, StorePath, Target as RawTarget, Timestamp,
     UnknownTableVersion, error_chain,
 };
 use tracing::warn;
 
+use crate::say;
 use crate::site::{Former, Serving, Shelf, Site};
+use crate::tls::{Certificates, Loaded};
 use crate::upstream::{Address, Backend, BackendKey};
 use crate::used::Used;
 
@@ -27,8 +30,19 @@ pub(crate) struct Table {
     pub(crate) generation: Option<u64>,
     /// Since when it is in force.
     pub(crate) loaded_at: Option<Timestamp>,
-    hosts: HashMap<Box<str>, Box<[Route]>>,
+    hosts: HashMap<Box<str>, Host>,
     sites: HashMap<StorePath, Arc<Site>>,
+    certificates: Certificates,
+    /// Whether plain HTTP is answered with the address under HTTPS.
+    redirect: bool,
+    /// `Strict-Transport-Security`, for hosts that browsers can believe.
+    hsts: Option<HeaderValue>,
+}
+
+#[derive(Debug)]
+struct Host {
+    routes: Box<[Route]>,
+    certificate: Option<Arc<Loaded>>,
 }
 
 #[derive(Debug)]
@@ -61,6 +75,10 @@ pub(crate) struct Spa(pub(crate) bool);
 pub(crate) enum Lookup<'a> {
     /// This one answers; who lets it answer says so.
     Found(&'a Target, &'a Used),
+    /// The same is there under HTTPS.
+    Redirect,
+    /// The connection was made for another host's certificate.
+    Misdirected,
     /// The host is known, the path is nobody's.
     NoPath,
     /// Nothing is deployed under this name.
@@ -89,12 +107,22 @@ pub(crate) enum TableError {
 impl Table {
     /// The table before the first publication.
     pub(crate) fn empty() -> Self {
-        Self { generation: None, loaded_at: None, hosts: HashMap::new(), sites: HashMap::new() }
+        Self {
+            generation: None,
+            loaded_at: None,
+            hosts: HashMap::new(),
+            sites: HashMap::new(),
+            certificates: Certificates::default(),
+            redirect: false,
+            hsts: None,
+        }
     }
 
-    /// Reads the table at `path`. Sites that `previous` has already are not walked again.
+    /// Reads the table at `path`, and the certificates in a directory. Sites and certificates that
+    /// `previous` has already are not read again.
     pub(crate) fn load(
         path: &Path,
+        certificates: &Path,
         shelf: &Arc<Shelf>,
         previous: &Self,
     ) -> Result<Self, TableError> {
@@ -109,13 +137,23 @@ impl Table {
             .map_err(|source| TableError::Parse { path: path.to_owned(), source })?;
         raw.check_version()
             .map_err(|source| TableError::Version { path: path.to_owned(), source })?;
-        Self::build(raw, shelf, previous)
+        let certificates =
+            Certificates::load(certificates, &raw.tls.certificates, &previous.certificates);
+        Self::build(raw, certificates, shelf, previous)
     }
 
-    fn build(raw: RouteTable, shelf: &Arc<Shelf>, previous: &Self) -> Result<Self, TableError> {
+    fn build(
+        raw: RouteTable,
+        certificates: Certificates,
+        shelf: &Arc<Shelf>,
+        previous: &Self,
+    ) -> Result<Self, TableError> {
         let mut table = Self {
             generation: Some(raw.generation),
             loaded_at: Some(Timestamp::from(std::time::SystemTime::now())),
+            certificates,
+            redirect: raw.tls.redirect,
+            hsts: raw.tls.hsts_secs.map(say::hsts),
             ..Self::empty()
         };
         for (host, paths) in raw.hosts {
@@ -135,7 +173,13 @@ impl Table {
                 routes.push(Route { prefix: prefix.into(), target, deployment, used });
             }
             routes.sort_by_key(|route| std::cmp::Reverse(route.prefix.len()));
-            table.hosts.insert(String::from(host).into(), routes.into());
+            let certificate = table.certificates.of(&host).or_else(|| {
+                let own = |route: &Route| matches!(&route.target, Target::Upstream(backend) if backend.is_own());
+                let is_own = routes.first().is_some_and(own);
+                is_own.then(|| table.certificates.stand_in(&host)).flatten()
+            });
+            let of_host = Host { routes: routes.into(), certificate };
+            table.hosts.insert(String::from(host).into(), of_host);
         }
         Ok(table)
     }
@@ -205,9 +249,40 @@ impl Table {
         self.hosts.len()
     }
 
-    /// Who answers for this host and path.
-    pub(crate) fn lookup(&self, host: &str, path: &str) -> Lookup<'_> {
-        let Some(routes) = self.hosts.get(host) else { return Lookup::NoHost };
+    /// How many certificates are in use.
+    pub(crate) fn certificates(&self) -> usize {
+        self.certificates.len()
+    }
+
+    /// The certificate of a host.
+    pub(crate) fn certificate(&self, host: &str) -> Option<&Arc<Loaded>> {
+        self.hosts.get(host)?.certificate.as_ref()
+    }
+
+    /// `Strict-Transport-Security` of a host that came over TLS.
+    pub(crate) fn hsts(&self, host: &str) -> Option<&HeaderValue> {
+        self.certificate(host)?.is_vouched_for().then_some(self.hsts.as_ref())?
+    }
+
+    /// Who answers for this host and path. `secured` is the host that a TLS connection was made
+    /// for, if it is one.
+    pub(crate) fn lookup(&self, host: &str, path: &str, secured: Option<&str>) -> Lookup<'_> {
+        let Some(Host { routes, certificate }) = self.hosts.get(host) else {
+            return Lookup::NoHost;
+        };
+        match (secured, certificate) {
+            (Some(asked_for), certificate) if asked_for != host => {
+                // One connection for several hosts of a certificate is usual (RFC 9113 §9.1.1).
+                let same = self.certificate(asked_for).zip(certificate.as_ref());
+                if !same.is_some_and(|(one, other)| Arc::ptr_eq(one, other)) {
+                    return Lookup::Misdirected;
+                }
+            }
+            (None, Some(certificate)) if self.redirect && certificate.is_vouched_for() => {
+                return Lookup::Redirect;
+            }
+            _ => {}
+        }
         // `OPTIONS *` is for the whole host.
         let path = if path == "*" { "/" } else { path };
         match routes.iter().find(|route| is_below(path, &route.prefix)) {
@@ -219,7 +294,7 @@ impl Table {
     /// When each deployment was used last.
     pub(crate) fn last_use(&self) -> LastUse {
         let mut last = LastUse::default();
-        for route in self.hosts.values().flatten() {
+        for route in self.routes() {
             if let (Some(deployment), Some(at)) = (route.deployment, route.used.last()) {
                 let known = last.deployments.entry(deployment).or_insert(at);
                 *known = at.max(*known);
@@ -228,13 +303,17 @@ impl Table {
         last
     }
 
+    fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.hosts.values().flat_map(|host| &host.routes)
+    }
+
     fn route(&self, host: &str, prefix: &str) -> Option<&Route> {
-        self.hosts.get(host)?.iter().find(|route| *route.prefix == *prefix)
+        self.hosts.get(host)?.routes.iter().find(|route| *route.prefix == *prefix)
     }
 
     /// The backends that it leads to.
     pub(crate) fn backends(&self) -> impl Iterator<Item = &BackendKey> {
-        self.hosts.values().flatten().filter_map(|route| match &route.target {
+        self.routes().filter_map(|route| match &route.target {
             Target::Upstream(backend) => Some(&backend.key),
             Target::Site(_) | Target::MissingSite => None,
         })
@@ -264,7 +343,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("routes.json");
         fs::write(&path, json).unwrap();
-        Table::load(&path, &Arc::new(Shelf::new(dir.path().to_owned(), 0)), &Table::empty())
+        let shelf = Arc::new(Shelf::new(dir.path().to_owned(), 0));
+        Table::load(&path, dir.path(), &shelf, &Table::empty())
     }
 
     fn with_routes(routes: &str) -> Result<Table, TableError> {
@@ -276,11 +356,13 @@ mod tests {
     }
 
     fn found(table: &Table, path: &str) -> String {
-        match table.lookup("a.example", path) {
+        match table.lookup("a.example", path, None) {
             Lookup::Found(Target::Upstream(backend), _) => backend.address.to_string(),
             Lookup::Found(..) => "site".into(),
             Lookup::NoPath => "no path".into(),
             Lookup::NoHost => "no host".into(),
+            Lookup::Redirect => "redirect".into(),
+            Lookup::Misdirected => "misdirected".into(),
         }
     }
 
@@ -300,7 +382,7 @@ mod tests {
         ] {
             assert_eq!(found(&table, path), target, "{path}");
         }
-        assert!(matches!(table.lookup("b.example", "/"), Lookup::NoHost));
+        assert!(matches!(table.lookup("b.example", "/", None), Lookup::NoHost));
         let table = with_routes(&socket("/webhook/", "/hook")).unwrap();
         assert_eq!(found(&table, "/"), "no path");
     }
@@ -308,7 +390,12 @@ mod tests {
     #[test]
     fn a_missing_file_is_told_apart() {
         let shelf = Arc::new(Shelf::new("/nonexistent".into(), 0));
-        let loaded = Table::load(Path::new("/nonexistent/routes.json"), &shelf, &Table::empty());
+        let loaded = Table::load(
+            Path::new("/nonexistent/routes.json"),
+            Path::new("/nonexistent/certs"),
+            &shelf,
+            &Table::empty(),
+        );
         assert!(matches!(loaded, Err(TableError::Missing { .. })));
     }
 
@@ -343,7 +430,10 @@ mod tests {
     fn a_missing_site_does_not_take_the_others_along() {
         let site = r#"{"prefix":"/","target":{"kind":"site","deployment":1,"root":"/nix/store/0c0sxhkp9qsp9i0a8i4rzsm0yqzhsr1l-web","spa":false}}"#;
         let table = with_routes(site).unwrap();
-        assert!(matches!(table.lookup("a.example", "/"), Lookup::Found(Target::MissingSite, _)));
+        assert!(matches!(
+            table.lookup("a.example", "/", None),
+            Lookup::Found(Target::MissingSite, _)
+        ));
     }
 
     #[test]
@@ -365,13 +455,14 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("routes.json");
             fs::write(&path, json).unwrap();
-            Table::load(&path, &Arc::new(Shelf::new(dir.path().to_owned(), 0)), previous).unwrap()
+            let shelf = Arc::new(Shelf::new(dir.path().to_owned(), 0));
+            Table::load(&path, dir.path(), &shelf, previous).unwrap()
         };
         let old = load(&at(7), &Table::empty());
         assert_eq!(old.last_use(), LastUse::default());
         let new = load(&at(8), &old);
         // A request of a worker that has not seen the new table yet.
-        let Lookup::Found(_, used) = old.lookup("b.example", "/x") else { panic!() };
+        let Lookup::Found(_, used) = old.lookup("b.example", "/x", None) else { panic!() };
         used.now();
         let used: Vec<_> = new.last_use().deployments.into_keys().collect();
         assert_eq!(used, [DeploymentId::from_row(8)]);

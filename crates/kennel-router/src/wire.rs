@@ -1,6 +1,6 @@
 //! The byte stream of a client's connection, which tells the connection what it sees.
 //!
-//! Apart from the connection because TLS will come below it and HTTP stands above it. Never holds
+//! Apart from the connection because TLS may lie below it and HTTP stands above it. Never holds
 //! bytes back.
 
 use std::io;

@@ -6,7 +6,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
@@ -19,22 +18,25 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::spawn_local;
 use tokio::time::sleep;
+use tokio_rustls::TlsAcceptor;
 use tracing::warn;
 
 use crate::client::Client;
 use crate::conn;
 use crate::counters::Counters;
-use crate::forwarded::Peer;
+use crate::forwarded::{Origin, Peer};
 use crate::limits::Limits;
+use crate::listen::Scheme;
 use crate::pool::Pool;
 use crate::say;
 use crate::table::Table;
 use crate::throttle::Throttle;
+use crate::tls;
 
 /// What a worker is told.
 pub(crate) enum Order {
-    /// Another worker has too many: this connection, and the port it came to.
-    Adopt(std::net::TcpStream, SocketAddr, u16),
+    /// Another worker has too many: this connection.
+    Adopt(std::net::TcpStream, Origin),
     /// There is a new table.
     Refresh,
     /// Accept no more, and announce the end with each answer.
@@ -61,8 +63,9 @@ pub(crate) struct Mate {
 /// What a worker starts with.
 pub(crate) struct Setup {
     pub(crate) index: usize,
-    pub(crate) listeners: Vec<std::net::TcpListener>,
+    pub(crate) listeners: Vec<(Scheme, std::net::TcpListener)>,
     pub(crate) table: Arc<ArcSwap<Table>>,
+    pub(crate) acceptor: TlsAcceptor,
     pub(crate) limits: Arc<Limits>,
     /// The most connections of this worker.
     pub(crate) connections: usize,
@@ -84,6 +87,7 @@ pub(crate) struct Worker {
     pub(crate) limits: Arc<Limits>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) throttle: Throttle,
+    pub(crate) acceptor: TlsAcceptor,
     table: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
     clients: RefCell<HashMap<u64, Rc<Client>>>,
     last_client: Cell<u64>,
@@ -136,13 +140,15 @@ impl Drop for TellsTheEnd {
 }
 
 async fn run(setup: Setup) {
-    let Setup { index, listeners, table, limits, connections, crew, mut orders, news } = setup;
+    let Setup { index, listeners, table, acceptor, limits, connections, crew, mut orders, news } =
+        setup;
     let counters = crew.get(index).map(|mate| Arc::clone(&mate.counters)).unwrap_or_default();
     let worker = Rc::new(Worker {
         pool: Rc::new(Pool::new(limits.upstream_idle_each)),
         limits,
         counters,
         throttle: Throttle::default(),
+        acceptor,
         table: RefCell::new(Cache::new(table)),
         clients: RefCell::default(),
         last_client: Cell::new(0),
@@ -153,9 +159,11 @@ async fn run(setup: Setup) {
         empty: Notify::new(),
     });
     let mut accepting = Vec::new();
-    for listener in listeners {
+    for (scheme, listener) in listeners {
         match TcpListener::from_std(listener) {
-            Ok(listener) => accepting.push(spawn_local(Rc::clone(&worker).accept(listener))),
+            Ok(listener) => {
+                accepting.push(spawn_local(Rc::clone(&worker).accept(scheme, listener)));
+            }
             // Ends this worker, and with it the router.
             Err(error) => return tracing::error!("{}", say::accept_failed(&error)),
         }
@@ -168,8 +176,8 @@ async fn run(setup: Setup) {
             () = worker.empty.notified() => None,
         };
         match order {
-            Some(Order::Adopt(stream, peer, port)) => match TcpStream::from_std(stream) {
-                Ok(stream) => worker.serve(stream, peer, port),
+            Some(Order::Adopt(stream, origin)) => match TcpStream::from_std(stream) {
+                Ok(stream) => worker.serve(stream, origin),
                 Err(error) => warn!("{}", say::accept_failed(&error)),
             },
             Some(Order::Refresh) => worker.refresh(),
@@ -213,7 +221,7 @@ impl Worker {
         });
     }
 
-    async fn accept(self: Rc<Self>, listener: TcpListener) {
+    async fn accept(self: Rc<Self>, scheme: Scheme, listener: TcpListener) {
         let port = listener.local_addr().map(|address| address.port()).unwrap_or_default();
         loop {
             if self.room.available_permits() == 0 {
@@ -224,7 +232,7 @@ impl Worker {
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     drop(room);
-                    self.place(stream, peer, port);
+                    self.place(stream, Origin { peer, port, scheme });
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -248,28 +256,35 @@ impl Worker {
     }
 
     /// Serves a connection here, or gives it to a worker that has far fewer.
-    fn place(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr, port: u16) {
+    fn place(self: &Rc<Self>, stream: TcpStream, origin: Origin) {
         let mine = self.counters.connections_open.now();
         let least = self.crew.iter().min_by_key(|mate| mate.counters.connections_open.now());
         match least {
             Some(mate) if mine > mate.counters.connections_open.now() + UNEVEN => {
                 match stream.into_std() {
                     // Its receiver lives as long as the router.
-                    Ok(stream) => drop(mate.orders.send(Order::Adopt(stream, peer, port))),
+                    Ok(stream) => drop(mate.orders.send(Order::Adopt(stream, origin))),
                     Err(error) => warn!("{}", say::accept_failed(&error)),
                 }
             }
-            Some(_) | None => self.serve(stream, peer, port),
+            Some(_) | None => self.serve(stream, origin),
         }
     }
 
-    fn serve(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr, port: u16) {
-        let client = Rc::new(Client::new(Peer::plain(peer, port)));
+    fn serve(self: &Rc<Self>, stream: TcpStream, origin: Origin) {
+        let client = Rc::new(Client::new(Peer::of(origin)));
         let registered = self.register(&client);
         let worker = Rc::clone(self);
         spawn_local(async move {
             let _registered = registered;
-            conn::serve(worker, client, stream).await;
+            match origin.scheme {
+                Scheme::Http => conn::serve(worker, client, stream).await,
+                Scheme::Https => {
+                    if let Some(stream) = tls::accept(&worker, &client, stream).await {
+                        conn::serve(worker, client, stream).await;
+                    }
+                }
+            }
         });
     }
 

@@ -10,8 +10,9 @@ use super::document::Document;
 use super::path::AbsolutePath;
 use super::period::Period;
 use super::refusal::{Refusal, whole_number};
+use super::tls::RawTls;
 use super::{AddressRange, CpuQuota, Lifetime, MemorySize, Problem, Resources, seconds};
-use crate::{HostName, Port};
+use crate::{HostName, Port, Tls};
 
 /// What the operator decides for the whole host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +44,9 @@ pub struct HostConfig {
     pub expiry: Expiry,
     /// `[retention]`.
     pub retention: Retention,
+    /// `[tls]`: `redirect`, default true; `hsts`, default none; `certificate` and `key`, in one file
+    /// if `key` is missing, default none.
+    pub tls: Tls,
     /// `[nix]`.
     pub nix: NixConfig,
     /// `[valkey]`; none without that table.
@@ -158,6 +162,8 @@ struct RawHost {
     #[serde(default)]
     retention: RawRetention,
     #[serde(default)]
+    tls: RawTls,
+    #[serde(default)]
     nix: RawNix,
     valkey: Option<RawValkey>,
     postgresql: Option<RawPostgresql>,
@@ -268,6 +274,7 @@ impl TryFrom<RawHost> for HostConfig {
             keep_deployments: whole_number(raw.keep_deployments.as_ref(), 1..=1000, 5)?,
             expiry: Expiry { after: raw.expiry.after.unwrap_or(Lifetime::Limited(7 * DAY)) },
             retention: Retention { logs: or(raw.retention.logs, 30 * DAY) },
+            tls: raw.tls.try_into()?,
             nix: NixConfig {
                 allow_import_from_derivation: raw.nix.allow_import_from_derivation.unwrap_or(true),
                 max_silent_time: or(raw.nix.max_silent_time, Duration::from_secs(20 * 60)),

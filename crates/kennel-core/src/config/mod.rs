@@ -30,6 +30,7 @@ mod resources;
 mod schedule;
 mod seconds;
 mod share;
+mod tls;
 
 pub use address_range::AddressRange;
 pub use branch_patterns::BranchPatterns;

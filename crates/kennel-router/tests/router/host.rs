@@ -21,6 +21,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// A router that runs in this process.
 pub(crate) struct Router {
     pub(crate) address: SocketAddr,
+    /// Where it speaks TLS.
+    pub(crate) secure: SocketAddr,
     dir: TempDir,
     commands: UnboundedSender<Command>,
     thread: Option<JoinHandle<Result<(), RouterError>>>,
@@ -66,19 +68,19 @@ impl Router {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("store")).unwrap();
         prepare(dir.path());
-        let sockets =
-            Sockets::bind(&["127.0.0.1:0".parse().unwrap()], Some(&dir.path().join("status")))
-                .unwrap();
-        let address = sockets.addresses()[0];
+        let any = ["127.0.0.1:0".parse().unwrap()];
+        let sockets = Sockets::bind(&any, &any, Some(&dir.path().join("status"))).unwrap();
+        let [(_, address), (_, secure)] = sockets.addresses()[..] else { panic!("no addresses") };
         let settings = Settings {
             table: dir.path().join("routes.json"),
+            certificates: dir.path().join("certs"),
             store: dir.path().join("store"),
             workers: 2,
             limits,
         };
         let (commands, receiver) = unbounded_channel();
         let thread = std::thread::spawn(move || run_embedded(settings, sockets, receiver));
-        Self { address, dir, commands, thread: Some(thread), generation: 0 }
+        Self { address, secure, dir, commands, thread: Some(thread), generation: 0 }
     }
 
     /// The directory of a store path, made if it is missing.

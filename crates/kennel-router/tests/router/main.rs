@@ -22,4 +22,6 @@ mod retries;
 #[cfg(test)]
 mod sites;
 #[cfg(test)]
+mod tls;
+#[cfg(test)]
 mod upgrades;

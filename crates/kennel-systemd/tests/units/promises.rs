@@ -113,7 +113,7 @@ const PROMISES: &[(&str, &[&str])] = &[
         &[
             "InaccessiblePaths=-/nix/var/nix/daemon-socket -/run/dbus -/run/kennel/secrets -/run/systemd/private",
             "Restart=on-failure",
-            "Sockets=kennel-router-status.socket kennel-router.socket",
+            "Sockets=kennel-router-status.socket kennel-router-tls.socket kennel-router.socket",
             "Type=notify-reload",
         ],
     ),
@@ -147,6 +147,10 @@ const PROMISES: &[(&str, &[&str])] = &[
     (
         "kennel-router.socket",
         &["FileDescriptorName=http", "ListenStream=80", "TriggerLimitIntervalSec=0"],
+    ),
+    (
+        "kennel-router-tls.socket",
+        &["FileDescriptorName=https", "ListenStream=443", "TriggerLimitIntervalSec=0"],
     ),
     (
         "kennel-router-status.socket",

@@ -170,6 +170,7 @@ mod tests {
             "kennel-bell",
             "kennel-build",
             "kennel-api",
+            "kennel-router",
             "nix-users",
         ]
         .map(|it| format!("{it}:x:{gid}:\n"))

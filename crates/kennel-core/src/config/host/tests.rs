@@ -1,4 +1,5 @@
 use super::*;
+use crate::TlsFiles;
 
 fn parse(text: &str) -> HostConfig {
     HostConfig::parse(text, "config.toml").unwrap()
@@ -26,6 +27,11 @@ keep_deployments = 3
 after = "1w2d"
 [retention]
 logs = "45d"
+[tls]
+redirect = false
+hsts = "30d"
+certificate = "/etc/ssl/site.pem"
+key = "/etc/ssl/private/site.key"
 [nix]
 allow_import_from_derivation = false
 max_silent_time = "90s"
@@ -78,6 +84,11 @@ fn one_key_is_enough() {
         },
         retention: Retention {
             logs: 2592000s,
+        },
+        tls: Tls {
+            redirect: true,
+            hsts_secs: None,
+            certificates: [],
         },
         nix: NixConfig {
             allow_import_from_derivation: true,
@@ -142,6 +153,18 @@ fn every_key_is_read() {
         retention: Retention {
             logs: 3888000s,
         },
+        tls: Tls {
+            redirect: false,
+            hsts_secs: Some(
+                2592000,
+            ),
+            certificates: [
+                TlsFiles {
+                    certificate: "/etc/ssl/site.pem",
+                    key: "/etc/ssl/private/site.key",
+                },
+            ],
+        },
         nix: NixConfig {
             allow_import_from_derivation: false,
             max_silent_time: 90s,
@@ -198,6 +221,14 @@ fn every_key_is_read() {
 fn a_limit_left_out_keeps_its_default() {
     let limits = parse("base_domain = \"example.com\"\nlimits = { tasks_max = 1 }").limits;
     assert_eq!(limits, Resources { tasks_max: 1, ..Resources::default() });
+}
+
+#[test]
+fn a_key_may_lie_in_its_certificates_file() {
+    let own = parse("base_domain = \"example.com\"\ntls = { certificate = \"/a.pem\" }").tls;
+    assert_eq!(own.certificates, [TlsFiles { certificate: "/a.pem".into(), key: "/a.pem".into() }]);
+    insta::assert_snapshot!(refused_after_base("[tls]\nkey = \"/a.key\""), @r#"config.toml:3: `key` in [tls]: a key is of no use without its certificate; name the file with `certificate = "/path/fullchain.pem"`"#);
+    insta::assert_snapshot!(refused_after_base("[tls]\nhsts = 30"), @"config.toml:3: `hsts` in [tls]: expected a string, found integer `30`; put it in quotes");
 }
 
 #[test]

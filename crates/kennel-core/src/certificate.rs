@@ -1,0 +1,66 @@
+//! What an X.509 certificate says of itself.
+
+use std::time::Duration;
+
+use x509_cert::Certificate as Parsed;
+use x509_cert::der::Decode;
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::GeneralName;
+
+use crate::{HostName, Timestamp};
+
+/// What a server's certificate is for, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// The names it is for (RFC 5280 §4.2.1.6), in lower case; a wildcard's begins with `*.`.
+    pub names: Vec<String>,
+    /// Who vouches, as RFC 4514 writes it: `CN=R11,O=Let's Encrypt,C=US`.
+    pub issuer: String,
+    /// From when on it is valid.
+    pub not_before: Timestamp,
+    /// Until when it is valid.
+    pub not_after: Timestamp,
+}
+
+/// The bytes are no certificate.
+#[derive(Debug, thiserror::Error)]
+#[error("it is no X.509 certificate")]
+pub struct NoCertificate(#[source] x509_cert::der::Error);
+
+impl Certificate {
+    /// Reads one from its DER form.
+    ///
+    /// # Errors
+    /// [`NoCertificate`] if it is none.
+    pub fn parse(der: &[u8]) -> Result<Self, NoCertificate> {
+        let parsed = Parsed::from_der(der).map_err(NoCertificate)?;
+        let facts = parsed.tbs_certificate();
+        let names = facts.get_extension::<SubjectAltName>().map_err(NoCertificate)?;
+        let names = names.map(|(_critical, names)| names.0).unwrap_or_default();
+        let at = |since_1970: Duration| {
+            Timestamp::from_millis(i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX))
+        };
+        Ok(Self {
+            names: names
+                .iter()
+                .filter_map(|name| match name {
+                    GeneralName::DnsName(name) => Some(name.as_str().to_ascii_lowercase()),
+                    _ => None,
+                })
+                .collect(),
+            issuer: facts.issuer().to_string(),
+            not_before: at(facts.validity().not_before.to_unix_duration()),
+            not_after: at(facts.validity().not_after.to_unix_duration()),
+        })
+    }
+
+    /// Whether it is for this host. A wildcard stands for one label (RFC 9525 §6.3).
+    #[must_use]
+    pub fn is_for(&self, host: &HostName) -> bool {
+        let parent = host.as_str().split_once('.').map(|(_, parent)| parent);
+        self.names.iter().any(|name| match name.strip_prefix("*.") {
+            Some(below) => parent == Some(below),
+            None => name == host.as_str(),
+        })
+    }
+}
