@@ -96,7 +96,7 @@ pub(crate) fn of_builds(kennel: &Kennel) -> Result<()> {
     let most: u64 = show(kennel, "nix-daemon.service", "MemoryMax")?.parse().context("no limit")?;
     ensure!(most > 0, "builds have no memory at all");
     // Smaller than shipped, so that it does not take long; as docs/limits.md says it is done.
-    let smaller = ["MemoryHigh=infinity", "MemoryMax=200M", "TasksMax=150"];
+    let smaller = ["MemoryMax=200M", "TasksMax=150"];
     let set = ["systemctl", "set-property", "--runtime", "nix-daemon.service"];
     host.run(&[&set[..], &smaller[..]].concat())?;
     let drop_in = "run/systemd/system/kennel-build@.service.d/smaller.conf";

@@ -164,7 +164,7 @@ const PROMISES: &[(&str, &[&str])] = &[
     ("kennel-sweep.timer", &["OnActiveSec=10min", "OnUnitActiveSec=10min"]),
     ("kennel-tidy.timer", &["OnActiveSec=1h", "OnUnitActiveSec=1d"]),
     ("builds.slice", &["CPUWeight=20", "IOWeight=20"]),
-    ("nix-daemon.service.d/kennel.conf", &["OOMPolicy=continue", "Slice=builds.slice"]),
+    ("nix-daemon.service.d/10-kennel.conf", &["OOMPolicy=continue", "Slice=builds.slice"]),
     // They are started again and again, by design.
     ("kennel-webhook.service", &["StartLimitIntervalSec=0"]),
     ("kennel-api.service", &["StartLimitIntervalSec=0"]),

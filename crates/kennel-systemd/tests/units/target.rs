@@ -15,7 +15,7 @@ fn the_target_starts_and_stops_everything() {
         let apart = [
             "kennel.target",
             "builds.slice",
-            "nix-daemon.service.d/kennel.conf",
+            "nix-daemon.service.d/10-kennel.conf",
             "kennel-webhook-secrets.service",
         ]
         .contains(&unit.name.as_str());

@@ -46,7 +46,7 @@ pub(super) async fn check(facts: Arc<Facts>) -> Vec<Finding> {
         None => findings.push(say::nix_settings_unknown()),
     }
     if let Some(daemon) = facts.units.as_ref().ok().and_then(|it| it.get("nix-daemon.service")) {
-        let limited = daemon.drop_ins.contains("nix-daemon.service.d/kennel.conf");
+        let limited = daemon.drop_ins.contains("nix-daemon.service.d/10-kennel.conf");
         findings.push(if limited { say::nix_limited() } else { say::nix_unlimited() });
     }
     findings

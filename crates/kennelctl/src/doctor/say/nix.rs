@@ -161,7 +161,7 @@ pub(in crate::doctor) fn nix_unlimited() -> Finding {
         "nix-daemon.service has no kennel.conf: builders may starve services",
     )
     .by_hand(
-        "put units/builds.slice and units/nix-daemon.service.d/kennel.conf below \
+        "put units/builds.slice and units/nix-daemon.service.d/10-kennel.conf below \
          /etc/systemd/system, then `systemctl daemon-reload && systemctl restart nix-daemon`",
     )
 }
