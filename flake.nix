@@ -16,6 +16,7 @@
         "kennel-build"
         "kennel-deploy"
         "kennel-dispatch"
+        "kennel-acme"
         "kennel-poll"
         "kennel-router"
         "kennel-sweep"

@@ -66,6 +66,107 @@ pub(crate) fn with_the_operators_certificate(kennel: &Kennel) -> Result<()> {
     Ok(())
 }
 
+/// A certificate authority on the host. Its certificates are valid for a minute, it refuses half of
+/// all nonces, and one name.
+const AUTHORITY: &str = r#"
+    systemd-run --quiet --collect --unit=test-pebble --setenv=PEBBLE_WFE_NONCEREJECT=50 \
+        --setenv=PEBBLE_VA_NOSLEEP=1 pebble -config /etc/kennel-test-tls/pebble.json
+"#;
+
+/// Starts it, and waits until it answers.
+fn start_authority(kennel: &Kennel, refuses: &str) -> Result<()> {
+    let config = format!(
+        r#"{{"pebble": {{"listenAddress": "127.0.0.1:14000", "managementListenAddress":
+             "127.0.0.1:15000", "certificate": "{DIRECTORY}/site.pem", "privateKey":
+             "{DIRECTORY}/site.key", "httpPort": 80, "tlsPort": 443, "certificateValidityPeriod":
+             60, "domainBlocklist": ["{refuses}"]}}}}"#
+    );
+    let file = DIRECTORY.trim_start_matches('/');
+    kennel.host().write(&format!("{file}/pebble.json"), config)?;
+    kennel.host().sh(AUTHORITY)?;
+    kennel.wait_for("certificate authority", LIMIT, || {
+        let asked = kennel.host().try_run(&[
+            "curl",
+            "--silent",
+            "--cacert",
+            &format!("{DIRECTORY}/ca.pem"),
+            "--output",
+            &format!("{DIRECTORY}/root.pem"),
+            "https://localhost:15000/roots/0",
+        ])?;
+        Ok((asked.code == 0).then_some(()))
+    })
+}
+
+/// Certificates that Kennel orders, renews, and does without.
+pub(crate) fn from_an_authority(kennel: &Kennel) -> Result<()> {
+    let project = kennel.project("vouched")?;
+    let (api, web) = (project.address("api", "main"), project.address("web", "main"));
+    let old_hosts = kennel.host().read("etc/hosts")?;
+    let old_hosts = String::from_utf8(old_hosts)?;
+    kennel.host().write("etc/hosts", format!("{old_hosts}127.0.0.1 {api} {web}\n"))?;
+    issue(kennel, "localhost")?;
+    start_authority(kennel, &web)?;
+    let settings = Settings::with(
+        kennel,
+        &format!(
+            "\n[acme]\naccept_terms = true\ndirectory = \"https://localhost:14000/dir\"\n\
+             ca_certificate = \"{DIRECTORY}/ca.pem\"\n"
+        ),
+    )?;
+
+    let sources = kennel.sources().service("api", "vouched-1").site("web", "plain");
+    project.push("main", &sources, "vouched")?;
+    let first = vouched(kennel, &api, "")?;
+    let plain = kennel.get(&api, "/version")?;
+    ensure!(plain.status == 308, "over plain HTTP it says {}", plain.status);
+    let mode = kennel.host().sh(&format!("stat -c '%U:%G %a' /var/lib/kennel/certs/{api}.pem"))?;
+    ensure!(mode.trim() == "kennel-acme:kennel-router 640", "the certificate is {mode}");
+
+    // The authority's own words, and those about a name without an address.
+    kennel.expect_page(&web, "/", "plain", LIMIT)?;
+    let control = kennel.control_host();
+    let words = [
+        (&web, "(rejectedIdentifier)".to_owned()),
+        (&control, format!("{control} has no address: ")),
+    ];
+    kennel.wait_for("reasons for the others", LIMIT, || {
+        let said = kennel.host().run(&["journalctl", "-q", "-u", "kennel-acme", "-o", "cat"])?;
+        let says = |(name, why): &(&String, String)| {
+            let line = said.lines().find(|line| line.contains(&format!("certificate for {name}:")));
+            line.is_some_and(|line| line.contains(why) && line.contains("again in 15 min"))
+        };
+        Ok(words.iter().all(says).then_some(()))
+    })?;
+
+    // Renewed before its end, also by an authority that has forgotten the account meanwhile.
+    kennel.host().run(&["systemctl", "stop", "test-pebble.service"])?;
+    start_authority(kennel, &web)?;
+    let second = vouched(kennel, &api, &first)?;
+    ensure!(first != second, "it has the same certificate");
+    let left = kennel.host().run(&["ls", "-A", "/var/lib/kennel/challenges"])?;
+    ensure!(left.is_empty(), "of proofs there is left {left}");
+
+    drop(settings);
+    kennel.host().run(&["systemctl", "stop", "test-pebble.service"])?;
+    kennel.host().write("etc/hosts", old_hosts)?;
+    kennel.host().sh(&format!("rm -r {DIRECTORY} /var/lib/kennel/certs/*"))?;
+    kennel.host().run(&["systemctl", "reload", "kennel-router"])?;
+    kennel.expect_page(&api, "/version", "vouched-1", LIMIT)?;
+    Ok(())
+}
+
+/// Waits until curl believes the host, and it has another certificate than this one.
+fn vouched(kennel: &Kennel, host: &str, before: &str) -> Result<String> {
+    let root = format!("{DIRECTORY}/root.pem");
+    kennel.wait_for("certificate of the authority", LIMIT, || {
+        kennel.host().run(&["systemctl", "start", "kennel-acme.service"])?;
+        let answer = secured(kennel, host, "/version", &["--cacert", &root])?;
+        let serial = serial(kennel, host)?;
+        Ok((answer.code == 0 && serial != before).then_some(serial))
+    })
+}
+
 fn issue(kennel: &Kennel, host: &str) -> Result<()> {
     kennel.host().run(&["sh", "-e", "-c", ISSUE, "sh", host])?;
     Ok(())

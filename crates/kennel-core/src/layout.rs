@@ -5,7 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    BranchSlug, BuildId, DeploymentId, ProjectName, ServiceName, StorePath, UnitName, UserName,
+    BranchSlug, BuildId, DeploymentId, HostName, ProjectName, ServiceName, StorePath, UnitName,
+    UserName,
 };
 
 /// Kennel's paths under a root, which is `/` but in tests.
@@ -84,6 +85,41 @@ impl Layout {
     #[must_use]
     pub fn certificates(&self) -> PathBuf {
         self.at("var/lib/kennel/certs")
+    }
+
+    /// The certificate that kennel-acme keeps for a host, with its key.
+    #[must_use]
+    pub fn certificate(&self, host: &HostName) -> PathBuf {
+        self.certificates().join(format!("{host}.pem"))
+    }
+
+    /// kennel-acme's account with the certificate authority.
+    #[must_use]
+    pub fn acme_account(&self) -> PathBuf {
+        self.at("var/lib/kennel/acme/account.json")
+    }
+
+    /// The orders that failed.
+    #[must_use]
+    pub fn acme_attempts(&self) -> PathBuf {
+        self.at("var/lib/kennel/acme/attempts.json")
+    }
+
+    /// Answers to a certificate authority's questions, one file each, named after its token.
+    #[must_use]
+    pub fn acme_challenges(&self) -> PathBuf {
+        self.at("var/lib/kennel/challenges")
+    }
+
+    /// The path below which they are asked for (RFC 8555 §8.3).
+    pub const CHALLENGE_PATH: &str = "/.well-known/acme-challenge/";
+
+    /// Whether it is the name of such a file: base64url, and nothing that leads out of the
+    /// directory.
+    #[must_use]
+    pub fn is_challenge(token: &str) -> bool {
+        (1..=128).contains(&token.len())
+            && token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     }
 
     /// The directory of projects' bare mirrors.

@@ -6,6 +6,7 @@
 
 mod newtype;
 
+mod acme_attempts;
 mod action;
 mod assigned_name;
 mod branch;
@@ -40,6 +41,7 @@ mod tls;
 mod token;
 mod unit_name;
 
+pub use acme_attempts::{AcmeAttempt, AcmeAttempts};
 pub use action::Action;
 pub use assigned_name::{NameKind, plain_or_hashed};
 pub use branch::Branch;

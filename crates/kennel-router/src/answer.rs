@@ -12,6 +12,7 @@ use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 
 use crate::body::Body;
+use crate::challenge;
 use crate::client::Client;
 use crate::head::{self, Refusal};
 use crate::pages::{self, Page};
@@ -43,6 +44,12 @@ async fn respond(
     incoming: Incoming,
 ) -> Response<Body> {
     let asked = head::check(&parts, || client.with_head(head::has_content_length));
+    let (method, path) = (&parts.method, parts.uri.path());
+    if asked.is_ok()
+        && let Some(answer) = challenge::answer(&worker.challenges, method, path).await
+    {
+        return answer;
+    }
     let (target, hsts, authority) = match asked {
         Ok(asked) => {
             let secured = client.secured();

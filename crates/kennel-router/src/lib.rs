@@ -7,6 +7,7 @@
 
 mod answer;
 mod body;
+mod challenge;
 mod client;
 mod conn;
 mod counters;

@@ -36,6 +36,8 @@ pub struct Settings {
     pub table: PathBuf,
     /// The directory of certificates.
     pub certificates: PathBuf,
+    /// The directory of answers to certificate authorities.
+    pub challenges: PathBuf,
     /// Where store paths are: `/nix/store`, but in tests.
     pub store: PathBuf,
     /// How many worker threads.
@@ -150,6 +152,7 @@ impl Control {
     async fn start(settings: Settings, mut sockets: Sockets) -> Result<Self, RouterError> {
         let limits = Arc::new(settings.limits.clone());
         let table = Arc::new(ArcSwap::from_pointee(Table::empty()));
+        let challenges = Arc::from(settings.challenges.as_path());
         let acceptor = tls::acceptor(Arc::clone(&table)).map_err(RouterError::Tls)?;
         let workers = settings.workers.max(1);
         let (mates, receivers): (Vec<_>, Vec<_>) = (0..workers)
@@ -179,6 +182,7 @@ impl Control {
                 listeners: sockets.duplicates()?,
                 table: Arc::clone(&table),
                 acceptor: acceptor.clone(),
+                challenges: Arc::clone(&challenges),
                 limits: Arc::clone(&limits),
                 connections,
                 crew: Arc::clone(&crew),

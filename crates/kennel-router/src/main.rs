@@ -29,6 +29,9 @@ struct Arguments {
     /// The directory of certificates: `<name>.pem`, each with its key.
     #[arg(long, value_name = "DIR", default_value_os_t = Layout::default().certificates())]
     certificates: PathBuf,
+    /// The directory of answers to certificate authorities.
+    #[arg(long, value_name = "DIR", default_value_os_t = Layout::default().acme_challenges())]
+    challenges: PathBuf,
     /// Where Nix keeps what it builds.
     #[arg(long, value_name = "DIR", default_value = StorePath::STORE)]
     store: PathBuf,
@@ -70,6 +73,7 @@ fn run(arguments: Arguments) -> Result<(), RouterError> {
     let settings = Settings {
         table: arguments.table,
         certificates: arguments.certificates,
+        challenges: arguments.challenges,
         store: arguments.store,
         workers: arguments.workers.unwrap_or_else(cores),
         limits: Limits::default(),

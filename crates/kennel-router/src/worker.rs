@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
@@ -66,6 +67,7 @@ pub(crate) struct Setup {
     pub(crate) listeners: Vec<(Scheme, std::net::TcpListener)>,
     pub(crate) table: Arc<ArcSwap<Table>>,
     pub(crate) acceptor: TlsAcceptor,
+    pub(crate) challenges: Arc<Path>,
     pub(crate) limits: Arc<Limits>,
     /// The most connections of this worker.
     pub(crate) connections: usize,
@@ -88,6 +90,7 @@ pub(crate) struct Worker {
     pub(crate) counters: Arc<Counters>,
     pub(crate) throttle: Throttle,
     pub(crate) acceptor: TlsAcceptor,
+    pub(crate) challenges: Arc<Path>,
     table: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
     clients: RefCell<HashMap<u64, Rc<Client>>>,
     last_client: Cell<u64>,
@@ -140,8 +143,18 @@ impl Drop for TellsTheEnd {
 }
 
 async fn run(setup: Setup) {
-    let Setup { index, listeners, table, acceptor, limits, connections, crew, mut orders, news } =
-        setup;
+    let Setup {
+        index,
+        listeners,
+        table,
+        acceptor,
+        challenges,
+        limits,
+        connections,
+        crew,
+        mut orders,
+        news,
+    } = setup;
     let counters = crew.get(index).map(|mate| Arc::clone(&mate.counters)).unwrap_or_default();
     let worker = Rc::new(Worker {
         pool: Rc::new(Pool::new(limits.upstream_idle_each)),
@@ -149,6 +162,7 @@ async fn run(setup: Setup) {
         counters,
         throttle: Throttle::default(),
         acceptor,
+        challenges,
         table: RefCell::new(Cache::new(table)),
         clients: RefCell::default(),
         last_client: Cell::new(0),

@@ -14,7 +14,8 @@ use crate::checkout::Checkout;
 
 const SUITE: &str = "trixie";
 
-/// What an operator's host has, strace for whoever looks into it, and a clock that can be set.
+/// What an operator's host has, strace for whoever looks into it, a clock that can be set, and a
+/// certificate authority.
 const PACKAGES: &[&str] = &[
     "systemd",
     "systemd-sysv",
@@ -34,6 +35,7 @@ const PACKAGES: &[&str] = &[
     "postgresql",
     "strace",
     "libfaketime",
+    "pebble",
 ];
 
 /// Never read on a test host, and a third of what each host would copy.

@@ -27,6 +27,7 @@ const SERVICES: &[&str] = &[
     "kennel-poll",
     "kennel-sweep",
     "kennel-api",
+    "kennel-acme",
 ];
 
 /// The programs that people type.

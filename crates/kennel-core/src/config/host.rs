@@ -1,17 +1,19 @@
 //! The host: `/etc/kennel/config.toml`.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::acme::RawAcme;
 use super::document::Document;
 use super::path::AbsolutePath;
 use super::period::Period;
 use super::refusal::{Refusal, whole_number};
 use super::tls::RawTls;
-use super::{AddressRange, CpuQuota, Lifetime, MemorySize, Problem, Resources, seconds};
+use super::{Acme, AddressRange, CpuQuota, Lifetime, MemorySize, Problem, Resources, seconds};
 use crate::{HostName, Port, Tls};
 
 /// What the operator decides for the whole host.
@@ -47,6 +49,8 @@ pub struct HostConfig {
     /// `[tls]`: `redirect`, default true; `hsts`, default none; `certificate` and `key`, in one file
     /// if `key` is missing, default none.
     pub tls: Tls,
+    /// `[acme]`: where certificates are ordered; none without that table.
+    pub acme: Option<Acme>,
     /// `[nix]`.
     pub nix: NixConfig,
     /// `[valkey]`; none without that table.
@@ -163,6 +167,7 @@ struct RawHost {
     retention: RawRetention,
     #[serde(default)]
     tls: RawTls,
+    acme: Option<Spanned<RawAcme>>,
     #[serde(default)]
     nix: RawNix,
     valkey: Option<RawValkey>,
@@ -275,6 +280,7 @@ impl TryFrom<RawHost> for HostConfig {
             expiry: Expiry { after: raw.expiry.after.unwrap_or(Lifetime::Limited(7 * DAY)) },
             retention: Retention { logs: or(raw.retention.logs, 30 * DAY) },
             tls: raw.tls.try_into()?,
+            acme: raw.acme.map(acme).transpose()?,
             nix: NixConfig {
                 allow_import_from_derivation: raw.nix.allow_import_from_derivation.unwrap_or(true),
                 max_silent_time: or(raw.nix.max_silent_time, Duration::from_secs(20 * 60)),
@@ -284,6 +290,15 @@ impl TryFrom<RawHost> for HostConfig {
             postgresql: raw.postgresql.map(RawPostgresql::settle).transpose()?,
         })
     }
+}
+
+/// What is missing in the table is missed where the table is.
+fn acme(raw: Spanned<RawAcme>) -> Result<Acme, Refusal> {
+    let span = raw.span();
+    raw.into_inner().try_into().map_err(|refusal: Refusal| match refusal.span {
+        Range { start: 0, end: 0 } => Refusal { span, ..refusal },
+        _ => refusal,
+    })
 }
 
 fn control_host(named: Option<Spanned<HostName>>, base: &HostName) -> Result<HostName, Refusal> {

@@ -7,6 +7,7 @@
 //! [`Manifest`] holds was written by strangers; nothing in it can carry a newline or a `..` into a
 //! unit file or a path, and only environment values may hold a `%`.
 
+mod acme;
 mod address_range;
 mod branch_patterns;
 mod cpu_quota;
@@ -32,6 +33,7 @@ mod seconds;
 mod share;
 mod tls;
 
+pub use acme::{Acme, ExternalAccount};
 pub use address_range::AddressRange;
 pub use branch_patterns::BranchPatterns;
 pub use cpu_quota::CpuQuota;

@@ -74,6 +74,7 @@ impl Router {
         let settings = Settings {
             table: dir.path().join("routes.json"),
             certificates: dir.path().join("certs"),
+            challenges: dir.path().join("challenges"),
             store: dir.path().join("store"),
             workers: 2,
             limits,

@@ -297,6 +297,32 @@ fn kennels_own_host_is_within_reach_without_a_certificate() {
 }
 
 #[test]
+fn certificate_authorities_find_their_answers() {
+    let authority = Authority::new();
+    let mut router = router(&[("a.pem", &authority.issue(&["a.example"]))]);
+    let behind = Service::saying("the service's own");
+    let target = service(7, behind.address);
+    router.publish(&[("a.example", &target), ("b.example", &target)]);
+    let directory = router.dir().join("challenges");
+    fs::create_dir(&directory).unwrap();
+    fs::write(directory.join("to-ken_1"), "to-ken_1.thumb").unwrap();
+    fs::write(router.dir().join("secret"), "secret").unwrap();
+    let mut client = router.client();
+    let mut ask =
+        |host: &str, path: &str| client.ask(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+    // Before a redirect, and before there is anything of that name.
+    for host in ["a.example", "b.example", "x.example"] {
+        let answer = ask(host, "/.well-known/acme-challenge/to-ken_1");
+        assert_eq!((answer.status, answer.text()), (200, "to-ken_1.thumb"), "{host}");
+    }
+    for path in ["to-ken_2", "../secret", "..%2fsecret", "", "%74o-ken_1", "to-ken_1/"] {
+        let answer = ask("b.example", &format!("/.well-known/acme-challenge/{path}"));
+        assert_eq!((answer.status, answer.text()), (200, "the service's own"), "{path}");
+    }
+    assert_eq!(ask("a.example", "/.well-known/acme-challenge/to-ken_2").status, 308);
+}
+
+#[test]
 fn whoever_begins_no_handshake_is_cut_off() {
     let authority = Authority::new();
     let limits = kennel_router::Limits { head: Duration::from_millis(200), ..short() };

@@ -73,6 +73,15 @@ fn holes(unit: &str) -> Vec<(&'static str, Vec<&'static str>)> {
             ("SystemCallFilter", vec!["@system-service", "@sandbox"]),
             ("User", vec!["kennel-build"]),
         ],
+        "kennel-acme.service" => vec![
+            (
+                "ReadWritePaths",
+                vec!["/var/lib/kennel/acme", "/var/lib/kennel/certs", "/var/lib/kennel/challenges"],
+            ),
+            ("RestrictAddressFamilies", vec!["AF_INET", "AF_INET6", "AF_UNIX"]),
+            ("SystemCallFilter", vec!["@system-service"]),
+            ("User", vec!["kennel-acme"]),
+        ],
         "kennel-poll.service" => vec![
             (
                 "ReadWritePaths",

@@ -29,7 +29,8 @@ use std::path::{Path, PathBuf};
 
 /// Programs that face something: each has all of [`walls::WALLS`], and only its own
 /// [`holes::HOLES`].
-const SANDBOXED: [&str; 11] = [
+const SANDBOXED: [&str; 12] = [
+    "kennel-acme.service",
     "kennel-api.service",
     "kennel-build@.service",
     "kennel-deploy@.service",

@@ -46,6 +46,16 @@ const PROMISES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "kennel-acme.service",
+        &[
+            "InaccessiblePaths=-/nix/var/nix/daemon-socket -/run/kennel/secrets -/run/systemd/private",
+            "MemoryMax=512M",
+            "TimeoutStartSec=1h",
+            "Type=oneshot",
+            "UMask=0027",
+        ],
+    ),
+    (
         "kennel-poll.service",
         &[
             "InaccessiblePaths=-/nix/var/nix/daemon-socket -/run/dbus",
@@ -160,6 +170,14 @@ const PROMISES: &[(&str, &[&str])] = &[
     ("kennel-dispatch.path", &["PathChanged=/etc/kennel/projects.d", "TriggerLimitIntervalSec=0"]),
     ("kennel-webhook-secrets.path", &["PathChanged=/etc/kennel/webhook-secrets"]),
     ("kennel-dispatch.timer", &["OnActiveSec=0", "OnUnitActiveSec=1min"]),
+    (
+        "kennel-acme.path",
+        &["PathChanged=/etc/kennel/config.toml", "PathChanged=/var/lib/kennel/routes/routes.json"],
+    ),
+    (
+        "kennel-acme.timer",
+        &["OnActiveSec=1min", "OnUnitInactiveSec=15min", "RandomizedDelaySec=5min"],
+    ),
     ("kennel-poll.timer", &["OnActiveSec=20s", "OnUnitInactiveSec=5min", "RandomizedDelaySec=30s"]),
     ("kennel-sweep.timer", &["OnActiveSec=10min", "OnUnitActiveSec=10min"]),
     ("kennel-tidy.timer", &["OnActiveSec=1h", "OnUnitActiveSec=1d"]),
@@ -171,6 +189,7 @@ const PROMISES: &[(&str, &[&str])] = &[
     ("kennel-dispatch.service", &["StartLimitIntervalSec=0"]),
     ("kennel-router.service", &["StartLimitIntervalSec=0"]),
     ("kennel-webhook-secrets.service", &["StartLimitIntervalSec=0"]),
+    ("kennel-acme.service", &["StartLimitIntervalSec=0"]),
     ("kennel-poll.service", &["StartLimitIntervalSec=0"]),
     ("kennel-sweep.service", &["StartLimitIntervalSec=0"]),
     ("kennel-tidy.service", &["StartLimitIntervalSec=0"]),

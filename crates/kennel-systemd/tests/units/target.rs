@@ -22,6 +22,7 @@ fn the_target_starts_and_stops_everything() {
         assert_eq!(part, !apart, "{}", unit.name);
         assert_eq!(unit.values("WantedBy").next().is_some(), unit.name == "kennel.target");
         let activated = [
+            "kennel-acme.service",
             "kennel-api.service",
             "kennel-webhook.service",
             "kennel-dispatch.service",

@@ -158,10 +158,17 @@ mod tests {
         }
         let (uid, gid) =
             (fs::metadata(root.path()).unwrap().uid(), fs::metadata(root.path()).unwrap().gid());
-        let users: Vec<_> =
-            ["root", "kennel", "kennel-build", "kennel-webhook", "kennel-router", "kennel-api"]
-                .map(|it| format!("{it}:x:{uid}:{gid}::/:\n"))
-                .into();
+        let users: Vec<_> = [
+            "root",
+            "kennel",
+            "kennel-build",
+            "kennel-webhook",
+            "kennel-router",
+            "kennel-api",
+            "kennel-acme",
+        ]
+        .map(|it| format!("{it}:x:{uid}:{gid}::/:\n"))
+        .into();
         let groups: Vec<_> = [
             "root",
             "kennel-inbox",
@@ -171,6 +178,7 @@ mod tests {
             "kennel-build",
             "kennel-api",
             "kennel-router",
+            "kennel-acme",
             "nix-users",
         ]
         .map(|it| format!("{it}:x:{gid}:\n"))
@@ -206,7 +214,7 @@ mod tests {
         fs::write(layout.env_dir().join("site-main-api@1.env"), "").unwrap();
         mode(&layout.env_dir().join("site-main-api@1.env"), 0o644);
         // Whoever runs this is each of the users; its first name is found.
-        let who = |text: String| text.replace("is kennel:kennel-api ", "is USER:GROUP ");
+        let who = |text: String| text.replace("is kennel:kennel-acme ", "is USER:GROUP ");
         let all = [paths(&layout, &users), secrets(&layout)].concat();
         insta::assert_snapshot!("bad", who(without(&root, &all)));
     }

@@ -16,6 +16,7 @@ pub(super) const STARTED_BY_OTHERS: &[&str] = &[
     "kennel-build@0.service",
     "kennel-deploy@0.service",
     "kennel-dispatch.service",
+    "kennel-acme.service",
     "kennel-poll.service",
     "kennel-sweep.service",
     "kennel-teardown@0.service",

@@ -32,6 +32,13 @@ redirect = false
 hsts = "30d"
 certificate = "/etc/ssl/site.pem"
 key = "/etc/ssl/private/site.key"
+[acme]
+accept_terms = true
+directory = "https://ca.example/directory"
+email = "ops@example.com"
+ca_certificate = "/etc/ssl/ca.pem"
+external_account_id = "kid-1"
+external_account_key_file = "/etc/kennel/eab.key"
 [nix]
 allow_import_from_derivation = false
 max_silent_time = "90s"
@@ -90,6 +97,7 @@ fn one_key_is_enough() {
             hsts_secs: None,
             certificates: [],
         },
+        acme: None,
         nix: NixConfig {
             allow_import_from_derivation: true,
             max_silent_time: 1200s,
@@ -165,6 +173,23 @@ fn every_key_is_read() {
                 },
             ],
         },
+        acme: Some(
+            Acme {
+                directory: "https://ca.example/directory",
+                email: Some(
+                    "ops@example.com",
+                ),
+                ca_certificate: Some(
+                    "/etc/ssl/ca.pem",
+                ),
+                external_account: Some(
+                    ExternalAccount {
+                        key_id: "kid-1",
+                        key_file: "/etc/kennel/eab.key",
+                    },
+                ),
+            },
+        ),
         nix: NixConfig {
             allow_import_from_derivation: false,
             max_silent_time: 90s,
@@ -229,6 +254,25 @@ fn a_key_may_lie_in_its_certificates_file() {
     assert_eq!(own.certificates, [TlsFiles { certificate: "/a.pem".into(), key: "/a.pem".into() }]);
     insta::assert_snapshot!(refused_after_base("[tls]\nkey = \"/a.key\""), @r#"config.toml:3: `key` in [tls]: a key is of no use without its certificate; name the file with `certificate = "/path/fullchain.pem"`"#);
     insta::assert_snapshot!(refused_after_base("[tls]\nhsts = 30"), @"config.toml:3: `hsts` in [tls]: expected a string, found integer `30`; put it in quotes");
+}
+
+#[test]
+fn certificate_authorities() {
+    let acme = |text: &str| {
+        let text = format!("base_domain = \"example.com\"\n[acme]\naccept_terms = true\n{text}");
+        HostConfig::parse(&text, "config.toml").map(|config| config.acme.unwrap().directory)
+    };
+    insta::assert_snapshot!(acme("").unwrap(), @"https://acme-v02.api.letsencrypt.org/directory");
+    insta::assert_snapshot!(acme("staging = true").unwrap(), @"https://acme-staging-v02.api.letsencrypt.org/directory");
+    let refused = |text: &str| acme(text).unwrap_err().to_string();
+    insta::assert_snapshot!(refused("staging = true\ndirectory = \"https://ca.example\""), @"config.toml:5: `directory` in [acme]: `staging` chooses another one; keep one of the two");
+    insta::assert_snapshot!(refused("directory = \"http://ca.example\""), @"config.toml:4: `directory` in [acme]: it does not begin with `https://`");
+    insta::assert_snapshot!(refused("email = \"me\""), @"config.toml:4: `email` in [acme]: it is not one address like `ops@example.com`");
+    insta::assert_snapshot!(refused("email = \"a@b.c,d@e.f\""), @"config.toml:4: `email` in [acme]: it is not one address like `ops@example.com`");
+    insta::assert_snapshot!(refused("external_account_id = \"x\""), @"config.toml:4: `external_account_id` in [acme]: it is of no use without its key; name the key's file with `external_account_key_file`");
+    insta::assert_snapshot!(refused("external_account_key_file = \"/x\""), @"config.toml:4: `external_account_key_file` in [acme]: it is of no use without the account's name; write it as `external_account_id`");
+    insta::assert_snapshot!(refused_after_base("\n[acme]\nemail = \"a@b.c\""), @"config.toml:3: `acme`: certificate authorities have terms of service, and the account is yours; read them, and write `accept_terms = true` in [acme]");
+    insta::assert_snapshot!(refused_after_base("[acme]\naccept_terms = false"), @"config.toml:3: `accept_terms` in [acme]: certificate authorities have terms of service, and the account is yours; read them, and write `accept_terms = true` in [acme]");
 }
 
 #[test]

@@ -1,0 +1,203 @@
+//! Which names need a certificate: those that are routed, and have none that lasts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use kennel_core::config::HostConfig;
+use kennel_core::{Certificate, HostName, Layout, RouteTable, Timestamp};
+use kennel_store::whole_file;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use tracing::{info, warn};
+
+use crate::{AcmeError, say};
+
+/// The certificates that are there, by file.
+pub(crate) struct Names {
+    /// All hosts of the route table.
+    pub(crate) routed: BTreeSet<HostName>,
+    /// Of the names that kennel-acme keeps, by the name.
+    own: BTreeMap<HostName, Certificate>,
+    /// The operator's.
+    others: Vec<Certificate>,
+}
+
+impl Names {
+    /// Looks.
+    pub(crate) fn look(layout: &Layout, config: &HostConfig) -> Result<Self, AcmeError> {
+        let path = layout.route_table();
+        let routed = match fs::read(&path) {
+            Ok(text) => serde_json::from_slice::<RouteTable>(&text)
+                .map_err(|error| AcmeError::Content { path, why: error.to_string() })?
+                .hosts
+                .into_keys()
+                .collect(),
+            // Before the first publication.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeSet::new(),
+            Err(error) => return Err(AcmeError::file("read", &path)(error)),
+        };
+        let mut names = Self { routed, own: BTreeMap::new(), others: Vec::new() };
+        for path in pem_files(&layout.certificates())? {
+            let Some(certificate) = read(&path) else { continue };
+            match own_name(&path).filter(|name| certificate.names == [name.as_str()]) {
+                Some(name) => drop(names.own.insert(name, certificate)),
+                None => names.others.push(certificate),
+            }
+        }
+        for files in &config.tls.certificates {
+            names.others.extend(read(&files.certificate));
+        }
+        Ok(names)
+    }
+
+    /// Those that a certificate is to be ordered for now.
+    pub(crate) fn wanting(&self, now: Timestamp) -> impl Iterator<Item = &HostName> {
+        self.routed.iter().filter(move |name| {
+            // The operator's is the operator's to renew.
+            let theirs = self.others.iter().any(|it| it.is_for(name) && now < it.not_after);
+            !theirs && self.own.get(*name).is_none_or(|it| is_due(it, now))
+        })
+    }
+
+    /// Removes what has expired and belongs to nobody any more. A branch that comes back in time
+    /// finds its certificate.
+    pub(crate) fn clean_up(&self, layout: &Layout, now: Timestamp) -> Result<(), AcmeError> {
+        for (name, certificate) in &self.own {
+            if certificate.not_after < now && !self.routed.contains(name) {
+                let path = layout.certificate(name);
+                whole_file::remove(&path).map_err(AcmeError::file("remove", &path))?;
+                info!("{}", say::removed(name));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether two thirds of its time are over.
+fn is_due(certificate: &Certificate, now: Timestamp) -> bool {
+    let lifetime = certificate.not_after.since(certificate.not_before);
+    now >= certificate.not_before.plus(lifetime * 2 / 3)
+}
+
+fn pem_files(directory: &Path) -> Result<Vec<PathBuf>, AcmeError> {
+    let entries = fs::read_dir(directory).map_err(AcmeError::file("read", directory))?;
+    let paths = entries.flatten().map(|entry| entry.path());
+    let is_pem = |path: &PathBuf| {
+        // A dot file is one that is just being written.
+        let is_hidden = path.file_name().is_some_and(|it| it.as_encoded_bytes().starts_with(b"."));
+        !is_hidden && path.extension().is_some_and(|extension| extension == "pem")
+    };
+    Ok(paths.filter(is_pem).collect())
+}
+
+/// The host that a file is named after.
+fn own_name(path: &Path) -> Option<HostName> {
+    path.file_stem()?.to_str()?.parse().ok()
+}
+
+/// The first certificate of a file; none if there is none that could be served.
+fn read(path: &Path) -> Option<Certificate> {
+    let parsed = CertificateDer::from_pem_file(path)
+        .map_err(|error| error.to_string())
+        .and_then(|der| Certificate::parse(&der).map_err(|error| error.to_string()));
+    parsed.inspect_err(|why| warn!("{}", say::unread(path, why))).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    /// A host that routes these, on 2030-01-01.
+    fn host(routed: &[&str]) -> (tempfile::TempDir, Layout, Timestamp) {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::under(root.path());
+        for path in [layout.route_table(), layout.certificates().join("x")] {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+        }
+        let mut table = RouteTable::empty(1);
+        table.hosts = routed.iter().map(|name| (name.parse().unwrap(), Vec::new())).collect();
+        fs::write(layout.route_table(), serde_json::to_string(&table).unwrap()).unwrap();
+        (root, layout, Timestamp::from_millis(1_893_456_000_000))
+    }
+
+    /// Valid from 2029-12-01 for 90 days.
+    fn certificate(layout: &Layout, file: &str, names: &[&str]) {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.not_before = rcgen::date_time_ymd(2029, 12, 1);
+        params.not_after = rcgen::date_time_ymd(2030, 3, 1);
+        let key = KeyPair::generate().unwrap();
+        let made = params.self_signed(&key).unwrap();
+        let text = format!("{}{}", key.serialize_pem(), made.pem());
+        fs::write(layout.certificates().join(file), text).unwrap();
+    }
+
+    fn config(text: &str) -> HostConfig {
+        HostConfig::parse(&format!("base_domain = \"k.example\"\n{text}"), "config.toml").unwrap()
+    }
+
+    fn wanting(layout: &Layout, config: &HostConfig, now: Timestamp) -> String {
+        let names = Names::look(layout, config).unwrap();
+        let wanting: Vec<&str> = names.wanting(now).map(HostName::as_str).collect();
+        wanting.join(" ")
+    }
+
+    #[test]
+    fn what_is_routed_and_has_none_that_lasts() {
+        let (_root, layout, now) = host(&["a.example", "b.example", "c.w.example", "d.example"]);
+        let plain = config("");
+        assert_eq!(wanting(&layout, &plain, now), "a.example b.example c.w.example d.example");
+        certificate(&layout, "a.example.pem", &["a.example"]);
+        certificate(&layout, "some.pem", &["b.example", "*.w.example"]);
+        certificate(&layout, ".d.example.pem", &["d.example"]);
+        fs::write(layout.certificates().join("d.example.pem"), "torn").unwrap();
+        assert_eq!(wanting(&layout, &plain, now), "d.example");
+        // At two thirds of the 90 days its own, and the operator's only when it is over.
+        assert_eq!(wanting(&layout, &plain, now.plus(DAY * 28)), "d.example");
+        assert_eq!(wanting(&layout, &plain, now.plus(DAY * 30)), "a.example d.example");
+        let late = now.plus(DAY * 60);
+        assert_eq!(wanting(&layout, &plain, late), "a.example b.example c.w.example d.example");
+        fs::rename(layout.certificates().join(".d.example.pem"), layout.host_path(Path::new("/d")))
+            .unwrap();
+        let path = layout.host_path(Path::new("/d"));
+        let named = config(&format!("tls = {{ certificate = \"{}\" }}", path.display()));
+        assert_eq!(wanting(&layout, &named, now), "");
+    }
+
+    #[test]
+    fn nothing_is_routed_before_the_first_publication() {
+        let (_root, layout, now) = host(&[]);
+        fs::remove_file(layout.route_table()).unwrap();
+        assert_eq!(wanting(&layout, &config(""), now), "");
+        fs::write(layout.route_table(), "{").unwrap();
+        assert!(Names::look(&layout, &config("")).is_err_and(|error| error.is_of_set_up()));
+    }
+
+    #[test]
+    fn a_certificate_outlives_its_branch_until_it_expires() {
+        let (_root, layout, now) = host(&["a.example"]);
+        for name in ["a.example", "gone.example"] {
+            certificate(&layout, &format!("{name}.pem"), &[name]);
+        }
+        certificate(&layout, "others.pem", &["x.example"]);
+        let left = |now| {
+            Names::look(&layout, &config("")).unwrap().clean_up(&layout, now).unwrap();
+            let mut left: Vec<_> = fs::read_dir(layout.certificates())
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            left.sort();
+            left.join(" ")
+        };
+        assert_eq!(left(now), "a.example.pem gone.example.pem others.pem");
+        assert_eq!(left(now.plus(DAY * 60)), "a.example.pem others.pem");
+    }
+}

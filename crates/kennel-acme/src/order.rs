@@ -1,0 +1,151 @@
+//! One certificate for one name, from the order to the file's text.
+
+use std::time::Duration;
+
+use instant_acme::{
+    Account, AuthorizationStatus, ChallengeType, Error, Identifier, NewOrder, Order, OrderStatus,
+    Problem, RetryPolicy,
+};
+use kennel_core::{HostName, Layout};
+
+use crate::AcmeError;
+use crate::challenge::Answer;
+
+/// How long the authority may take for each step. It may have to ask from several places.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// There is no certificate for this name.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OrderError {
+    /// The authority's own words.
+    #[error("{}", words(.0))]
+    Refused(Problem),
+    /// It asks for a proof that cannot be given over HTTP.
+    #[error("the certificate authority offers no proof over HTTP (http-01)")]
+    NoChallenge,
+    /// It has ended the order and does not say why.
+    #[error("the certificate authority has ended the order without a reason")]
+    Ended,
+    /// It does not answer, or not as ACME says.
+    #[error("the certificate authority does not answer as it should")]
+    Authority(#[source] Error),
+    /// This side.
+    #[error(transparent)]
+    Own(#[from] AcmeError),
+}
+
+impl OrderError {
+    /// Whether the authority says that it is enough for now (RFC 8555 §6.6).
+    pub(crate) fn is_rate_limit(&self) -> bool {
+        self.is_of_type("rateLimited")
+    }
+
+    /// Whether the authority does not know the account any more.
+    pub(crate) fn is_unknown_account(&self) -> bool {
+        self.is_of_type("accountDoesNotExist")
+    }
+
+    fn is_of_type(&self, kind: &str) -> bool {
+        let Self::Refused(problem) = self else { return false };
+        problem.r#type.as_deref().is_some_and(|it| it == format!("{ERRORS}{kind}"))
+    }
+}
+
+/// What all kinds of errors begin with (RFC 8555 §6.7).
+const ERRORS: &str = "urn:ietf:params:acme:error:";
+
+impl From<Error> for OrderError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Api(problem) => Self::Refused(problem),
+            other => Self::Authority(other),
+        }
+    }
+}
+
+fn words(problem: &Problem) -> String {
+    let all = std::iter::once(problem.detail.clone());
+    let parts = problem.subproblems.iter().map(|it| it.detail.clone());
+    let all: Vec<String> = all.chain(parts).flatten().collect();
+    let kind = problem.r#type.as_deref().unwrap_or("a problem without a type");
+    let kind = kind.strip_prefix(ERRORS).unwrap_or(kind);
+    format!("{} ({kind})", if all.is_empty() { "no reason given".into() } else { all.join("; ") })
+}
+
+/// Gets a certificate. Returns its key and its certificates in PEM form.
+pub(crate) async fn order(
+    layout: &Layout,
+    account: &Account,
+    name: &HostName,
+) -> Result<String, OrderError> {
+    let wanted = [Identifier::Dns(name.to_string())];
+    let mut order = account.new_order(&NewOrder::new(&wanted)).await?;
+    let _answers = answer(layout, &mut order).await?;
+    let patience = RetryPolicy::new().timeout(PATIENCE);
+    match order.poll_ready(&patience).await? {
+        OrderStatus::Ready => {}
+        _ => return Err(refusal(&mut order).await),
+    }
+    let key = order.finalize().await?;
+    let chain = order.poll_certificate(&patience).await?;
+    Ok(format!("{key}{chain}"))
+}
+
+/// Puts the answers to the authority's questions where the router finds them, and says so.
+async fn answer(layout: &Layout, order: &mut Order) -> Result<Vec<Answer>, OrderError> {
+    let mut answers = Vec::new();
+    let mut authorizations = order.authorizations();
+    while let Some(authorization) = authorizations.next().await {
+        let mut authorization = authorization?;
+        match authorization.status {
+            // Proven lately, and believed for a while.
+            AuthorizationStatus::Valid => continue,
+            AuthorizationStatus::Pending => {}
+            _ => return Err(OrderError::Ended),
+        }
+        let challenge = authorization.challenge(ChallengeType::Http01);
+        let mut challenge = challenge.ok_or(OrderError::NoChallenge)?;
+        let text = challenge.key_authorization();
+        answers.push(Answer::give(layout, &challenge.token, text.as_str())?);
+        challenge.set_ready().await?;
+    }
+    Ok(answers)
+}
+
+/// Why a proof was not believed.
+async fn refusal(order: &mut Order) -> OrderError {
+    let mut authorizations = order.authorizations();
+    while let Some(authorization) = authorizations.next().await {
+        let state = match authorization {
+            Ok(mut authorization) => match authorization.refresh().await {
+                Ok(state) => state.challenges.iter().find_map(|it| it.error.clone()),
+                Err(error) => return error.into(),
+            },
+            Err(error) => return error.into(),
+        };
+        if let Some(problem) = state {
+            return OrderError::Refused(problem);
+        }
+    }
+    OrderError::Ended
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_authoritys_own_words() {
+        let problem = |json: &str| serde_json::from_str::<Problem>(json).unwrap();
+        let refused = OrderError::Refused(problem(
+            r#"{"type": "urn:ietf:params:acme:error:unauthorized", "status": 403,
+                "detail": "192.0.2.1: Invalid response from http://a.example/: 404"}"#,
+        ));
+        insta::assert_snapshot!(refused, @"192.0.2.1: Invalid response from http://a.example/: 404 (unauthorized)");
+        assert!(!refused.is_rate_limit() && !refused.is_unknown_account());
+        let refused =
+            OrderError::Refused(problem(r#"{"type": "urn:ietf:params:acme:error:rateLimited"}"#));
+        insta::assert_snapshot!(refused, @"no reason given (rateLimited)");
+        assert!(refused.is_rate_limit());
+    }
+}

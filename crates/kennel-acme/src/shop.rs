@@ -1,0 +1,148 @@
+//! The round: every name that wants a certificate, one after the other.
+
+use std::collections::BTreeSet;
+
+use instant_acme::Account;
+use kennel_core::config::{Acme, HostConfig};
+use kennel_core::{Certificate, HostName, Layout, Timestamp, error_chain};
+use kennel_store::{load_host, whole_file};
+use kennel_systemd::{Manager, status};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use tracing::{error, info, warn};
+
+use crate::attempts::Attempts;
+use crate::names::Names;
+use crate::order::{OrderError, order};
+use crate::{AcmeError, account, challenge, say};
+
+const ROUTER: &str = "kennel-router.service";
+
+/// Orders what is missing and what is due, until nothing is that may be tried now. Without
+/// `[acme]` it does nothing.
+///
+/// # Errors
+/// [`AcmeError`] if nothing can be ordered at all.
+pub async fn run(layout: &Layout) -> Result<(), AcmeError> {
+    let config = load_host(layout)?;
+    let Some(acme) = &config.acme else { return Ok(()) };
+    let mut round = Round {
+        layout,
+        config: &config,
+        acme,
+        attempts: Attempts::load(layout),
+        account: None,
+        tried: BTreeSet::new(),
+    };
+    let names = Names::look(layout, &config)?;
+    names.clean_up(layout, now())?;
+    round.attempts.keep_only(&names.routed)?;
+    // What is routed may change meanwhile, and whoever asks for another round is not heard.
+    while let Some((name, more)) = round.next()? {
+        status(&say::ordering(&name, more));
+        round.get(&name).await?;
+    }
+    Ok(())
+}
+
+fn now() -> Timestamp {
+    Timestamp::from(std::time::SystemTime::now())
+}
+
+struct Round<'a> {
+    layout: &'a Layout,
+    config: &'a HostConfig,
+    acme: &'a Acme,
+    attempts: Attempts<'a>,
+    account: Option<Account>,
+    tried: BTreeSet<HostName>,
+}
+
+impl Round<'_> {
+    /// The next name, and how many are left after it.
+    fn next(&mut self) -> Result<Option<(HostName, usize)>, AcmeError> {
+        let now = now();
+        if self.attempts.is_paused(now) {
+            return Ok(None);
+        }
+        let names = Names::look(self.layout, self.config)?;
+        let mut left = names
+            .wanting(now)
+            .filter(|name| !self.tried.contains(*name) && self.attempts.allow(name, now));
+        let Some(name) = left.next().cloned() else { return Ok(None) };
+        let more = left.count();
+        self.tried.insert(name.clone());
+        Ok(Some((name, more)))
+    }
+
+    /// Gets one certificate, or writes down why not.
+    async fn get(&mut self, name: &HostName) -> Result<(), AcmeError> {
+        if let Err(why) = challenge::leads_here(self.layout, name).await {
+            let next = self.attempts.failed(name, &why, now())?;
+            warn!("{}", say::failed(name, &why, next.since(now())));
+            return Ok(());
+        }
+        let mut ordered = self.order(name).await;
+        if ordered.as_ref().is_err_and(OrderError::is_unknown_account) {
+            self.account = None;
+            account::forget(self.layout)?;
+            ordered = self.order(name).await;
+        }
+        match ordered {
+            Ok(pem) => {
+                self.keep(name, &pem)?;
+                self.attempts.succeeded(name)?;
+                self.tell_router(name).await
+            }
+            Err(OrderError::Own(error)) => Err(error),
+            // Not this name's fault.
+            Err(OrderError::Authority(source)) => {
+                Err(AcmeError::Authority { directory: self.acme.directory.clone(), source })
+            }
+            Err(failure) => {
+                if failure.is_rate_limit() {
+                    let until = self.attempts.pause(now())?;
+                    error!("{}", say::paused(&failure.to_string(), until.since(now())));
+                }
+                let why = error_chain(&failure);
+                let next = self.attempts.failed(name, &why, now())?;
+                warn!("{}", say::failed(name, &why, next.since(now())));
+                Ok(())
+            }
+        }
+    }
+
+    async fn order(&mut self, name: &HostName) -> Result<String, OrderError> {
+        let account = match &self.account {
+            Some(account) => account,
+            None => self.account.insert(account::open(self.layout, self.acme).await?),
+        };
+        order(self.layout, account, name).await
+    }
+
+    /// Key and certificates go into one file, so that they always fit.
+    fn keep(&self, name: &HostName, pem: &str) -> Result<(), AcmeError> {
+        let path = self.layout.certificate(name);
+        let facts = CertificateDer::from_pem_slice(pem.as_bytes())
+            .map_err(|error| error.to_string())
+            .and_then(|der| Certificate::parse(&der).map_err(|error| error.to_string()))
+            .map_err(|why| AcmeError::Content { path: path.clone(), why })?;
+        whole_file::replace(&path, pem, 0o640).map_err(AcmeError::file("write", &path))?;
+        info!("{}", say::got(name, &facts, now()));
+        Ok(())
+    }
+
+    /// A router that does not run reads it when it starts.
+    async fn tell_router(&self, name: &HostName) -> Result<(), AcmeError> {
+        let told = async {
+            let manager = Manager::connect().await?;
+            if manager.state(ROUTER).await?.is_over() {
+                Ok(())
+            } else {
+                manager.reload(ROUTER).await
+            }
+        };
+        told.await
+            .map_err(|source| AcmeError::Router { name: name.clone(), source: Box::new(source) })
+    }
+}
