@@ -66,10 +66,10 @@ pub(crate) fn with_the_operators_certificate(kennel: &Kennel) -> Result<()> {
     Ok(())
 }
 
-/// A certificate authority on the host. Its certificates are valid for a minute, it refuses half of
+/// A certificate authority on the host. Its certificates are valid for a minute, it refuses a third of
 /// all nonces, and one name.
 const AUTHORITY: &str = r#"
-    systemd-run --quiet --collect --unit=test-pebble --setenv=PEBBLE_WFE_NONCEREJECT=50 \
+    systemd-run --quiet --collect --unit=test-pebble --setenv=PEBBLE_WFE_NONCEREJECT=30 \
         --setenv=PEBBLE_VA_NOSLEEP=1 pebble -config /etc/kennel-test-tls/pebble.json
 "#;
 

@@ -45,6 +45,11 @@ impl OrderError {
         self.is_of_type("accountDoesNotExist")
     }
 
+    /// Whether the authority has taken several numbers of requests for used ones (RFC 8555 §6.5).
+    pub(crate) fn is_bad_nonce(&self) -> bool {
+        self.is_of_type("badNonce")
+    }
+
     fn is_of_type(&self, kind: &str) -> bool {
         let Self::Refused(problem) = self else { return false };
         problem.r#type.as_deref().is_some_and(|it| it == format!("{ERRORS}{kind}"))

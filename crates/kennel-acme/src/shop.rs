@@ -18,6 +18,9 @@ use crate::{AcmeError, account, challenge, say};
 
 const ROUTER: &str = "kennel-router.service";
 
+/// How often one name is ordered at a time.
+const ORDERS: u32 = 5;
+
 /// Orders what is missing and what is due, until nothing is that may be tried now. Without
 /// `[acme]` it does nothing.
 ///
@@ -82,13 +85,7 @@ impl Round<'_> {
             warn!("{}", say::failed(name, &why, next.since(now())));
             return Ok(());
         }
-        let mut ordered = self.order(name).await;
-        if ordered.as_ref().is_err_and(OrderError::is_unknown_account) {
-            self.account = None;
-            account::forget(self.layout)?;
-            ordered = self.order(name).await;
-        }
-        match ordered {
+        match self.order(name).await {
             Ok(pem) => {
                 self.keep(name, &pem)?;
                 self.attempts.succeeded(name)?;
@@ -112,12 +109,24 @@ impl Round<'_> {
         }
     }
 
+    /// Orders, and again if only what was between the authority and this host stood in the way.
     async fn order(&mut self, name: &HostName) -> Result<String, OrderError> {
-        let account = match &self.account {
-            Some(account) => account,
-            None => self.account.insert(account::open(self.layout, self.acme).await?),
-        };
-        order(self.layout, account, name).await
+        let mut left = ORDERS;
+        loop {
+            left -= 1;
+            let account = match &self.account {
+                Some(account) => account,
+                None => self.account.insert(account::open(self.layout, self.acme).await?),
+            };
+            match order(self.layout, account, name).await {
+                Err(error) if left > 0 && error.is_unknown_account() => {
+                    self.account = None;
+                    account::forget(self.layout)?;
+                }
+                Err(error) if left > 0 && error.is_bad_nonce() => {}
+                ordered => return ordered,
+            }
+        }
     }
 
     /// Key and certificates go into one file, so that they always fit.

@@ -5,6 +5,7 @@
 //! hangs is given up after a while.
 
 mod accounts;
+mod certificates;
 mod command;
 mod configuration;
 mod databases;
@@ -103,6 +104,7 @@ async fn examine(host: &Host) -> Vec<Finding> {
             asking("host", &facts, machine::check),
             blocking("network.ports", ports::check),
             asking("network.dns", &facts, dns::check),
+            blocking("network.certificates", certificates::check),
             blocking("network.forges", forges::check),
             asking("router", &facts, router::check),
             asking("router.webhook", &facts, webhook::check),

@@ -3,6 +3,7 @@
 //!
 //! What follows `run` is a command that root can copy as it is.
 
+mod certificates;
 mod configuration;
 mod databases;
 mod deployments;
@@ -23,6 +24,7 @@ mod webhook;
 
 use std::time::Duration;
 
+pub(super) use self::certificates::*;
 pub(super) use self::configuration::*;
 pub(super) use self::databases::*;
 pub(super) use self::deployments::*;
