@@ -35,6 +35,8 @@ pub(crate) fn acceptor(table: Arc<ArcSwap<Table>>) -> Result<TlsAcceptor, rustls
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(ByName(table)));
+    // What scanners ask for; the order is rustls'.
+    config.ignore_client_order = true;
     // One key for all workers, so that a client resumes whoever accepts it.
     config.ticketer = Ticketer::new()?;
     config.send_tls13_tickets = 1;

@@ -11,8 +11,8 @@ use std::time::Duration;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{
-    ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion, RootCertStore, StreamOwned,
-    version,
+    ClientConfig, ClientConnection, HandshakeKind, NamedGroup, ProtocolVersion, RootCertStore,
+    StreamOwned, version,
 };
 
 use crate::client::{Answer, Client, read_body, read_head};
@@ -113,6 +113,8 @@ fn hosts_with_a_certificate_are_served_over_tls_and_no_other_way() {
     let mut secured = Secured::connect(router.secure, "a.example", &config).unwrap();
     assert_eq!(secured.tls().protocol_version(), Some(ProtocolVersion::TLSv1_3));
     assert_eq!(secured.tls().alpn_protocol(), None);
+    let group = secured.tls().negotiated_key_exchange_group().map(|group| group.name());
+    assert_eq!(group, Some(NamedGroup::X25519MLKEM768));
     let answer = secured.get("a.example", "/x?y");
     assert_eq!(answer.status, 200);
     assert!(answer.text().starts_with("GET /x?y HTTP/1.1\n"), "{}", answer.text());
