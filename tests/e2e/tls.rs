@@ -101,10 +101,11 @@ fn start_authority(kennel: &Kennel, refuses: &str) -> Result<()> {
 /// Certificates that Kennel orders, renews, and does without.
 pub(crate) fn from_an_authority(kennel: &Kennel) -> Result<()> {
     let project = kennel.project("vouched")?;
-    let (api, web) = (project.address("api", "main"), project.address("web", "main"));
+    let [api, web, lost] = ["api", "web", "lost"].map(|name| project.address(name, "main"));
+    let control = kennel.control_host();
     let old_hosts = kennel.host().read("etc/hosts")?;
     let old_hosts = String::from_utf8(old_hosts)?;
-    kennel.host().write("etc/hosts", format!("{old_hosts}127.0.0.1 {api} {web}\n"))?;
+    kennel.host().write("etc/hosts", format!("{old_hosts}127.0.0.1 {api} {web} {control}\n"))?;
     issue(kennel, "localhost")?;
     start_authority(kennel, &web)?;
     let settings = Settings::with(
@@ -115,9 +116,10 @@ pub(crate) fn from_an_authority(kennel: &Kennel) -> Result<()> {
         ),
     )?;
 
-    let sources = kennel.sources().service("api", "vouched-1").site("web", "plain");
+    let sources =
+        kennel.sources().service("api", "vouched-1").site("web", "plain").site("lost", "x");
     project.push("main", &sources, "vouched")?;
-    let first = vouched(kennel, &api, "")?;
+    let first = vouched(kennel, &api, "/version", "")?;
     let plain = kennel.get(&api, "/version")?;
     ensure!(plain.status == 308, "over plain HTTP it says {}", plain.status);
     let mode = kennel.host().sh(&format!("stat -c '%U:%G %a' /var/lib/kennel/certs/{api}.pem"))?;
@@ -125,11 +127,8 @@ pub(crate) fn from_an_authority(kennel: &Kennel) -> Result<()> {
 
     // The authority's own words, and those about a name without an address.
     kennel.expect_page(&web, "/", "plain", LIMIT)?;
-    let control = kennel.control_host();
-    let words = [
-        (&web, "(rejectedIdentifier)".to_owned()),
-        (&control, format!("{control} has no address: ")),
-    ];
+    let words =
+        [(&web, "(rejectedIdentifier)".to_owned()), (&lost, format!("{lost} has no address: "))];
     kennel.wait_for("reasons for the others", LIMIT, || {
         let said = kennel.host().run(&["journalctl", "-q", "-u", "kennel-acme", "-o", "cat"])?;
         let says = |(name, why): &(&String, String)| {
@@ -139,10 +138,16 @@ pub(crate) fn from_an_authority(kennel: &Kennel) -> Result<()> {
         Ok(words.iter().all(says).then_some(()))
     })?;
 
+    // Kennel's own host has one as well, and webhooks still come the old way.
+    vouched(kennel, &control, "/health", "")?;
+    let sources = sources.site("web", "plain as before");
+    project.push("main", &sources, "told over plain HTTP")?;
+    kennel.expect_page(&web, "/", "plain as before", LIMIT)?;
+
     // Renewed before its end, also by an authority that has forgotten the account meanwhile.
     kennel.host().run(&["systemctl", "stop", "test-pebble.service"])?;
     start_authority(kennel, &web)?;
-    let second = vouched(kennel, &api, &first)?;
+    let second = vouched(kennel, &api, "/version", &first)?;
     ensure!(first != second, "it has the same certificate");
     let left = kennel.host().run(&["ls", "-A", "/var/lib/kennel/challenges"])?;
     ensure!(left.is_empty(), "of proofs there is left {left}");
@@ -157,11 +162,11 @@ pub(crate) fn from_an_authority(kennel: &Kennel) -> Result<()> {
 }
 
 /// Waits until curl believes the host, and it has another certificate than this one.
-fn vouched(kennel: &Kennel, host: &str, before: &str) -> Result<String> {
+fn vouched(kennel: &Kennel, host: &str, path: &str, before: &str) -> Result<String> {
     let root = format!("{DIRECTORY}/root.pem");
     kennel.wait_for("certificate of the authority", LIMIT, || {
         kennel.host().run(&["systemctl", "start", "kennel-acme.service"])?;
-        let answer = secured(kennel, host, "/version", &["--cacert", &root])?;
+        let answer = secured(kennel, host, path, &["--cacert", &root])?;
         let serial = serial(kennel, host)?;
         Ok((answer.code == 0 && serial != before).then_some(serial))
     })

@@ -60,7 +60,11 @@ async fn respond(
                         let hsts = secured.and_then(|_| table.hsts(&asked.host)).cloned();
                         Ok((target.clone(), hsts))
                     }
-                    Lookup::Redirect => Err(None),
+                    // Forges do not follow with a webhook, and whoever calls the API has not to.
+                    Lookup::Redirect(target) if target.is_own() && !parts.method.is_safe() => {
+                        Ok((target.clone(), None))
+                    }
+                    Lookup::Redirect(_) => Err(None),
                     Lookup::Misdirected => Err(Some(Page::Misdirected)),
                     Lookup::NoPath => Err(Some(Page::NoPath)),
                     Lookup::NoHost => Err(Some(Page::UnknownHost)),

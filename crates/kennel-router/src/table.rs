@@ -67,6 +67,13 @@ pub(crate) enum Target {
     MissingSite,
 }
 
+impl Target {
+    /// Whether it is one of Kennel's own programs.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self, Self::Upstream(backend) if matches!(backend.key, BackendKey::Socket(_)))
+    }
+}
+
 /// Whether navigations to unknown paths get `/index.html`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Spa(pub(crate) bool);
@@ -75,8 +82,8 @@ pub(crate) struct Spa(pub(crate) bool);
 pub(crate) enum Lookup<'a> {
     /// This one answers; who lets it answer says so.
     Found(&'a Target, &'a Used),
-    /// The same is there under HTTPS.
-    Redirect,
+    /// The same is there under HTTPS; without, this one would answer.
+    Redirect(&'a Target),
     /// The connection was made for another host's certificate.
     Misdirected,
     /// The host is known, the path is nobody's.
@@ -174,8 +181,7 @@ impl Table {
             }
             routes.sort_by_key(|route| std::cmp::Reverse(route.prefix.len()));
             let certificate = table.certificates.of(&host).or_else(|| {
-                let own = |route: &Route| matches!(&route.target, Target::Upstream(backend) if backend.is_own());
-                let is_own = routes.first().is_some_and(own);
+                let is_own = routes.first().is_some_and(|route| route.target.is_own());
                 is_own.then(|| table.certificates.stand_in(&host)).flatten()
             });
             let of_host = Host { routes: routes.into(), certificate };
@@ -270,22 +276,20 @@ impl Table {
         let Some(Host { routes, certificate }) = self.hosts.get(host) else {
             return Lookup::NoHost;
         };
-        match (secured, certificate) {
-            (Some(asked_for), certificate) if asked_for != host => {
-                // One connection for several hosts of a certificate is usual (RFC 9113 §9.1.1).
-                let same = self.certificate(asked_for).zip(certificate.as_ref());
-                if !same.is_some_and(|(one, other)| Arc::ptr_eq(one, other)) {
-                    return Lookup::Misdirected;
-                }
+        if let Some(asked_for) = secured.filter(|asked_for| *asked_for != host) {
+            // One connection for several hosts of a certificate is usual (RFC 9113 §9.1.1).
+            let same = self.certificate(asked_for).zip(certificate.as_ref());
+            if !same.is_some_and(|(one, other)| Arc::ptr_eq(one, other)) {
+                return Lookup::Misdirected;
             }
-            (None, Some(certificate)) if self.redirect && certificate.is_vouched_for() => {
-                return Lookup::Redirect;
-            }
-            _ => {}
         }
+        let redirect = secured.is_none()
+            && self.redirect
+            && certificate.as_ref().is_some_and(|certificate| certificate.is_vouched_for());
         // `OPTIONS *` is for the whole host.
         let path = if path == "*" { "/" } else { path };
         match routes.iter().find(|route| is_below(path, &route.prefix)) {
+            Some(route) if redirect => Lookup::Redirect(&route.target),
             Some(route) => Lookup::Found(&route.target, &route.used),
             None => Lookup::NoPath,
         }
@@ -361,7 +365,7 @@ mod tests {
             Lookup::Found(..) => "site".into(),
             Lookup::NoPath => "no path".into(),
             Lookup::NoHost => "no host".into(),
-            Lookup::Redirect => "redirect".into(),
+            Lookup::Redirect(_) => "redirect".into(),
             Lookup::Misdirected => "misdirected".into(),
         }
     }

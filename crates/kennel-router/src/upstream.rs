@@ -64,13 +64,6 @@ impl fmt::Display for Address {
     }
 }
 
-impl Backend {
-    /// Whether it is one of Kennel's own programs.
-    pub(crate) fn is_own(&self) -> bool {
-        matches!(self.key, BackendKey::Socket(_))
-    }
-}
-
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.key {

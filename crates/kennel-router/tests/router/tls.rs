@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::crypto::SupportedKxGroup;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{
     ClientConfig, ClientConnection, HandshakeKind, NamedGroup, ProtocolVersion, RootCertStore,
@@ -113,7 +114,7 @@ fn hosts_with_a_certificate_are_served_over_tls_and_no_other_way() {
     let mut secured = Secured::connect(router.secure, "a.example", &config).unwrap();
     assert_eq!(secured.tls().protocol_version(), Some(ProtocolVersion::TLSv1_3));
     assert_eq!(secured.tls().alpn_protocol(), None);
-    let group = secured.tls().negotiated_key_exchange_group().map(|group| group.name());
+    let group = secured.tls().negotiated_key_exchange_group().map(SupportedKxGroup::name);
     assert_eq!(group, Some(NamedGroup::X25519MLKEM768));
     let answer = secured.get("a.example", "/x?y");
     assert_eq!(answer.status, 200);
@@ -289,13 +290,24 @@ fn kennels_own_host_is_within_reach_without_a_certificate() {
     // It vouches for itself, which a client must be told to accept.
     let refused = Secured::connect(router.secure, "kennel.example", &config).err().unwrap();
     assert!(refused.to_string().contains("invalid peer certificate"), "{refused}");
-    let answer = router.client().ask("GET / HTTP/1.1\r\nHost: kennel.example\r\n\r\n");
-    assert_eq!(answer.status, 503, "nobody is sent to what no browser believes");
+    let plain = |method: &str| {
+        let head =
+            format!("{method} / HTTP/1.1\r\nHost: kennel.example\r\nContent-Length: 0\r\n\r\n");
+        router.client().ask(head).status
+    };
+    assert_eq!(plain("GET"), 503, "nobody is sent to what no browser believes");
 
     put(router.dir(), "kennel.pem", &authority.issue(&["kennel.example"]));
     router.publish(&[("kennel.example", r#"{"kind":"socket","path":"/nonexistent"}"#)]);
     let mut secured = Secured::connect(router.secure, "kennel.example", &config).unwrap();
     assert_eq!(secured.get("kennel.example", "/").status, 503);
+    // A forge that knows the old address does not follow.
+    let plain = |method: &str| {
+        let head =
+            format!("{method} / HTTP/1.1\r\nHost: kennel.example\r\nContent-Length: 0\r\n\r\n");
+        router.client().ask(head).status
+    };
+    assert_eq!((plain("GET"), plain("POST")), (308, 503));
 }
 
 #[test]
