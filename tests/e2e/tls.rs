@@ -138,6 +138,15 @@ pub(crate) fn from_an_authority(kennel: &Kennel) -> Result<()> {
         Ok(words.iter().all(says).then_some(()))
     })?;
 
+    // Who is told an address is told the right one.
+    let status = kennel.host().run(&["kennelctl", "status", "vouched"])?;
+    for url in [format!("https://{api}"), format!("http://{web}"), format!("http://{lost}")] {
+        ensure!(status.contains(&format!(" {url}\n")), "{url} is not in\n{status}");
+    }
+    let told = format!("KENNEL_URL=https://{api}\n");
+    let environment = kennel.host().sh("cat /run/kennel/secrets/vouched-main-api@*.env")?;
+    ensure!(environment.contains(&told), "the service's environment is\n{environment}");
+
     // Kennel's own host has one as well, and webhooks still come the old way.
     vouched(kennel, &control, "/health", "")?;
     let sources = sources.site("web", "plain as before");

@@ -7,9 +7,7 @@ use std::path::{Path, PathBuf};
 
 use kennel_core::config::HostConfig;
 use kennel_core::{Certificate, HostName, Layout, RouteTable, Timestamp};
-use kennel_store::whole_file;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use kennel_store::{parse_certificate, whole_file};
 use tracing::{info, warn};
 
 use crate::{AcmeError, say};
@@ -99,10 +97,9 @@ fn own_name(path: &Path) -> Option<HostName> {
 
 /// The first certificate of a file; none if there is none that could be served.
 fn read(path: &Path) -> Option<Certificate> {
-    let parsed = CertificateDer::from_pem_file(path)
-        .map_err(|error| error.to_string())
-        .and_then(|der| Certificate::parse(&der).map_err(|error| error.to_string()));
-    parsed.inspect_err(|why| warn!("{}", say::unread(path, why))).ok()
+    let text = fs::read(path).map_err(|error| error.to_string());
+    let read = text.and_then(|text| parse_certificate(&text));
+    read.inspect_err(|why| warn!("{}", say::unread(path, why))).ok()
 }
 
 #[cfg(test)]

@@ -4,11 +4,9 @@ use std::collections::BTreeSet;
 
 use instant_acme::Account;
 use kennel_core::config::{Acme, HostConfig};
-use kennel_core::{Certificate, HostName, Layout, Timestamp, error_chain};
-use kennel_store::{load_host, whole_file};
+use kennel_core::{HostName, Layout, Timestamp, error_chain};
+use kennel_store::{load_host, parse_certificate, whole_file};
 use kennel_systemd::{Manager, status};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use tracing::{error, info, warn};
 
 use crate::attempts::Attempts;
@@ -132,9 +130,7 @@ impl Round<'_> {
     /// Key and certificates go into one file, so that they always fit.
     fn keep(&self, name: &HostName, pem: &str) -> Result<(), AcmeError> {
         let path = self.layout.certificate(name);
-        let facts = CertificateDer::from_pem_slice(pem.as_bytes())
-            .map_err(|error| error.to_string())
-            .and_then(|der| Certificate::parse(&der).map_err(|error| error.to_string()))
+        let facts = parse_certificate(pem.as_bytes())
             .map_err(|why| AcmeError::Content { path: path.clone(), why })?;
         whole_file::replace(&path, pem, 0o640).map_err(AcmeError::file("write", &path))?;
         info!("{}", say::got(name, &facts, now()));

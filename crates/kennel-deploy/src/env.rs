@@ -1,7 +1,7 @@
 //! The environment that a service gets.
 
 use kennel_core::config::ProgramManifest;
-use kennel_core::{HostName, Port, SecretName, SecretValue};
+use kennel_core::{Port, SecretName, SecretValue};
 use kennel_store::Deployment;
 use kennel_systemd::env_file;
 
@@ -15,9 +15,9 @@ pub(crate) fn render(
     manifest: &ProgramManifest,
     secrets: &[(SecretName, SecretValue)],
     databases: &Urls,
-    address: Option<(Port, &HostName)>,
+    address: Option<(Port, &str)>,
 ) -> String {
-    let address = address.map(|(port, host)| (port.to_string(), format!("http://{host}")));
+    let address = address.map(|(port, url)| (port.to_string(), url));
     let branch = deployment.key.git_ref.short();
     let of_repository = manifest.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let of_kennel = [
@@ -27,7 +27,7 @@ pub(crate) fn render(
         ("KENNEL_COMMIT", deployment.sha.as_str()),
     ];
     let of_address =
-        address.iter().flat_map(|(port, url)| [("PORT", &**port), ("KENNEL_URL", url)]);
+        address.iter().flat_map(|(port, url)| [("PORT", port.as_str()), ("KENNEL_URL", *url)]);
     let secrets = secrets.iter().map(|(name, value)| (name.as_str(), value.reveal()));
     let own = databases.variables().chain(of_address).chain(of_kennel);
     env_file(of_repository.chain(secrets).chain(own))

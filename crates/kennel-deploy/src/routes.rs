@@ -5,8 +5,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use kennel_core::config::ProjectConfig;
-use kennel_core::{DeploymentId, HostName, PathRoute, ProjectName, RouteTable, Settings, Target};
-use kennel_store::{Deployment, load_project};
+use kennel_core::{DeploymentId, PathRoute, ProjectName, RouteTable, Settings, Target};
+use kennel_store::{Deployment, Https, load_project};
 use rustix::fs::FlockOperation;
 use tracing::warn;
 
@@ -134,7 +134,8 @@ fn control(host: &Host) -> Vec<PathRoute> {
     ]
 }
 
-/// The host that people reach a deployment at, for messages.
-pub(crate) fn url(host: &Host, deployment: &Deployment) -> Result<HostName, DeployError> {
-    Ok(deployment.host(&host.config.base_domain)?)
+/// Where people reach a deployment.
+pub(crate) fn url(host: &Host, deployment: &Deployment) -> Result<String, DeployError> {
+    let name = deployment.host(&host.config.base_domain)?;
+    Ok(Https::look(&host.layout, &host.config).url(&name))
 }

@@ -14,7 +14,7 @@ use crate::env;
 use crate::health::{self, Health};
 use crate::listener::{self, Listener};
 use crate::secrets::{self, Granted, Opener};
-use crate::{DeployError, Host, file, log_tail, program, release, slices, timer};
+use crate::{DeployError, Host, file, log_tail, program, release, routes, slices, timer};
 
 /// How often a unit's state is looked at while it is to come up.
 pub(crate) const WATCH: Duration = Duration::from_millis(100);
@@ -87,8 +87,8 @@ pub(crate) fn write_environment(
     port: Option<Port>,
 ) -> Result<(), DeployError> {
     let unit = deployment.unit();
-    let name = deployment.host(&host.config.base_domain)?;
-    let address = port.map(|port| (port, &name));
+    let url = routes::url(host, deployment)?;
+    let address = port.map(|port| (port, url.as_str()));
     secrets.write_credentials(&host.layout.credentials(&unit))?;
     let text = env::render(deployment, manifest, &secrets.variables, databases, address);
     file::replace(&host.layout.env_file(&unit), &text, 0o400)?;

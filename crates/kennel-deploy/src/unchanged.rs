@@ -13,7 +13,7 @@ use kennel_store::Deployment;
 use crate::health::{self, Health};
 use crate::listener::{self, Listener};
 use crate::secrets::{self, Opener};
-use crate::{DeployError, Host, databases, env, service, timer};
+use crate::{DeployError, Host, databases, env, routes, service, timer};
 
 /// The deployment that serves, healthily, exactly what this one would; none if there is none.
 pub(crate) async fn serving(
@@ -78,8 +78,8 @@ fn is_written(
     let databases = databases::known(host, deployment, manifest)?;
     let mut opener = Opener::default();
     let granted = secrets::grant(&host.layout, &mut opener, deployment, manifest)?;
-    let name = deployment.host(&host.config.base_domain)?;
-    let address = active.port.map(|port| (port, &name));
+    let url = routes::url(host, deployment)?;
+    let address = active.port.map(|port| (port, url.as_str()));
     let wanted = env::render(&instead, manifest, &granted.variables, &databases, address);
     let directory = host.layout.credentials(&unit);
     Ok(wanted == environment && granted.is_written(&host.layout, &mut opener, &directory)?)

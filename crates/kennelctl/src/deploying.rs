@@ -69,7 +69,7 @@ fn tell(host: &Host, it: &Deployment, begun: Instant) -> Result<(), Failure> {
         DeploymentState::Pending => host.terminal.aside(&say::deployment_waits(it.id, &it.key)),
         DeploymentState::Starting => host.terminal.aside(&say::deployment_starts(it.id, &it.key)),
         DeploymentState::Active | DeploymentState::Draining | DeploymentState::Retired => {
-            let addresses = Addresses::read(&host.layout.route_table()).unwrap_or_default();
+            let addresses = Addresses::read(&host.layout).unwrap_or_default();
             let urls = addresses.of(it.id);
             let text = say::deployment_serves(it, begun.elapsed(), &urls);
             host.terminal.line(&text)?;

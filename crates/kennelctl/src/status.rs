@@ -61,7 +61,7 @@ fn look(host: &Host, args: &StatusArgs) -> Result<Report, Failure> {
     deployments.retain(|it| target.covers(&it.key.git_ref, Some(&it.key.service)));
     builds.retain(|build| target.covers(&build.git_ref, None));
 
-    let (addresses, mut warnings) = match Addresses::read(&host.layout.route_table()) {
+    let (addresses, mut warnings) = match Addresses::read(&host.layout) {
         Ok(addresses) => (addresses, Vec::new()),
         // Before the first deployment there is none, and nobody misses it.
         Err(_) if deployments.is_empty() => (Addresses::default(), Vec::new()),

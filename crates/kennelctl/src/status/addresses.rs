@@ -3,9 +3,9 @@
 //! Not computed from names and configuration: what is published is what answers.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use kennel_core::{DeploymentId, PathRoute, RouteTable, Target};
+use kennel_core::{DeploymentId, Layout, PathRoute, RouteTable, Target};
+use kennel_store::{Https, load_host};
 
 /// Which addresses lead to which deployment.
 #[derive(Debug, Default)]
@@ -17,13 +17,15 @@ pub(crate) struct Addresses {
 
 impl Addresses {
     /// Reads the table, or says why not.
-    pub(crate) fn read(path: &Path) -> Result<Self, String> {
-        let text = std::fs::read_to_string(path)
+    pub(crate) fn read(layout: &Layout) -> Result<Self, String> {
+        let path = layout.route_table();
+        let text = std::fs::read_to_string(&path)
             .map_err(|error| format!("{}: {error}", path.display()))?;
         let table: RouteTable =
             serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
         table.check_version().map_err(|error| error.to_string())?;
-        Ok(Self::from(&table))
+        let https = load_host(layout).ok().map(|config| Https::look(layout, &config));
+        Ok(Self::of_table(&table, https.as_ref()))
     }
 
     /// A deployment's addresses, its own host before custom domains.
@@ -32,10 +34,11 @@ impl Addresses {
     }
 }
 
-impl From<&RouteTable> for Addresses {
-    fn from(table: &RouteTable) -> Self {
+impl Addresses {
+    fn of_table(table: &RouteTable, https: Option<&Https>) -> Self {
         let mut of: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (host, routes) in &table.hosts {
+            let url = https.map_or_else(|| format!("http://{host}"), |https| https.url(host));
             for PathRoute { prefix, target } in routes {
                 let deployment = match target {
                     Target::Service { deployment, .. } | Target::Site { deployment, .. } => {
@@ -44,7 +47,7 @@ impl From<&RouteTable> for Addresses {
                     // Kennel's own programs are no deployments.
                     Target::Socket { .. } => continue,
                 };
-                of.entry(deployment).or_default().push(format!("http://{host}{prefix}"));
+                of.entry(deployment).or_default().push(format!("{url}{prefix}"));
             }
         }
         for addresses in of.values_mut() {
@@ -73,7 +76,7 @@ mod tests {
                 "kennel.example.com":[{"prefix":"/webhook/","target":{"kind":"socket","path":"/run/kennel/webhook.sock"}}]}}"#,
         )
         .unwrap();
-        let addresses = Addresses::from(&table);
+        let addresses = Addresses::of_table(&table, None);
         assert_eq!(addresses.generation, Some(7));
         assert_eq!(
             addresses.of(DeploymentId::from_row(3)),
@@ -85,9 +88,11 @@ mod tests {
     #[test]
     fn a_table_that_cannot_be_read_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("routes.json");
-        assert!(Addresses::read(&path).unwrap_err().starts_with(path.to_str().unwrap()));
+        let layout = Layout::under(dir.path());
+        let path = layout.route_table();
+        assert!(Addresses::read(&layout).unwrap_err().starts_with(path.to_str().unwrap()));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, r#"{"version":2,"generation":1,"hosts":{}}"#).unwrap();
-        insta::assert_snapshot!(Addresses::read(&path).unwrap_err(), @"the route table has format 2, and this program reads 1; install matching versions of kennel-router and kennel-deploy");
+        insta::assert_snapshot!(Addresses::read(&layout).unwrap_err(), @"the route table has format 2, and this program reads 1; install matching versions of kennel-router and kennel-deploy");
     }
 }
