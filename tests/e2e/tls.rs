@@ -1,6 +1,6 @@
 //! HTTPS, as curl on the host sees it.
 
-use kennel_tests::{Kennel, LIMIT, Output, Result, Settings, ensure};
+use kennel_tests::{Kennel, LIMIT, Output, Result, Settings, ensure, expect_deployment};
 
 /// Where the operator of this test keeps certificates.
 const DIRECTORY: &str = "/etc/kennel-test-tls";
@@ -62,7 +62,21 @@ pub(crate) fn with_the_operators_certificate(kennel: &Kennel) -> Result<()> {
 
     drop(settings);
     kennel.expect_page(&host, "/version", "sealed-1", LIMIT)?;
-    kennel.host().run(&["rm", "-r", DIRECTORY])?;
+
+    // The same without a word of it in the configuration.
+    kennel.host().sh(&format!(
+        "cd {DIRECTORY} && cat site.key site.pem > /var/lib/kennel/certs/any.pem &&
+         chmod 640 /var/lib/kennel/certs/any.pem && systemctl reload kennel-router"
+    ))?;
+    let answer = secured(kennel, &host, "/version", &["--cacert", &ca])?;
+    ensure!(answer.stdout.trim_end() == "sealed-1", "it says {answer:?}");
+    let next = project.push("main", &kennel.sources().service("api", "sealed-2"), "again")?.after;
+    let next = expect_deployment(kennel, &project, "api", &next, "active")?;
+    let told = format!("cat /run/kennel/secrets/*@{}.env", next.id);
+    let told = kennel.host().sh(&told)?;
+    ensure!(told.contains(&format!("KENNEL_URL=\"https://{host}\"\n")), "it was told\n{told}");
+    kennel.host().sh(&format!("rm -r {DIRECTORY} /var/lib/kennel/certs/any.pem"))?;
+    kennel.host().run(&["systemctl", "reload", "kennel-router"])?;
     Ok(())
 }
 
@@ -143,7 +157,7 @@ pub(crate) fn from_an_authority(kennel: &Kennel) -> Result<()> {
     for url in [format!("https://{api}"), format!("http://{web}"), format!("http://{lost}")] {
         ensure!(status.contains(&format!(" {url}\n")), "{url} is not in\n{status}");
     }
-    let told = format!("KENNEL_URL=https://{api}\n");
+    let told = format!("KENNEL_URL=\"https://{api}\"\n");
     let environment = kennel.host().sh("cat /run/kennel/secrets/vouched-main-api@*.env")?;
     ensure!(environment.contains(&told), "the service's environment is\n{environment}");
 

@@ -44,7 +44,10 @@ fn holes(unit: &str) -> Vec<(&'static str, Vec<&'static str>)> {
             ],
         ),
         ("RestrictAddressFamilies", vec!["AF_INET", "AF_INET6", "AF_NETLINK", "AF_UNIX"]),
-        ("SupplementaryGroups", vec!["kennel-bell", "kennel-builds", "kennel-state"]),
+        (
+            "SupplementaryGroups",
+            vec!["kennel-bell", "kennel-builds", "kennel-router", "kennel-state"],
+        ),
         ("SystemCallFilter", vec!["@system-service"]),
     ];
     match unit {
