@@ -66,8 +66,6 @@ fn main() -> ExitCode {
         .test("rollback::pinned", rollback::pinned)
         .test("workers::from_first_to_last", workers::from_first_to_last)
         .test("workers::in_a_services_place", workers::in_a_services_place)
-        .test("slices::of_a_project_and_its_branches", slices::of_a_project_and_its_branches)
-        .test("timers::from_first_to_last", timers::from_first_to_last)
         .test("timers::of_one_program_of_several", timers::of_one_program_of_several)
         .test("unchanged::keeps_its_process", unchanged::keeps_its_process)
         .test("secrets::reach_their_services", secrets::reach_their_services)
@@ -169,6 +167,9 @@ fn main() -> ExitCode {
         .test_alone("full_disk::under_the_databases", full_disk::under_the_databases)
         .test_alone("tls::with_the_operators_certificate", tls::with_the_operators_certificate)
         .test_alone("tls::from_an_authority", tls::from_an_authority)
+        // They repair the whole host, and with it what others have broken on purpose.
+        .test_alone("slices::of_a_project_and_its_branches", slices::of_a_project_and_its_branches)
+        .test_alone("timers::from_first_to_last", timers::from_first_to_last)
         .test_alone("reconcile::beside_a_deployment", reconcile::beside_a_deployment)
         .test_alone("reconcile::whatever_is_broken", reconcile::whatever_is_broken)
         .test_alone("garbage::collected_all_the_while", garbage::collected_all_the_while)

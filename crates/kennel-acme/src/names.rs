@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use crate::{AcmeError, say};
 
-/// The certificates that are there, by file.
+/// Who is routed, and the certificates that are there.
 pub(crate) struct Names {
     /// All hosts of the route table.
     pub(crate) routed: BTreeSet<HostName>,

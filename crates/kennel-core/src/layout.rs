@@ -247,6 +247,12 @@ impl Layout {
         self.at("var/lib/kennel/routes/slices.lock")
     }
 
+    /// The lock of whoever writes or removes a slice's unit file.
+    #[must_use]
+    pub fn slice_file_lock(&self) -> PathBuf {
+        self.at("var/lib/kennel/routes/slice-files.lock")
+    }
+
     /// The lock under which a deployment finds out whether it is the last of its service.
     #[must_use]
     pub fn end_lock(&self) -> PathBuf {

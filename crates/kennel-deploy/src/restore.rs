@@ -167,6 +167,8 @@ async fn start(host: &Host, deployment: &Deployment) -> Result<(), DeployError> 
     // Without its environment systemd would try it again and again; why it has none was reported.
     if has_environment(host, deployment) && host.manager.state(unit.as_str()).await?.is_over() {
         info!("starting {unit}");
+        // One that failed while its file was gone is known without its slice, and is refused.
+        host.manager.reset_failed(unit.as_str()).await?;
         let _lock = slices::hold(host, deployment).await?;
         host.manager.start_no_wait(unit.as_str()).await?;
     }

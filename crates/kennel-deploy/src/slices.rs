@@ -2,6 +2,7 @@
 //! runs in. systemd leaves them active.
 
 use std::fs::{self, File};
+use std::path::Path;
 
 use kennel_core::config::ProjectConfig;
 use kennel_core::{UnitName, slice_name};
@@ -38,11 +39,21 @@ pub(crate) async fn write(host: &Host, deployment: &Deployment) -> Result<bool, 
     for (slice, text) in deployment.shared_slices().into_iter().zip(texts(deployment, &project)) {
         let path = host.unit_file(&slice);
         let is_others = fs::read_to_string(&path).is_ok_and(|text| !is_own_slice(&text));
-        if !is_others && file::replace_other(&path, &text, 0o644)? {
+        if !is_others && replace(host, &path, &text)? {
             outdated |= !host.manager.state(slice.as_str()).await?.is_over();
         }
     }
     Ok(outdated)
+}
+
+/// Several services of a branch start at once, and each finds the file missing. Returns whether this
+/// one wrote it.
+fn replace(host: &Host, path: &Path, text: &str) -> Result<bool, DeployError> {
+    if fs::read_to_string(path).is_ok_and(|current| current == text) {
+        return Ok(false);
+    }
+    let _writing = file::lock(&host.layout.slice_file_lock(), FlockOperation::LockExclusive)?;
+    file::replace_other(path, text, 0o644)
 }
 
 /// What the files of [`Deployment::shared_slices`] say.
@@ -78,6 +89,7 @@ pub(crate) async fn stop_empty(host: &Host, deployment: &Deployment) -> Result<(
             warn!("stopping {slice}: {error}, ignoring: an empty slice harms nobody");
         }
         let path = host.unit_file(&slice);
+        let _writing = file::lock(&host.layout.slice_file_lock(), FlockOperation::LockExclusive)?;
         if fs::read_to_string(&path).is_ok_and(|text| is_own_slice(&text)) {
             file::remove(&path)?;
         }
