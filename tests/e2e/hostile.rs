@@ -366,17 +366,15 @@ fn builder(kennel: &Kennel, script: &str) -> kennel_tests::Sources {
 /// served and heard, and the end comes in time and takes everything along.
 pub(crate) fn services(kennel: &Kennel) -> Result<()> {
     let project = kennel.project("unruly")?;
-    // The loud one leaves little for the others.
-    let toml: String = ["calm", "deaf", "forks", "loud"]
-        .map(|service| format!("[services.{service}]\nhealth_check_timeout_secs = 600\n"))
-        .concat();
+    let toml = "[services.calm]\n[services.deaf]\n[services.forks]\n\
+                [services.loud]\nhealth_check_timeout_secs = 600\n";
     let sources = kennel
         .sources()
         .service("calm", "calm-1")
         .service_with("deaf", "version = deaf-1\nignore_sigterm = true\n")
         .service_with("forks", "version = forks-1\ndaemon = true\n")
         .service_with("loud", "version = loud-1\nlog_megabytes = 1024\n")
-        .kennel_toml(&toml);
+        .kennel_toml(toml);
     let before = disk_usage(kennel)?;
     let pushed = project.push("main", &sources, "unruly")?.after;
     let calm = expect_deployment(kennel, &project, "calm", &pushed, "active")?;
