@@ -1,6 +1,6 @@
 //! What has failed, so that it is not tried again too soon, and the operator can read why.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
@@ -83,10 +83,7 @@ impl<'a> Attempts<'a> {
     /// Forgets what is not routed any more.
     pub(crate) fn keep_only(&mut self, names: &BTreeSet<HostName>) -> Result<(), AcmeError> {
         let before = self.kept.names.len();
-        self.kept.names = std::mem::take(&mut self.kept.names)
-            .into_iter()
-            .filter(|(name, _)| names.contains(name))
-            .collect::<BTreeMap<_, _>>();
+        self.kept.names.retain(|name, _| names.contains(name));
         if self.kept.names.len() == before { Ok(()) } else { self.store() }
     }
 

@@ -37,7 +37,7 @@ impl Names {
             Err(error) => return Err(AcmeError::file("read", &path)(error)),
         };
         let mut names = Self { routed, own: BTreeMap::new(), others: Vec::new() };
-        for path in pem_files(&layout.certificates())? {
+        for path in files_in(&layout.certificates())? {
             let Some(certificate) = read(&path) else { continue };
             match own_name(&path).filter(|name| certificate.names == [name.as_str()]) {
                 Some(name) => drop(names.own.insert(name, certificate)),
@@ -79,15 +79,10 @@ fn is_due(certificate: &Certificate, now: Timestamp) -> bool {
     now >= certificate.not_before.plus(lifetime * 2 / 3)
 }
 
-fn pem_files(directory: &Path) -> Result<Vec<PathBuf>, AcmeError> {
+fn files_in(directory: &Path) -> Result<Vec<PathBuf>, AcmeError> {
     let entries = fs::read_dir(directory).map_err(AcmeError::file("read", directory))?;
     let paths = entries.flatten().map(|entry| entry.path());
-    let is_pem = |path: &PathBuf| {
-        // A dot file is one that is just being written.
-        let is_hidden = path.file_name().is_some_and(|it| it.as_encoded_bytes().starts_with(b"."));
-        !is_hidden && path.extension().is_some_and(|extension| extension == "pem")
-    };
-    Ok(paths.filter(is_pem).collect())
+    Ok(paths.filter(|path| Layout::is_certificate(path)).collect())
 }
 
 /// The host that a file is named after.

@@ -79,9 +79,7 @@ impl Round<'_> {
     /// Gets one certificate, or writes down why not.
     async fn get(&mut self, name: &HostName) -> Result<(), AcmeError> {
         if let Err(why) = challenge::leads_here(self.layout, name).await {
-            let next = self.attempts.failed(name, &why, now())?;
-            warn!("{}", say::failed(name, &why, next.since(now())));
-            return Ok(());
+            return self.failed(name, &why);
         }
         match self.order(name).await {
             Ok(pem) => {
@@ -99,12 +97,15 @@ impl Round<'_> {
                     let until = self.attempts.pause(now())?;
                     error!("{}", say::paused(&failure.to_string(), until.since(now())));
                 }
-                let why = error_chain(&failure);
-                let next = self.attempts.failed(name, &why, now())?;
-                warn!("{}", say::failed(name, &why, next.since(now())));
-                Ok(())
+                self.failed(name, &error_chain(&failure))
             }
         }
+    }
+
+    fn failed(&mut self, name: &HostName, why: &str) -> Result<(), AcmeError> {
+        let next = self.attempts.failed(name, why, now())?;
+        warn!("{}", say::failed(name, why, next.since(now())));
+        Ok(())
     }
 
     /// Orders, and again if only what was between the authority and this host stood in the way.

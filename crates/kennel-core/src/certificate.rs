@@ -54,13 +54,17 @@ impl Certificate {
         })
     }
 
-    /// Whether it is for this host. A wildcard stands for one label (RFC 9525 §6.3).
+    /// The names that make a certificate one for this host: its own, and the wildcard, which stands
+    /// for one label (RFC 9525 §6.3).
+    #[must_use]
+    pub fn names_of(host: &HostName) -> [String; 2] {
+        let host = host.as_str();
+        [host.to_owned(), format!("*.{}", host.split_once('.').map_or("", |(_, parent)| parent))]
+    }
+
+    /// Whether it is for this host.
     #[must_use]
     pub fn is_for(&self, host: &HostName) -> bool {
-        let parent = host.as_str().split_once('.').map(|(_, parent)| parent);
-        self.names.iter().any(|name| match name.strip_prefix("*.") {
-            Some(below) => parent == Some(below),
-            None => name == host.as_str(),
-        })
+        Self::names_of(host).iter().any(|name| self.names.contains(name))
     }
 }

@@ -87,6 +87,13 @@ impl Layout {
         self.at("var/lib/kennel/certs")
     }
 
+    /// Whether a file in that directory counts. A dot file is one that is just being written.
+    #[must_use]
+    pub fn is_certificate(path: &Path) -> bool {
+        let is_hidden = path.file_name().is_some_and(|it| it.as_encoded_bytes().starts_with(b"."));
+        !is_hidden && path.extension().is_some_and(|extension| extension == "pem")
+    }
+
     /// The certificate that kennel-acme keeps for a host, with its key.
     #[must_use]
     pub fn certificate(&self, host: &HostName) -> PathBuf {

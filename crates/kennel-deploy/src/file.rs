@@ -17,11 +17,16 @@ pub(crate) fn replace(path: &Path, text: &str, mode: u32) -> Result<(), DeployEr
 /// [`replace`], unless the file says so already: a unit that runs is not made to look outdated by the
 /// same text. Returns whether it did not.
 pub(crate) fn replace_other(path: &Path, text: &str, mode: u32) -> Result<bool, DeployError> {
-    if fs::read_to_string(path).is_ok_and(|current| current == text) {
+    if says(path, text) {
         return Ok(false);
     }
     replace(path, text, mode)?;
     Ok(true)
+}
+
+/// Whether the file is there and has this text.
+pub(crate) fn says(path: &Path, text: &str) -> bool {
+    fs::read_to_string(path).is_ok_and(|current| current == text)
 }
 
 /// As [`whole_file::replace_link`].

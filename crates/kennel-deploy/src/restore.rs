@@ -165,10 +165,13 @@ async fn start(host: &Host, deployment: &Deployment) -> Result<(), DeployError> 
         return Ok(());
     }
     // Without its environment systemd would try it again and again; why it has none was reported.
-    if has_environment(host, deployment) && host.manager.state(unit.as_str()).await?.is_over() {
+    let state = host.manager.state(unit.as_str()).await?;
+    if has_environment(host, deployment) && state.is_over() {
         info!("starting {unit}");
-        // One that failed while its file was gone is known without its slice, and is refused.
-        host.manager.reset_failed(unit.as_str()).await?;
+        if state.active == "failed" {
+            // One that did while its file was gone is known without its slice, and is refused.
+            host.manager.reset_failed(unit.as_str()).await?;
+        }
         let _lock = slices::hold(host, deployment).await?;
         host.manager.start_no_wait(unit.as_str()).await?;
     }

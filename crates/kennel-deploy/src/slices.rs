@@ -49,7 +49,7 @@ pub(crate) async fn write(host: &Host, deployment: &Deployment) -> Result<bool, 
 /// Several services of a branch start at once, and each finds the file missing. Returns whether this
 /// one wrote it.
 fn replace(host: &Host, path: &Path, text: &str) -> Result<bool, DeployError> {
-    if fs::read_to_string(path).is_ok_and(|current| current == text) {
+    if file::says(path, text) {
         return Ok(false);
     }
     let _writing = file::lock(&host.layout.slice_file_lock(), FlockOperation::LockExclusive)?;

@@ -13,7 +13,7 @@ use kennel_store::Deployment;
 use crate::health::{self, Health};
 use crate::listener::{self, Listener};
 use crate::secrets::{self, Opener};
-use crate::{DeployError, Host, databases, env, routes, service, timer};
+use crate::{DeployError, Host, databases, env, file, routes, service, timer};
 
 /// The deployment that serves, healthily, exactly what this one would; none if there is none.
 pub(crate) async fn serving(
@@ -63,12 +63,11 @@ fn is_written(
     let Some(sha) = commit_in(&environment) else { return Ok(false) };
     let instead = Deployment { id: active.id, sha, ..deployment.clone() };
     let text = service::unit_text(host, &instead, manifest)?;
-    if !fs::read_to_string(host.unit_file(&active.unit())).is_ok_and(|current| current == text) {
+    if !file::says(&host.unit_file(&active.unit()), &text) {
         return Ok(false);
     }
     if let Some(text) = timer::unit_text(&instead)
-        && !fs::read_to_string(host.unit_file(&active.timer_unit()))
-            .is_ok_and(|current| current == text)
+        && !file::says(&host.unit_file(&active.timer_unit()), &text)
     {
         return Ok(false);
     }

@@ -30,7 +30,8 @@ impl Https {
         if ordered.is_none() {
             // Else they are mostly those that were ordered, each named after its host.
             let entries = fs::read_dir(layout.certificates()).into_iter().flatten().flatten();
-            files.extend(entries.map(|entry| entry.path()));
+            let paths = entries.map(|entry| entry.path());
+            files.extend(paths.filter(|path| Layout::is_certificate(path)));
         }
         let texts = files.iter().filter_map(|path| fs::read(path).ok());
         let certificates = texts.filter_map(|text| parse_certificate(&text).ok()).collect();

@@ -47,18 +47,18 @@ pub(super) struct RawAcme {
     external_account_key_file: Option<Spanned<AbsolutePath>>,
 }
 
-impl TryFrom<RawAcme> for Acme {
-    type Error = Refusal;
-
-    fn try_from(raw: RawAcme) -> Result<Self, Refusal> {
+impl RawAcme {
+    /// What is missing in the table is missed where the table is.
+    pub(super) fn settle(raw: Spanned<Self>) -> Result<Acme, Refusal> {
         const TERMS: &str =
             "certificate authorities have terms of service, and the account is yours";
         const HELP: &str = "read them, and write `accept_terms = true` in [acme]";
+        let (span, raw) = (raw.span(), raw.into_inner());
         match &raw.accept_terms {
             Some(accepted) if *accepted.get_ref() => {}
             Some(refused) => return Err(Refusal::at(refused, TERMS).help(HELP)),
             None => {
-                return Err(Refusal { span: 0..0, message: TERMS.into(), help: Some(HELP.into()) });
+                return Err(Refusal { span, message: TERMS.into(), help: Some(HELP.into()) });
             }
         }
         let staging = raw.staging.as_ref().is_some_and(|staging| *staging.get_ref());
@@ -86,11 +86,11 @@ impl TryFrom<RawAcme> for Acme {
                     .help("name the key's file with `external_account_key_file`"));
             }
             (None, Some(alone)) => {
-                return Err(Refusal::at(&alone, "it is of no use without the account\'s name")
+                return Err(Refusal::at(&alone, "it is of no use without the account's name")
                     .help("write it as `external_account_id`"));
             }
         };
-        Ok(Self {
+        Ok(Acme {
             directory,
             email,
             ca_certificate: raw.ca_certificate.map(PathBuf::from),

@@ -1,6 +1,5 @@
 //! The host: `/etc/kennel/config.toml`.
 
-use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -279,8 +278,8 @@ impl TryFrom<RawHost> for HostConfig {
             keep_deployments: whole_number(raw.keep_deployments.as_ref(), 1..=1000, 5)?,
             expiry: Expiry { after: raw.expiry.after.unwrap_or(Lifetime::Limited(7 * DAY)) },
             retention: Retention { logs: or(raw.retention.logs, 30 * DAY) },
-            tls: raw.tls.try_into()?,
-            acme: raw.acme.map(acme).transpose()?,
+            tls: raw.tls.settle()?,
+            acme: raw.acme.map(RawAcme::settle).transpose()?,
             nix: NixConfig {
                 allow_import_from_derivation: raw.nix.allow_import_from_derivation.unwrap_or(true),
                 max_silent_time: or(raw.nix.max_silent_time, Duration::from_secs(20 * 60)),
@@ -290,15 +289,6 @@ impl TryFrom<RawHost> for HostConfig {
             postgresql: raw.postgresql.map(RawPostgresql::settle).transpose()?,
         })
     }
-}
-
-/// What is missing in the table is missed where the table is.
-fn acme(raw: Spanned<RawAcme>) -> Result<Acme, Refusal> {
-    let span = raw.span();
-    raw.into_inner().try_into().map_err(|refusal: Refusal| match refusal.span {
-        Range { start: 0, end: 0 } => Refusal { span, ..refusal },
-        _ => refusal,
-    })
 }
 
 fn control_host(named: Option<Spanned<HostName>>, base: &HostName) -> Result<HostName, Refusal> {

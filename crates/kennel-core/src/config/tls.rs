@@ -19,23 +19,21 @@ pub(super) struct RawTls {
     key: Option<Spanned<AbsolutePath>>,
 }
 
-impl TryFrom<RawTls> for Tls {
-    type Error = Refusal;
-
-    fn try_from(raw: RawTls) -> Result<Self, Refusal> {
-        if let (None, Some(key)) = (&raw.certificate, &raw.key) {
+impl RawTls {
+    pub(super) fn settle(self) -> Result<Tls, Refusal> {
+        if let (None, Some(key)) = (&self.certificate, &self.key) {
             return Err(Refusal::at(key, "a key is of no use without its certificate")
                 .help("name the file with `certificate = \"/path/fullchain.pem\"`"));
         }
-        let certificates = raw.certificate.map(|certificate| {
+        let certificates = self.certificate.map(|certificate| {
             let certificate = PathBuf::from(certificate);
-            let key = raw.key.map(|key| PathBuf::from(key.into_inner()));
+            let key = self.key.map(|key| PathBuf::from(key.into_inner()));
             TlsFiles { key: key.unwrap_or_else(|| certificate.clone()), certificate }
         });
-        let default = Self::default();
-        Ok(Self {
-            redirect: raw.redirect.unwrap_or(default.redirect),
-            hsts_secs: raw.hsts.map(|hsts| hsts.0.as_secs()),
+        let default = Tls::default();
+        Ok(Tls {
+            redirect: self.redirect.unwrap_or(default.redirect),
+            hsts_secs: self.hsts.map(|hsts| hsts.0.as_secs()),
             certificates: certificates.into_iter().collect(),
         })
     }

@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kennel_core::{Certificate, HostName, NoCertificate, Timestamp, TlsFiles, error_chain};
+use kennel_core::{Certificate, HostName, Layout, NoCertificate, Timestamp, TlsFiles, error_chain};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -23,6 +23,8 @@ use crate::say;
 #[derive(Debug, Default)]
 pub(crate) struct Certificates {
     files: HashMap<PathBuf, Arc<Loaded>>,
+    /// Of those for one name the one that is valid for the longest.
+    by_name: HashMap<String, Arc<Loaded>>,
     /// What stands in for the certificate of Kennel's own host while there is none.
     stand_in: Option<(HostName, Arc<Loaded>)>,
 }
@@ -71,6 +73,11 @@ impl Loaded {
         self.is_vouched_for
     }
 
+    /// What makes one better than another: that it is valid, and for how long.
+    fn rank(&self, now: Timestamp) -> (bool, Timestamp) {
+        (self.facts.not_before <= now, self.facts.not_after)
+    }
+
     fn read(files: &TlsFiles, stamp: Vec<Stamp>) -> Result<Self, CertificateError> {
         let path = &files.certificate;
         let chain = read(path)?;
@@ -115,11 +122,7 @@ impl Certificates {
     /// the operator's own. What `previous` has of the same files is not read again.
     pub(crate) fn load(directory: &Path, own: &[TlsFiles], previous: &Self) -> Self {
         let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-        let kept = entries.map(|entry| entry.path()).filter(|path| {
-            // A dot file is one that is just being written.
-            path.extension().is_some_and(|extension| extension == "pem")
-                && !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
-        });
+        let kept = entries.map(|entry| entry.path()).filter(|path| Layout::is_certificate(path));
         let kept = kept.map(|path| TlsFiles { certificate: path.clone(), key: path });
         let mut files = HashMap::new();
         for one in kept.chain(own.iter().cloned()) {
@@ -138,16 +141,23 @@ impl Certificates {
             };
             files.extend(loaded.map(|loaded| (one.certificate, loaded)));
         }
-        Self { files, stand_in: previous.stand_in.clone() }
+        let now = Timestamp::from(std::time::SystemTime::now());
+        let mut all: Vec<&Arc<Loaded>> = files.values().collect();
+        all.sort_by_key(|loaded| loaded.rank(now));
+        let named = all.into_iter().flat_map(|loaded| {
+            loaded.facts.names.iter().map(|name| (name.clone(), Arc::clone(loaded)))
+        });
+        let by_name = named.collect();
+        Self { files, by_name, stand_in: previous.stand_in.clone() }
     }
 
     /// The one for this host that is valid for the longest. An expired one is better than none:
     /// its visitors learn why.
     pub(crate) fn of(&self, host: &HostName) -> Option<Arc<Loaded>> {
-        let all = self.files.values().filter(|loaded| loaded.facts.is_for(host));
         let now = Timestamp::from(std::time::SystemTime::now());
-        let rank = |loaded: &&Arc<Loaded>| (loaded.facts.not_before <= now, loaded.facts.not_after);
-        all.max_by_key(rank).cloned()
+        let names = Certificate::names_of(host);
+        let all = names.iter().filter_map(|name| self.by_name.get(name));
+        all.max_by_key(|loaded| loaded.rank(now)).cloned()
     }
 
     /// What stands in for the certificate of Kennel's own host, so that it is never out of reach.

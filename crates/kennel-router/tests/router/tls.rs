@@ -290,24 +290,20 @@ fn kennels_own_host_is_within_reach_without_a_certificate() {
     // It vouches for itself, which a client must be told to accept.
     let refused = Secured::connect(router.secure, "kennel.example", &config).err().unwrap();
     assert!(refused.to_string().contains("invalid peer certificate"), "{refused}");
-    let plain = |method: &str| {
-        let head =
-            format!("{method} / HTTP/1.1\r\nHost: kennel.example\r\nContent-Length: 0\r\n\r\n");
-        router.client().ask(head).status
-    };
-    assert_eq!(plain("GET"), 503, "nobody is sent to what no browser believes");
+    assert_eq!(plain(&router, "GET"), 503, "nobody is sent to what no browser believes");
 
     put(router.dir(), "kennel.pem", &authority.issue(&["kennel.example"]));
     router.publish(&[("kennel.example", r#"{"kind":"socket","path":"/nonexistent"}"#)]);
     let mut secured = Secured::connect(router.secure, "kennel.example", &config).unwrap();
     assert_eq!(secured.get("kennel.example", "/").status, 503);
     // A forge that knows the old address does not follow.
-    let plain = |method: &str| {
-        let head =
-            format!("{method} / HTTP/1.1\r\nHost: kennel.example\r\nContent-Length: 0\r\n\r\n");
-        router.client().ask(head).status
-    };
-    assert_eq!((plain("GET"), plain("POST")), (308, 503));
+    assert_eq!((plain(&router, "GET"), plain(&router, "POST")), (308, 503));
+}
+
+/// How Kennel's own host answers over plain HTTP.
+fn plain(router: &Router, method: &str) -> u16 {
+    let head = format!("{method} / HTTP/1.1\r\nHost: kennel.example\r\nContent-Length: 0\r\n\r\n");
+    router.client().ask(head).status
 }
 
 #[test]
