@@ -320,7 +320,7 @@ impl<'k> Lane<'k> {
     fn tell(&mut self, event: &Event) -> Result<()> {
         let project = self.project.clone();
         let event = event.clone();
-        let sender = thread::spawn(move || until_answered(|| project.tell(&event)));
+        let sender = thread::spawn(move || deliver(&project, &event));
         let deadline = Instant::now() + LIMIT;
         let mut ended = Vec::new();
         while !self.armed.left().is_empty() || !sender.is_finished() {
@@ -467,7 +467,7 @@ impl<'k> Lane<'k> {
         self.armed.arm(&[CancellationWritten])?;
         self.project.forget(BRANCH)?;
         let event = Event::BranchDeleted { branch: BRANCH.into(), last: last.1 };
-        until_answered(|| self.project.tell(&event))?;
+        deliver(&self.project, &event)?;
         self.end_at(CancellationWritten)?;
         self.armed.release(OutputsPlanned)?;
         self.expect_nothing().context("deleted while it built")
@@ -476,7 +476,7 @@ impl<'k> Lane<'k> {
     fn tell_only(&self, (before, after): &(String, String)) -> Result<()> {
         let event =
             Event::Push { branch: BRANCH.into(), before: before.clone(), after: after.clone() };
-        until_answered(|| self.project.tell(&event))
+        deliver(&self.project, &event)
     }
 
     fn end_at(&mut self, point: KillPoint) -> Result<()> {
@@ -544,6 +544,12 @@ impl<'k> Lane<'k> {
         }
         Ok(String::new())
     }
+}
+
+/// Tells of an event, and again as the same delivery: whoever was killed may have taken it.
+fn deliver(project: &Project, event: &Event) -> Result<()> {
+    let asks = project.asks(event)?;
+    until_answered(|| project.send(&asks))
 }
 
 /// Again and again until it succeeds: a sender whose connection was cut, or who was told to come

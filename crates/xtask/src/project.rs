@@ -161,7 +161,16 @@ impl Project {
     /// # Errors
     /// When an answer is another, with its text.
     pub fn tell(&self, event: &Event) -> Result<()> {
-        for answer in self.deliver(event)? {
+        self.send(&self.asks(event)?)
+    }
+
+    /// Sends what [`Self::asks`] made, and wants it to be taken.
+    ///
+    /// # Errors
+    /// When it is refused or no answer comes.
+    pub fn send(&self, asks: &[Ask]) -> Result<()> {
+        for ask in asks {
+            let answer = self.kennel.ask(ask)?;
             anyhow::ensure!(
                 (200..300).contains(&answer.status),
                 "the webhook of {} answers {}: {}",
