@@ -53,7 +53,7 @@
           nativeCheckInputs = [ pkgs.git ];
           postInstall = ''
             mkdir -p $out/lib/kennel
-            for program in api build deploy dispatch poll router sweep webhook; do
+            for program in acme api build deploy dispatch poll router sweep webhook; do
               mv $out/bin/kennel-$program $out/lib/kennel/
             done
             mkdir -p $out/lib/systemd $out/share
