@@ -49,6 +49,10 @@ pub(crate) fn with_the_operators_certificate(kennel: &Kennel) -> Result<()> {
     ensure!(answer.stdout.trim_end().ends_with("sealed-1"), "the page is {}", answer.stdout);
     let hsts = "strict-transport-security: max-age=86400\r\n";
     ensure!(answer.stdout.contains(hsts), "its fields are {}", answer.stdout);
+    ensure!(answer.stdout.starts_with("HTTP/2 200 "), "it speaks {}", answer.stdout);
+    let older = ["--cacert", &ca, "--include", "--http1.1"];
+    let older = secured(kennel, &host, "/version", &older)?.stdout;
+    ensure!(older.starts_with("HTTP/1.1 200 OK\r\n"), "it speaks {older}");
     let plain = kennel.get(&host, "/version?a=b")?;
     ensure!(plain.status == 308, "over plain HTTP it says {}", plain.status);
     let there = plain.headers.get("location").map(|it| it.to_str()).transpose()?;

@@ -7,13 +7,13 @@ use std::convert::Infallible;
 use std::rc::Rc;
 
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONNECTION, HOST, HeaderValue, STRICT_TRANSPORT_SECURITY};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, STRICT_TRANSPORT_SECURITY};
 use hyper::http::request::Parts;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 
 use crate::body::Body;
 use crate::challenge;
-use crate::client::Client;
+use crate::exchange::{Exchange, Turn};
 use crate::head::{self, Refusal};
 use crate::pages::{self, Page};
 use crate::proxy;
@@ -23,26 +23,41 @@ use crate::worker::Worker;
 /// Answers one request.
 pub(crate) async fn answer(
     worker: Rc<Worker>,
-    client: Rc<Client>,
+    turn: Turn,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let (parts, incoming) = request.into_parts();
-    let turn = client.begin(!incoming.is_end_stream());
+    let is_stream = parts.version == Version::HTTP_2;
+    let is_head = parts.method == Method::HEAD;
     worker.counters.requests.up();
-    let mut response = respond(&worker, &client, parts, incoming).await;
+    let mut response = respond(&worker, &turn, parts, incoming).await;
     worker.counters.answered(response.status());
-    if worker.is_leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    if is_stream {
+        if is_head {
+            response = without_body(response);
+        }
+    } else if worker.is_leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response.map(|body| body.during(turn)))
 }
 
+/// The answer to HEAD, as hyper makes it for HTTP/1 itself.
+fn without_body(mut response: Response<Body>) -> Response<Body> {
+    let length = response.body().size_hint().exact().filter(|_| !response.body().is_end_stream());
+    if let Some(length) = length {
+        response.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
+    }
+    response.map(|_body| Body::empty())
+}
+
 async fn respond(
     worker: &Rc<Worker>,
-    client: &Rc<Client>,
+    exchange: &Rc<Exchange>,
     parts: Parts,
     incoming: Incoming,
 ) -> Response<Body> {
+    let client = &exchange.client;
     let asked = head::check(&parts, || client.with_head(head::has_content_length));
     let (method, path) = (&parts.method, parts.uri.path());
     if asked.is_ok()
@@ -86,7 +101,7 @@ async fn respond(
     let Ok(authority) = authority else { return pages::page(Page::Refused(Refusal::Host)) };
     let mut response = match target {
         Target::Upstream(backend) => {
-            proxy::forward(worker, client, backend, parts, incoming, &authority).await
+            proxy::forward(worker, exchange, backend, parts, incoming, &authority).await
         }
         Target::Site(serving) => serving.reply(&parts).await,
         Target::MissingSite => pages::page(Page::MissingSite),

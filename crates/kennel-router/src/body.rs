@@ -10,7 +10,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
-use crate::client::Turn;
+use crate::exchange::Turn;
+use crate::hop;
 use crate::pool::Lease;
 use crate::site::FileBody;
 
@@ -67,30 +68,38 @@ impl Body {
     }
 }
 
-impl HttpBody for Body {
-    type Data = Bytes;
-    type Error = BodyError;
+impl Drop for Body {
+    fn drop(&mut self) {
+        // Nobody asks for a piece of a body that has none left.
+        if self.is_end_stream() {
+            self.turn.iter_mut().for_each(Turn::completes);
+        }
+    }
+}
 
+impl Kind {
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut self.kind {
-            Kind::Empty => Poll::Ready(None),
-            Kind::Full(bytes) => {
+        match self {
+            Self::Empty => Poll::Ready(None),
+            Self::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
-                self.kind = Kind::Empty;
+                *self = Self::Empty;
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
-            Kind::File(file) => {
+            Self::File(file) => {
                 let piece = ready!(file.poll_piece(cx));
                 Poll::Ready(piece.map(|piece| piece.map(Frame::data).map_err(BodyError::File)))
             }
-            Kind::Upstream(incoming, lease) => {
+            Self::Upstream(incoming, lease) => {
                 let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
                 match frame {
-                    Some(Ok(frame)) => {
-                        if incoming.is_end_stream() {
+                    Some(Ok(mut frame)) => {
+                        // Only HTTP/2 hands them on, and asks for nothing behind them.
+                        let trailers = frame.trailers_mut().map(hop::strip);
+                        if incoming.is_end_stream() || trailers.is_some() {
                             lease.take().into_iter().for_each(Lease::give_back);
                         }
                         Poll::Ready(Some(Ok(frame)))
@@ -106,6 +115,29 @@ impl HttpBody for Body {
                 }
             }
         }
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Self { kind, turn } = &mut *self;
+        let frame = kind.poll_frame(cx);
+        if let Some(turn) = turn {
+            match &frame {
+                Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => turn.completes(),
+                Poll::Ready(Some(Ok(_))) => turn.answer_offered(true),
+                Poll::Ready(Some(Err(_))) => {}
+                Poll::Ready(None) => turn.completes(),
+                Poll::Pending => turn.answer_offered(false),
+            }
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

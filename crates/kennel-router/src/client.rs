@@ -1,16 +1,16 @@
 //! A client's connection, as its parts know it: what it is doing since when, and who it is.
 //!
-//! Deadlines are fields here that one sweep per worker looks at, since a timer per request costs
-//! more than the rest of this file. Shared by the connection, its byte stream and the answer that
-//! is under way, all in one task; it never leaves its worker.
+//! Deadlines are fields here and in its exchanges that one sweep per worker looks at, since a timer
+//! per request costs more than the rest of this file. It never leaves its worker.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::Instant;
 
+use crate::exchange::{Exchange, Turn};
 use crate::forwarded::Peer;
-use crate::limits::{HEAD_BYTES, Limits};
+use crate::limits::{BROKEN_OFF, BROKEN_OFF_WITHIN, HEAD_BYTES, Limits};
 use crate::tunnel::UpstreamEnd;
 
 /// A client's connection.
@@ -24,11 +24,13 @@ pub(crate) struct Client {
     stage: Cell<Stage>,
     since: Cell<Instant>,
     write_blocked: Cell<Option<Instant>>,
-    body_awaited: Cell<Option<Instant>>,
-    answer_awaited: Cell<Option<Instant>>,
     body_open: Cell<bool>,
-    body_broken: Cell<bool>,
+    /// What is being answered: one at most, unless the connection carries streams.
+    exchanges: RefCell<Vec<Rc<Exchange>>>,
+    /// How many exchanges the client has broken off, since when.
+    broken_off: Cell<(u32, Instant)>,
     verdict: Cell<Option<Verdict>>,
+    left_quiet: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     head: RefCell<Vec<u8>>,
 }
@@ -39,41 +41,34 @@ enum Stage {
     Answering,
     Idle,
     Tunnel,
+    /// HTTP/2: any number of requests at a time.
+    Streams,
 }
 
-/// A deadline has passed.
+/// What becomes of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The connection is to be closed.
+    /// It is to end after what is under way, and to be told so. HTTP/2 only.
+    Leave,
+    /// It is to be closed.
     Close,
-    /// The service has not answered.
-    ServiceLate,
-}
-
-/// Keeps a request counted as under way until its answer's body has been handed over.
-pub(crate) struct Turn(Rc<Client>);
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.0.stage.set(Stage::Idle);
-        self.0.since.set(Instant::now());
-    }
 }
 
 impl Client {
     pub(crate) fn new(peer: Peer) -> Self {
+        let now = Instant::now();
         Self {
             peer,
             secured: OnceCell::new(),
             tunnel: RefCell::new(None),
             stage: Cell::new(Stage::Head),
-            since: Cell::new(Instant::now()),
+            since: Cell::new(now),
             write_blocked: Cell::new(None),
-            body_awaited: Cell::new(None),
-            answer_awaited: Cell::new(None),
             body_open: Cell::new(false),
-            body_broken: Cell::new(false),
+            exchanges: RefCell::default(),
+            broken_off: Cell::new((0, now)),
             verdict: Cell::new(None),
+            left_quiet: Cell::new(false),
             waker: RefCell::new(None),
             head: RefCell::new(Vec::new()),
         }
@@ -96,13 +91,43 @@ impl Client {
             // A pipelined request, whose head came with an earlier one: there is no copy of it.
             self.head.borrow_mut().clear();
         }
-        self.stage.set(Stage::Answering);
-        self.body_open.set(has_body);
-        self.body_broken.set(false);
-        self.body_awaited.set(None);
-        self.answer_awaited.set(None);
-        self.verdict.set(None);
-        Turn(Rc::clone(self))
+        if !self.is_multiplexed() {
+            self.stage.set(Stage::Answering);
+            self.body_open.set(has_body);
+        }
+        self.left_quiet.set(false);
+        let exchange = Rc::new(Exchange::new(Rc::clone(self)));
+        self.exchanges.borrow_mut().push(Rc::clone(&exchange));
+        Turn::new(exchange)
+    }
+
+    /// An exchange is over. One that is not complete was broken off, or failed.
+    pub(crate) fn ended(&self, exchange: &Rc<Exchange>, complete: bool) {
+        self.exchanges.borrow_mut().retain(|other| !Rc::ptr_eq(other, exchange));
+        let now = Instant::now();
+        if !self.is_multiplexed() {
+            self.stage.set(Stage::Idle);
+        } else if !complete {
+            self.breaks_off(now);
+        }
+        self.since.set(now);
+    }
+
+    /// Resetting streams costs a client nothing and the router a start of each (CVE-2023-44487).
+    fn breaks_off(&self, now: Instant) {
+        let (count, since) = self.broken_off.get();
+        if now.saturating_duration_since(since) > BROKEN_OFF_WITHIN {
+            self.broken_off.set((1, now));
+        } else if count < BROKEN_OFF {
+            self.broken_off.set((count + 1, since));
+        } else {
+            self.close();
+        }
+    }
+
+    /// The exchange that was begun last.
+    pub(crate) fn newest(&self) -> Option<Rc<Exchange>> {
+        self.exchanges.borrow().last().cloned()
     }
 
     /// Bytes came from the client.
@@ -122,7 +147,7 @@ impl Client {
                 let room = HEAD_BYTES.saturating_sub(head.len()).min(bytes.len());
                 head.extend_from_slice(bytes.get(..room).unwrap_or_default());
             }
-            Stage::Answering | Stage::Tunnel => {}
+            Stage::Answering | Stage::Tunnel | Stage::Streams => {}
         }
     }
 
@@ -140,41 +165,9 @@ impl Client {
         }
     }
 
-    /// Somebody waits for more of the request's body.
-    pub(crate) fn body_awaited(&self) {
-        if self.body_awaited.get().is_none() {
-            self.body_awaited.set(Some(Instant::now()));
-        }
-    }
-
-    /// A piece of the request's body came.
-    pub(crate) fn body_moved(&self) {
-        self.body_awaited.set(None);
-        if self.answer_awaited.get().is_some() {
-            self.answer_awaited.set(Some(Instant::now()));
-        }
-    }
-
-    /// The request's body came to its end.
+    /// A request's body came to its end.
     pub(crate) fn body_complete(&self) {
-        self.body_moved();
         self.body_open.set(false);
-    }
-
-    /// The request's body broke: the client is gone, or sent what is no body.
-    pub(crate) fn body_failed(&self) {
-        self.body_awaited.set(None);
-        self.body_broken.set(true);
-    }
-
-    /// Nobody reads the body any more.
-    pub(crate) fn body_dropped(&self) {
-        self.body_awaited.set(None);
-    }
-
-    /// Whether the request's body broke.
-    pub(crate) fn is_body_broken(&self) -> bool {
-        self.body_broken.get()
     }
 
     /// Whether there is more of a request's body than was read.
@@ -182,14 +175,21 @@ impl Client {
         self.body_open.get()
     }
 
-    /// A service's answer is being waited for, or not any more.
-    pub(crate) fn answer_awaited(&self, awaited: bool) {
-        self.answer_awaited.set(awaited.then(Instant::now));
-    }
-
     /// The connection is a tunnel from here on.
     pub(crate) fn becomes_tunnel(&self) {
         self.stage.set(Stage::Tunnel);
+    }
+
+    /// The connection carries streams from here on.
+    pub(crate) fn becomes_multiplexed(&self) {
+        self.stage.set(Stage::Streams);
+        self.head.borrow_mut().clear();
+        self.since.set(Instant::now());
+    }
+
+    /// Whether the connection carries streams.
+    pub(crate) fn is_multiplexed(&self) -> bool {
+        self.stage.get() == Stage::Streams
     }
 
     /// Remembers the task that the verdict must wake.
@@ -210,12 +210,17 @@ impl Client {
     /// Since when nothing comes that has to come from the client; none while it has said all that
     /// it must, or is to be closed already.
     pub(crate) fn owes_since(&self) -> Option<Instant> {
-        if self.verdict.get().is_some() {
+        if self.verdict.get() == Some(Verdict::Close) {
             return None;
         }
+        let exchanges = self.exchanges.borrow();
         match self.stage.get() {
             Stage::Head | Stage::Idle => Some(self.since.get()),
-            Stage::Answering => self.body_awaited.get(),
+            Stage::Streams if exchanges.is_empty() => Some(self.since.get()),
+            // None is the least: one request that is all there is enough to be left alone.
+            Stage::Answering | Stage::Streams => {
+                exchanges.iter().map(|exchange| exchange.owes_since()).min().flatten()
+            }
             Stage::Tunnel => None,
         }
     }
@@ -226,33 +231,52 @@ impl Client {
         self.wake();
     }
 
-    /// The deadline that has passed, if one has.
+    /// Ends the connection after what is under way, where it can be told so apart from an answer.
+    pub(crate) fn leave(&self) {
+        if self.is_multiplexed() && self.verdict.get().is_none() {
+            self.verdict.set(Some(Verdict::Leave));
+            self.left_quiet.set(self.exchanges.borrow().is_empty());
+            self.since.set(Instant::now());
+            self.wake();
+        }
+    }
+
+    /// Whether there was nothing under way when it was told to leave, nor is since.
+    pub(crate) fn is_left_quiet(&self) -> bool {
+        self.left_quiet.get()
+    }
+
+    /// The connection is gone, and with it whatever it carried.
+    pub(crate) fn is_gone(&self) {
+        self.exchanges.borrow().iter().for_each(|exchange| exchange.cut());
+    }
+
+    /// What is to become of it, if anything is.
     pub(crate) fn verdict(&self) -> Option<Verdict> {
         self.verdict.get()
     }
 
-    /// Compares all deadlines with `now`, and wakes the connection if one has passed.
+    /// Compares all deadlines with `now`, and wakes whom one concerns that has passed.
     pub(crate) fn sweep(&self, now: Instant, limits: &Limits) {
         let over = |since: Option<Instant>, limit| {
             since.is_some_and(|since| now.saturating_duration_since(since) > limit)
         };
         let since = Some(self.since.get());
-        let verdict = match self.stage.get() {
-            Stage::Tunnel => None,
-            Stage::Head if over(since, limits.head) => Some(Verdict::Close),
-            Stage::Idle if over(since, limits.idle) => Some(Verdict::Close),
-            _ if over(self.write_blocked.get(), limits.stalled) => Some(Verdict::Close),
-            Stage::Answering if over(self.body_awaited.get(), limits.stalled) => {
-                Some(Verdict::Close)
+        let is_blocked = over(self.write_blocked.get(), limits.stalled);
+        let exchanges = self.exchanges.borrow();
+        match self.stage.get() {
+            Stage::Tunnel => {}
+            Stage::Head if over(since, limits.head) => self.close(),
+            Stage::Idle if over(since, limits.idle) => self.close(),
+            Stage::Head | Stage::Idle | Stage::Answering | Stage::Streams if is_blocked => {
+                self.close();
             }
-            Stage::Answering if over(self.answer_awaited.get(), limits.first_byte) => {
-                Some(Verdict::ServiceLate)
+            Stage::Streams if self.is_left_quiet() && over(since, limits.linger) => self.close(),
+            Stage::Streams if exchanges.is_empty() && over(since, limits.idle) => self.leave(),
+            Stage::Answering | Stage::Streams => {
+                exchanges.iter().for_each(|exchange| exchange.sweep(now, limits));
             }
-            Stage::Head | Stage::Idle | Stage::Answering => None,
-        };
-        if verdict.is_some() {
-            self.verdict.set(verdict);
-            self.wake();
+            Stage::Head | Stage::Idle => {}
         }
     }
 }

@@ -60,10 +60,18 @@ pub(crate) fn check<'a>(
     let host = match (hosts.next(), hosts.next()) {
         (Some(host), None) => Some(host.to_str().map_err(|_| Refusal::Host)?),
         (None, _) if parts.version < Version::HTTP_11 => None,
+        // RFC 9113 §8.3.1: the authority is a part of the target there.
+        (None, _) if parts.version == Version::HTTP_2 && parts.uri.authority().is_some() => None,
         _ => return Err(Refusal::Host),
     };
     if let Some(host) = host {
         name_of(host).ok_or(Refusal::Host)?;
+    }
+    if parts.version == Version::HTTP_2
+        && let Some((host, authority)) = host.zip(parts.uri.authority())
+        && host != authority.as_str()
+    {
+        return Err(Refusal::Host);
     }
     // RFC 9112 §3.2.2: the authority of an absolute target replaces the field.
     let authority = match parts.uri.authority() {

@@ -15,6 +15,9 @@ pub struct Limits {
     pub idle: Duration,
     /// For a client that neither sends the body it began nor takes what is sent to it.
     pub stalled: Duration,
+    /// For a client that takes nothing of one answer, while its connection goes on (HTTP/2): long,
+    /// since a paused film is no fault.
+    pub paused: Duration,
     /// For a service's first byte after it has the whole request.
     pub first_byte: Duration,
     /// For a connection to a service: loopback or a Unix socket, so only a full queue takes time.
@@ -49,6 +52,7 @@ impl Default for Limits {
             head: Duration::from_secs(15),
             idle: Duration::from_secs(75),
             stalled: Duration::from_secs(60),
+            paused: Duration::from_secs(300),
             first_byte: Duration::from_secs(60),
             connect: Duration::from_secs(2),
             expect: Duration::from_secs(1),
@@ -67,5 +71,10 @@ impl Default for Limits {
 
 /// The most bytes of a request's head, and of an answer's.
 pub(crate) const HEAD_BYTES: usize = 64 << 10;
+/// How many exchanges a client may break off on one HTTP/2 connection within [`BROKEN_OFF_WITHIN`]:
+/// who looks at pages in haste stays far below.
+pub(crate) const BROKEN_OFF: u32 = 200;
+/// See [`BROKEN_OFF`].
+pub(crate) const BROKEN_OFF_WITHIN: Duration = Duration::from_secs(10);
 /// The most bytes of a request's path and query.
 pub(crate) const URI_BYTES: usize = 8 << 10;

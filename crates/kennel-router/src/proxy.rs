@@ -11,15 +11,17 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, EXPECT, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+};
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use kennel_core::error_chain;
 use tokio::time::sleep;
 use tracing::warn;
 
 use crate::body::Body;
-use crate::client::{Client, Verdict};
+use crate::exchange::Exchange;
 use crate::hop;
 use crate::pages::{self, Page};
 use crate::pool::Lease;
@@ -31,14 +33,14 @@ use crate::worker::Worker;
 /// Passes a request on. `authority` is the checked host as the client wrote it.
 pub(crate) async fn forward(
     worker: &Rc<Worker>,
-    client: &Rc<Client>,
+    exchange: &Rc<Exchange>,
     backend: Arc<Backend>,
     parts: Parts,
     incoming: Incoming,
     authority: &HeaderValue,
 ) -> Response<Body> {
-    let passing = Passing { worker, client, backend };
-    let outgoing = prepare(client, parts, incoming, authority);
+    let passing = Passing { worker, exchange, backend };
+    let outgoing = prepare(exchange, parts, incoming, authority);
     let upgrade = outgoing.upgrade.clone();
     match passing.send(outgoing).await {
         Ok((response, lease)) => passing.finish(response, lease, upgrade).await,
@@ -55,19 +57,23 @@ struct Outgoing {
 }
 
 fn prepare(
-    client: &Rc<Client>,
+    exchange: &Rc<Exchange>,
     mut parts: Parts,
     incoming: Incoming,
     authority: &HeaderValue,
 ) -> Outgoing {
-    let mut body = RequestBody::new(incoming, client);
+    let mut body = RequestBody::new(incoming, exchange);
     let has_body = !hyper::body::Body::is_end_stream(&body);
-    let chunked = parts.headers.contains_key(TRANSFER_ENCODING);
+    // In HTTP/2 a body ends by itself, and mostly nobody says how long it will be.
+    let is_stream = parts.version == Version::HTTP_2;
+    let chunked = parts.headers.contains_key(TRANSFER_ENCODING)
+        || (is_stream && has_body && !parts.headers.contains_key(CONTENT_LENGTH));
     let is_http_11 = parts.version == Version::HTTP_11;
     let upgrade = hop::upgrade(&parts.headers).filter(|_| is_http_11 && !has_body);
 
     hop::strip(&mut parts.headers);
-    client.peer.tell(&mut parts.headers, authority);
+    exchange.client.peer.tell(&mut parts.headers, authority);
+    join_cookies(&mut parts.headers);
     if parts.uri.authority().is_some() {
         parts.headers.insert(HOST, authority.clone());
         parts.uri = parts.uri.path_and_query().cloned().map_or_else(Uri::default, Uri::from);
@@ -90,7 +96,8 @@ fn prepare(
         body = gated;
         Some(gate)
     } else {
-        // RFC 9110 §10.1.1: from an HTTP/1.0 client it means nothing.
+        // RFC 9110 §10.1.1: from an HTTP/1.0 client it means nothing. One of HTTP/2 is not told
+        // to go on, since hyper cannot; it sends the body after a moment.
         parts.headers.remove(EXPECT);
         None
     };
@@ -103,6 +110,22 @@ fn prepare(
         });
     }
     Outgoing { request, upgrade, gate }
+}
+
+/// RFC 9113 §8.2.3: HTTP/2 may send each cookie in a field of its own, and HTTP/1 must not.
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut cookies = headers.get_all(COOKIE).iter();
+    if let (Some(first), Some(second)) = (cookies.next(), cookies.next()) {
+        let mut joined = first.as_bytes().to_vec();
+        for cookie in std::iter::once(second).chain(cookies) {
+            joined.extend_from_slice(b"; ");
+            joined.extend_from_slice(cookie.as_bytes());
+        }
+        // Made of values, it is one.
+        if let Ok(joined) = HeaderValue::from_bytes(&joined) {
+            headers.insert(COOKIE, joined);
+        }
+    }
 }
 
 fn expects_continue(parts: &Parts) -> bool {
@@ -138,7 +161,7 @@ enum Lost {
 
 struct Passing<'a> {
     worker: &'a Rc<Worker>,
-    client: &'a Rc<Client>,
+    exchange: &'a Rc<Exchange>,
     backend: Arc<Backend>,
 }
 
@@ -168,7 +191,7 @@ impl Passing<'_> {
             let spare = (reused && repeatable).then(|| self.copy(&request));
             match self.attempt(upstream, request, gate.as_ref()).await {
                 Ok(answered) => return Ok(answered),
-                Err(_) if self.client.is_body_broken() => return Err(Failure::Client),
+                Err(_) if self.exchange.is_body_broken() => return Err(Failure::Client),
                 Err(Lost::Late) => return Err(Failure::Late),
                 Err(Lost::Invalid(why)) => return Err(Failure::Broken(why)),
                 Err(Lost::Unsent(unsent)) if reused || connects < 2 => request = *unsent,
@@ -235,12 +258,12 @@ impl Passing<'_> {
         gate: Option<&Gate>,
     ) -> Option<F::Output> {
         let mut patience = gate.map(|_| Box::pin(sleep(self.worker.limits.expect)));
-        self.client.answer_awaited(true);
+        self.exchange.answer_awaited(true);
         let answer = poll_fn(|cx| {
             if let Poll::Ready(answer) = sending.as_mut().poll(cx) {
                 return Poll::Ready(Some(answer));
             }
-            if self.client.verdict() == Some(Verdict::ServiceLate) {
+            if self.exchange.is_late() {
                 return Poll::Ready(None);
             }
             if let Some(sleep) = &mut patience
@@ -252,13 +275,13 @@ impl Passing<'_> {
             Poll::Pending
         })
         .await;
-        self.client.answer_awaited(false);
+        self.exchange.answer_awaited(false);
         answer
     }
 
     /// The same request once more. It has no body.
     fn copy(&self, request: &Request<RequestBody>) -> Request<RequestBody> {
-        let mut copy = Request::new(RequestBody::none(self.client));
+        let mut copy = Request::new(RequestBody::none(self.exchange));
         *copy.method_mut() = request.method().clone();
         *copy.uri_mut() = request.uri().clone();
         *copy.headers_mut() = request.headers().clone();
@@ -283,7 +306,7 @@ impl Passing<'_> {
             let Ok(end) = (&mut lease.upstream.upgraded).await else {
                 return self.broken("it closed the connection that it had upgraded");
             };
-            *self.client.tunnel.borrow_mut() = Some(end);
+            *self.exchange.client.tunnel.borrow_mut() = Some(end);
             hop::strip(&mut parts.headers);
             parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
             parts.headers.insert(UPGRADE, protocol);

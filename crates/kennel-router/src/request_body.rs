@@ -12,13 +12,13 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::sync::oneshot;
 
-use crate::client::Client;
+use crate::exchange::Exchange;
 
 /// A request's body.
 pub(crate) struct RequestBody {
     incoming: Option<Incoming>,
     gate: Option<oneshot::Receiver<()>>,
-    client: Rc<Client>,
+    exchange: Rc<Exchange>,
 }
 
 /// Holds a body back until the service asks for it. Dropped unopened, it ends the body with an
@@ -61,14 +61,14 @@ impl Gate {
 
 impl RequestBody {
     /// The body of a request that may have none.
-    pub(crate) fn new(incoming: Incoming, client: &Rc<Client>) -> Self {
+    pub(crate) fn new(incoming: Incoming, exchange: &Rc<Exchange>) -> Self {
         let incoming = (!incoming.is_end_stream()).then_some(incoming);
-        Self { incoming, gate: None, client: Rc::clone(client) }
+        Self { incoming, gate: None, exchange: Rc::clone(exchange) }
     }
 
     /// No body.
-    pub(crate) fn none(client: &Rc<Client>) -> Self {
-        Self { incoming: None, gate: None, client: Rc::clone(client) }
+    pub(crate) fn none(exchange: &Rc<Exchange>) -> Self {
+        Self { incoming: None, gate: None, exchange: Rc::clone(exchange) }
     }
 
     /// Holds it back until the gate opens.
@@ -81,7 +81,7 @@ impl RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        self.client.body_dropped();
+        self.exchange.body_dropped();
     }
 }
 
@@ -101,26 +101,26 @@ impl Body for RequestBody {
         }
         let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
         let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
-            self.client.body_awaited();
+            self.exchange.body_awaited();
             return Poll::Pending;
         };
         match frame {
             Some(Ok(frame)) if frame.is_data() => {
                 if incoming.is_end_stream() {
-                    self.client.body_complete();
+                    self.exchange.body_complete();
                 } else {
-                    self.client.body_moved();
+                    self.exchange.body_moved();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             // Trailers belong to the connection that announced them, and that was the client's.
             Some(Ok(_)) | None => {
-                self.client.body_complete();
+                self.exchange.body_complete();
                 self.incoming = None;
                 Poll::Ready(None)
             }
             Some(Err(error)) => {
-                self.client.body_failed();
+                self.exchange.body_failed();
                 Poll::Ready(Some(Err(RequestBodyError::Client(error))))
             }
         }

@@ -109,6 +109,8 @@ pub(crate) async fn connect(backend: &Backend, limits: &Limits) -> Result<Upstre
     };
     let (sender, mut connection) = Builder::new()
         .max_header_size(HEAD_BYTES)
+        // What is read at once, and so held for a client that takes no more.
+        .max_buf_size(HEAD_BYTES)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(ConnectError::Begin)?;

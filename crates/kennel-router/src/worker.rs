@@ -23,9 +23,10 @@ use tokio_rustls::TlsAcceptor;
 use tracing::warn;
 
 use crate::client::Client;
-use crate::conn;
 use crate::counters::Counters;
 use crate::forwarded::{Origin, Peer};
+use crate::http1;
+use crate::http2;
 use crate::limits::Limits;
 use crate::listen::Scheme;
 use crate::pool::Pool;
@@ -198,6 +199,7 @@ async fn run(setup: Setup) {
             Some(Order::Drain) => {
                 accepting.drain(..).for_each(|task| task.abort());
                 worker.phase.set(Phase::Leaving);
+                worker.clients.borrow().values().for_each(|client| client.leave());
             }
             Some(Order::Close) => {
                 worker.phase.set(Phase::Closing);
@@ -292,10 +294,17 @@ impl Worker {
         spawn_local(async move {
             let _registered = registered;
             match origin.scheme {
-                Scheme::Http => conn::serve(worker, client, stream).await,
+                Scheme::Http => match http2::begins(&worker, &client, &stream).await {
+                    Some(true) => http2::serve(worker, client, stream).await,
+                    Some(false) => http1::serve(worker, client, stream).await,
+                    None => {}
+                },
                 Scheme::Https => {
-                    if let Some(stream) = tls::accept(&worker, &client, stream).await {
-                        conn::serve(worker, client, stream).await;
+                    let Some(stream) = tls::accept(&worker, &client, stream).await else { return };
+                    if stream.get_ref().1.alpn_protocol() == Some(http2::ALPN) {
+                        http2::serve(worker, client, stream).await;
+                    } else {
+                        http1::serve(worker, client, stream).await;
                     }
                 }
             }

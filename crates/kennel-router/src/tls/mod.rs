@@ -23,6 +23,7 @@ use tokio_rustls::server::TlsStream;
 pub(crate) use certificates::{Certificates, Loaded};
 
 use crate::client::{Client, Verdict};
+use crate::http2;
 use crate::table::Table;
 use crate::worker::Worker;
 
@@ -40,7 +41,7 @@ pub(crate) fn acceptor(table: Arc<ArcSwap<Table>>) -> Result<TlsAcceptor, rustls
     // One key for all workers, so that a client resumes whoever accepts it.
     config.ticketer = Ticketer::new()?;
     config.send_tls13_tickets = 1;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![http2::ALPN.to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 

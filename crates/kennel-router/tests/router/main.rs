@@ -12,6 +12,8 @@ mod cutover;
 #[cfg(test)]
 mod heads;
 #[cfg(test)]
+mod http2;
+#[cfg(test)]
 mod life;
 #[cfg(test)]
 mod passing;

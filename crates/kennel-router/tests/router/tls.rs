@@ -21,17 +21,17 @@ use crate::host::{PATIENCE, Router, service, short};
 use crate::service::Service;
 
 /// Who vouches for the certificates here.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
     /// Key and certificate in one file.
-    fn issue(&self, names: &[&str]) -> String {
+    pub(crate) fn issue(&self, names: &[&str]) -> String {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let key = KeyPair::generate().unwrap();
         let made = CertificateParams::new(names).unwrap().signed_by(&key, &self.0).unwrap();
@@ -39,7 +39,7 @@ impl Authority {
     }
 
     /// What a client has that believes in it.
-    fn client(&self) -> ClientConfig {
+    pub(crate) fn client(&self) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone()).unwrap();
         ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()
@@ -85,8 +85,8 @@ impl Secured {
     }
 }
 
-/// A router that has these certificates, by file name, and what a client needs for them.
-fn router(certificates: &[(&str, &str)]) -> Router {
+/// A router that has these certificates, by file name.
+pub(crate) fn router(certificates: &[(&str, &str)]) -> Router {
     Router::boot_with(short(), |dir| {
         fs::create_dir(dir.join("certs")).unwrap();
         for (file, text) in certificates {

@@ -1,13 +1,14 @@
-//! A client's connection from its first byte to its last.
+//! A client's HTTP/1 connection from its first byte to its last.
 //!
-//! HTTP/1.1 for now, over any stream: TLS is made before. A panic in here costs this connection and
-//! no other, since each has its own task.
+//! Over any stream: TLS is made before. A panic in here costs this connection and no other, since
+//! each has its own task.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
+use hyper::body::Body as _;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -40,7 +41,10 @@ where
     let service = {
         let (worker, client) = (Rc::clone(&worker), Rc::clone(&client));
         // Boxed, since hyper wants a future that can be moved to give the stream back.
-        service_fn(move |request| Box::pin(answer(Rc::clone(&worker), Rc::clone(&client), request)))
+        service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+            let turn = client.begin(!request.body().is_end_stream());
+            Box::pin(answer(Rc::clone(&worker), turn, request))
+        })
     };
     let io = TokioIo::new(Wire::new(stream, Rc::clone(&client)));
     let mut connection = Builder::new()
