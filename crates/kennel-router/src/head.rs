@@ -69,7 +69,7 @@ pub(crate) fn check<'a>(
     }
     if parts.version == Version::HTTP_2
         && let Some((host, authority)) = host.zip(parts.uri.authority())
-        && host != authority.as_str()
+        && !host.eq_ignore_ascii_case(authority.as_str())
     {
         return Err(Refusal::Host);
     }

@@ -39,6 +39,8 @@ pub(crate) enum Page {
     NoSuchPart,
     /// The service does not listen.
     NotUp,
+    /// There are too many requests for services.
+    Crowded,
     /// The service's answer is none.
     BadGateway,
     /// The service does not answer.
@@ -68,7 +70,7 @@ impl Page {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::ConditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::NoSuchPart => StatusCode::RANGE_NOT_SATISFIABLE,
-            Self::NotUp | Self::MissingSite => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotUp | Self::Crowded | Self::MissingSite => StatusCode::SERVICE_UNAVAILABLE,
             Self::BadGateway => StatusCode::BAD_GATEWAY,
             Self::TooLate => StatusCode::GATEWAY_TIMEOUT,
             Self::Unreadable => StatusCode::INTERNAL_SERVER_ERROR,
@@ -125,6 +127,10 @@ impl Page {
                 "Starting",
                 "The service behind this address is not up at the moment. It may be starting; try again in a few seconds.",
             ),
+            Self::Crowded => (
+                "Busy",
+                "There are more requests than this server can pass on at the moment; try again in a few seconds.",
+            ),
             Self::BadGateway => (
                 "Bad gateway",
                 "The service behind this address broke off or gave no valid answer.",
@@ -167,7 +173,7 @@ pub(crate) fn page(page: Page) -> Response<Body> {
     );
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     match page {
-        Page::NotUp | Page::MissingSite => {
+        Page::NotUp | Page::Crowded | Page::MissingSite => {
             headers.insert(RETRY_AFTER, RETRY_SECS);
         }
         // Where the next request begins is not certain after such a head.
@@ -212,7 +218,7 @@ pub(crate) fn to_https(host: &str, uri: &Uri) -> Response<Body> {
 mod tests {
     use super::*;
 
-    const ALL: [Page; 20] = [
+    const ALL: [Page; 21] = [
         Page::UnknownHost,
         Page::NoPath,
         Page::NoSuchFile,
@@ -229,6 +235,7 @@ mod tests {
         Page::ConditionFailed,
         Page::NoSuchPart,
         Page::NotUp,
+        Page::Crowded,
         Page::BadGateway,
         Page::TooLate,
         Page::MissingSite,
@@ -261,6 +268,7 @@ mod tests {
         412 Precondition failed: The page is no longer the one that the request was for.
         416 Range not satisfiable: The file is shorter than the part that was asked for.
         503 Starting: The service behind this address is not up at the moment. It may be starting; try again in a few seconds.
+        503 Busy: There are more requests than this server can pass on at the moment; try again in a few seconds.
         502 Bad gateway: The service behind this address broke off or gave no valid answer.
         504 Gateway timeout: The service behind this address did not answer in time.
         503 Site unavailable: The files of this site are not available at the moment.

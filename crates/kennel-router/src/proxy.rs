@@ -9,6 +9,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
 use hyper::header::{
@@ -17,7 +18,7 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use kennel_core::error_chain;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use crate::body::Body;
@@ -139,6 +140,8 @@ fn expects_continue(parts: &Parts) -> bool {
 enum Failure {
     /// Nobody listens.
     Absent,
+    /// There is no place for one more connection.
+    Crowded,
     /// It takes too long.
     Late,
     /// What came was no answer.
@@ -177,17 +180,16 @@ impl Passing<'_> {
         let mut kept = if upgrade.is_none() { pool.take(&self.backend.key, age) } else { None };
         let mut connects = 0;
         loop {
-            let reused = kept.is_some();
-            let upstream = match kept.take() {
-                Some(upstream) => {
-                    counters.upstream_reuses.up();
-                    upstream
-                }
-                None => {
-                    connects += 1;
-                    self.connect().await?
-                }
+            let age = Some(age).filter(|_| upgrade.is_none());
+            let (upstream, reused) = match kept.take() {
+                Some(upstream) => (upstream, true),
+                None => self.connect(age).await?,
             };
+            if reused {
+                counters.upstream_reuses.up();
+            } else {
+                connects += 1;
+            }
             let spare = (reused && repeatable).then(|| self.copy(&request));
             match self.attempt(upstream, request, gate.as_ref()).await {
                 Ok(answered) => return Ok(answered),
@@ -207,15 +209,37 @@ impl Passing<'_> {
         }
     }
 
-    /// Connects; one more attempt when nobody listens, for the moment between two listeners.
-    async fn connect(&self) -> Result<Upstream, Failure> {
-        let limits = &self.worker.limits;
-        let mut connected = connect(&self.backend, limits).await;
+    /// Connects; one more attempt when nobody listens, for the moment between two listeners. Who has
+    /// to wait for that may get a connection of at most this `age` which has become free meanwhile:
+    /// then it is true that it was used before.
+    async fn connect(&self, age: Option<Duration>) -> Result<(Upstream, bool), Failure> {
+        let Worker { pool, limits, counters, places, .. } = &**self.worker;
+        // Closed by nobody, so that an error is that there is none.
+        let _at_the_door = match self.backend.door.try_acquire() {
+            Ok(permit) => permit,
+            Err(_) => {
+                let acquired = timeout(limits.first_byte, self.backend.door.acquire()).await;
+                let Ok(Ok(permit)) = acquired else { return Err(Failure::Late) };
+                if let Some(kept) = age.and_then(|age| pool.take(&self.backend.key, age)) {
+                    return Ok((kept, true));
+                }
+                permit
+            }
+        };
+        let place = || async {
+            if places.available_permits() == 0 {
+                // Idle ones hold the places of those that are needed.
+                pool.sweep(Instant::now(), Duration::ZERO);
+            }
+            let acquired = timeout(limits.connect, Arc::clone(places).acquire_owned()).await;
+            acquired.ok().and_then(Result::ok).ok_or(Failure::Crowded)
+        };
+        let mut connected = connect(&self.backend, place().await?, limits).await;
         if let Err(ConnectError::Refused(_)) = connected {
-            connected = connect(&self.backend, limits).await;
+            connected = connect(&self.backend, place().await?, limits).await;
         }
-        self.worker.counters.upstream_connects.up();
-        connected.map_err(|error| match error {
+        counters.upstream_connects.up();
+        connected.map(|upstream| (upstream, false)).map_err(|error| match error {
             ConnectError::Refused(_) => Failure::Absent,
             ConnectError::Late => Failure::Late,
             ConnectError::Io(_) | ConnectError::Begin(_) => Failure::Broken(error_chain(&error)),
@@ -325,6 +349,7 @@ impl Passing<'_> {
         let backend = &*self.backend;
         let (page, sentence): (_, Option<&dyn Fn(u64) -> String>) = match failure {
             Failure::Absent => (Page::NotUp, Some(&|more| say::absent_service(backend, more))),
+            Failure::Crowded => (Page::Crowded, Some(&|more| say::crowded(backend, more))),
             Failure::Late => (Page::TooLate, Some(&|more| say::late_service(backend, more))),
             Failure::Broken(why) => {
                 (Page::BadGateway, Some(&|more| say::broken_service(backend, why, more)))

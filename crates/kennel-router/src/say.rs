@@ -90,6 +90,14 @@ pub(crate) fn absent_service(backend: &dyn Display, more: u64) -> String {
     counted(format!("{backend} does not accept connections yet, or no longer"), more)
 }
 
+/// There is no place left for a connection to a service.
+pub(crate) fn crowded(backend: &dyn Display, more: u64) -> String {
+    counted(
+        format!("all connections to services are in use; a request to {backend} was sent away"),
+        more,
+    )
+}
+
 fn counted(text: String, more: u64) -> String {
     if more == 0 { text } else { format!("{text} ({more} like this were not logged)") }
 }
@@ -139,6 +147,7 @@ mod tests {
             broken_service(&"deployment 7 on 127.0.0.1:18000", "it closed the connection", 0),
             late_service(&"deployment 7 on 127.0.0.1:18000", 4),
             absent_service(&"deployment 7 on 127.0.0.1:18000", 0),
+            crowded(&"deployment 7 on 127.0.0.1:18000", 0),
             problem_of_site(
                 Path::new("/nix/store/x"),
                 &kennel_core::RuleProblem { file: "_redirects", line: 3, why: "no rule".into() },
@@ -166,6 +175,7 @@ mod tests {
         deployment 7 on 127.0.0.1:18000 gave no valid answer: it closed the connection
         deployment 7 on 127.0.0.1:18000 did not answer in time (4 like this were not logged)
         deployment 7 on 127.0.0.1:18000 does not accept connections yet, or no longer
+        all connections to services are in use; a request to deployment 7 on 127.0.0.1:18000 was sent away
         /nix/store/x is served without a rule: _redirects:3: no rule
         cannot read /nix/store/x/a: entity not found; was the store path collected as garbage?
         cannot start the thread that compresses: Resource temporarily unavailable (os error 11); files are sent as they are

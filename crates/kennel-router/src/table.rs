@@ -201,10 +201,8 @@ impl Table {
         match raw {
             RawTarget::Service { deployment, port, health_check: _, fork } => {
                 let key = BackendKey::Deployment(deployment);
-                Ok(Target::Upstream(Arc::new(Backend {
-                    key,
-                    address: Address::Service { port, fork },
-                })))
+                let address = Address::Service { port, fork };
+                Ok(Target::Upstream(Arc::new(Backend::new(key, address))))
             }
             RawTarget::Socket { path } => {
                 if !path.starts_with('/') {
@@ -212,7 +210,7 @@ impl Table {
                 }
                 let path: Arc<Path> = PathBuf::from(path).into();
                 let key = BackendKey::Socket(Arc::clone(&path));
-                Ok(Target::Upstream(Arc::new(Backend { key, address: Address::Unix(path) })))
+                Ok(Target::Upstream(Arc::new(Backend::new(key, Address::Unix(path)))))
             }
             RawTarget::Site { deployment: _, root, spa, drain_secs } => {
                 let Some(site) = self.site(&root, shelf, previous) else {

@@ -16,7 +16,7 @@ use kennel_core::{DeploymentId, Port};
 use kennel_systemd::call_service;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
@@ -30,6 +30,20 @@ pub(crate) struct Backend {
     pub(crate) key: BackendKey,
     /// Where it listens.
     pub(crate) address: Address,
+    /// Who may connect at the moment: [`AT_THE_DOOR`].
+    pub(crate) door: Semaphore,
+}
+
+/// How many connections to one service are made at a time. More than most programs' queue holds
+/// (128) would have to be sent again by the kernel a second later, and what is free meanwhile is
+/// used instead.
+const AT_THE_DOOR: usize = 64;
+
+impl Backend {
+    /// One that nobody has connected to.
+    pub(crate) fn new(key: BackendKey, address: Address) -> Self {
+        Self { key, address, door: Semaphore::new(AT_THE_DOOR) }
+    }
 }
 
 /// Whose connection it is. Never a port: it is used again by another deployment.
@@ -100,9 +114,13 @@ pub(crate) enum ConnectError {
     Begin(#[source] hyper::Error),
 }
 
-/// Connects.
-pub(crate) async fn connect(backend: &Backend, limits: &Limits) -> Result<Upstream, ConnectError> {
-    let stream = match timeout(limits.connect, Stream::connect(&backend.address)).await {
+/// Connects. `place` is the descriptor's among those that the router may have.
+pub(crate) async fn connect(
+    backend: &Backend,
+    place: OwnedSemaphorePermit,
+    limits: &Limits,
+) -> Result<Upstream, ConnectError> {
+    let stream = match timeout(limits.connect, Stream::connect(&backend.address, place)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Err(sorted(error)),
         Err(_elapsed) => return Err(ConnectError::Late),
@@ -138,21 +156,28 @@ fn sorted(error: io::Error) -> ConnectError {
 
 /// A stream of bytes to a service.
 #[derive(Debug)]
-pub(crate) enum Stream {
+pub(crate) struct Stream {
+    socket: Socket,
+    _place: OwnedSemaphorePermit,
+}
+
+#[derive(Debug)]
+enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
 impl Stream {
-    async fn connect(address: &Address) -> io::Result<Self> {
-        match address {
+    async fn connect(address: &Address, place: OwnedSemaphorePermit) -> io::Result<Self> {
+        let socket = match address {
             Address::Service { port, fork } => {
                 let stream = call_service(*port, *fork).await?;
                 stream.set_nodelay(true)?;
-                Ok(Self::Tcp(stream))
+                Socket::Tcp(stream)
             }
-            Address::Unix(path) => Ok(Self::Unix(UnixStream::connect(path).await?)),
-        }
+            Address::Unix(path) => Socket::Unix(UnixStream::connect(path).await?),
+        };
+        Ok(Self { socket, _place: place })
     }
 }
 
@@ -162,9 +187,9 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        match &mut self.get_mut().socket {
+            Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Socket::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -175,9 +200,9 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+        match &mut self.get_mut().socket {
+            Socket::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Socket::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -186,9 +211,9 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        match &mut self.get_mut().socket {
+            Socket::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Socket::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -197,16 +222,16 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+        match &mut self.get_mut().socket {
+            Socket::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Socket::Unix(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        match &mut self.get_mut().socket {
+            Socket::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Socket::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -92,6 +92,9 @@ pub(crate) struct Worker {
     pub(crate) throttle: Throttle,
     pub(crate) acceptor: TlsAcceptor,
     pub(crate) challenges: Arc<Path>,
+    /// Places for connections to services: as many as there may be clients, though one of HTTP/2
+    /// may have use for many.
+    pub(crate) places: Arc<Semaphore>,
     table: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
     clients: RefCell<HashMap<u64, Rc<Client>>>,
     last_client: Cell<u64>,
@@ -164,6 +167,7 @@ async fn run(setup: Setup) {
         throttle: Throttle::default(),
         acceptor,
         challenges,
+        places: Arc::new(Semaphore::new(connections)),
         table: RefCell::new(Cache::new(table)),
         clients: RefCell::default(),
         last_client: Cell::new(0),

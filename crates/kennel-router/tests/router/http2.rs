@@ -370,7 +370,7 @@ fn what_says_two_things_is_refused() {
             Request::get("http://a.example/").header(name, value).body(()).unwrap()
         };
         assert_eq!(streams.ask(with("host", "b.example")).await.unwrap().status, 400);
-        assert_eq!(streams.ask(with("host", "a.example")).await.unwrap().status, 200);
+        assert_eq!(streams.ask(with("host", "A.example")).await.unwrap().status, 200);
         assert_eq!(
             streams.ask(request(Method::CONNECT, "a.example:80")).await.unwrap().status,
             400
@@ -588,6 +588,60 @@ fn resetting_streams_without_end_ends_the_connection() {
 
         let mut other = Streams::connect(router.address).await;
         assert_eq!(other.get("http://b.example/").await.unwrap().text(), "served");
+    });
+}
+
+#[test]
+fn a_crowd_shares_the_connections_to_a_service() {
+    let behind = Service::saying("served");
+    let router = Router::serving(&service(7, behind.address));
+    runtime().block_on(async {
+        let mut answers = Vec::new();
+        for _ in 0..20 {
+            let mut streams = Streams::connect(router.address).await;
+            for _ in 0..100 {
+                let asked = request(Method::GET, "http://a.example/");
+                answers.push(streams.begin(asked, true).await.unwrap().0);
+            }
+        }
+        for answer in answers {
+            assert_eq!(whole(answer).await.unwrap().status, 200);
+        }
+    });
+    let made = behind.connections();
+    assert!(made < 2000, "{made} connections, one for each request");
+}
+
+#[test]
+fn one_client_does_not_use_up_what_there_is() {
+    let behind = Service::new(|mut conn| {
+        let _head = conn.head();
+        let _closed = conn.is_closed();
+    });
+    let quick = Service::saying("served");
+    // Three for each of the two workers: one, and those that both listeners keep for the next.
+    let limits = Limits { connections: 6, connect: Duration::from_millis(200), ..short() };
+    let mut router = Router::boot_with(limits, |_| ());
+    router.publish(&[
+        ("a.example", &service(7, behind.address)),
+        ("b.example", &service(8, quick.address)),
+    ]);
+    runtime().block_on(async {
+        let mut streams = Streams::connect(router.address).await;
+        // It is kept, and its place is for who needs it.
+        assert_eq!(streams.get("http://b.example/").await.unwrap().text(), "served");
+        let mut waiting = Vec::new();
+        for _ in 0..3 {
+            let asked = request(Method::GET, "http://a.example/");
+            waiting.push(streams.begin(asked, true).await.unwrap());
+        }
+        while behind.connections() < 3 {
+            tokio::task::yield_now().await;
+        }
+        let answer = streams.get("http://b.example/").await.unwrap();
+        assert_eq!(answer.status, 503);
+        assert!(answer.text().contains("<h1>Busy</h1>"), "{}", answer.text());
+        assert_eq!(answer.headers["retry-after"], "2");
     });
 }
 
