@@ -18,6 +18,7 @@ use crate::head::{self, Refusal};
 use crate::pages::{self, Page};
 use crate::proxy;
 use crate::table::{Lookup, Target};
+use crate::websocket;
 use crate::worker::Worker;
 
 /// Answers one request.
@@ -26,14 +27,22 @@ pub(crate) async fn answer(
     turn: Turn,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    let (parts, incoming) = request.into_parts();
+    let (mut parts, incoming) = request.into_parts();
     let is_stream = parts.version == Version::HTTP_2;
     let is_head = parts.method == Method::HEAD;
+    let client_end = if is_stream { websocket::translate(&mut parts) } else { None };
     worker.counters.requests.up();
     let mut response = respond(&worker, &turn, parts, incoming).await;
     worker.counters.answered(response.status());
     if is_stream {
-        if is_head {
+        if let Some(client_end) = client_end {
+            // Put there by nobody else: between that and here nothing is waited for.
+            let agreed = turn.client.tunnel.take();
+            if let Some(service) = agreed {
+                return Ok(websocket::agree(&worker, turn, client_end, service, response));
+            }
+            response = websocket::declined(response);
+        } else if is_head {
             response = without_body(response);
         }
     } else if worker.is_leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS {

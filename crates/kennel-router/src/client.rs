@@ -27,6 +27,8 @@ pub(crate) struct Client {
     body_open: Cell<bool>,
     /// What is being answered: one at most, unless the connection carries streams.
     exchanges: RefCell<Vec<Rc<Exchange>>>,
+    /// What was begun, until its stream has a task.
+    newest: RefCell<Option<Rc<Exchange>>>,
     /// How many exchanges the client has broken off, since when.
     broken_off: Cell<(u32, Instant)>,
     verdict: Cell<Option<Verdict>>,
@@ -66,6 +68,7 @@ impl Client {
             write_blocked: Cell::new(None),
             body_open: Cell::new(false),
             exchanges: RefCell::default(),
+            newest: RefCell::new(None),
             broken_off: Cell::new((0, now)),
             verdict: Cell::new(None),
             left_quiet: Cell::new(false),
@@ -91,12 +94,14 @@ impl Client {
             // A pipelined request, whose head came with an earlier one: there is no copy of it.
             self.head.borrow_mut().clear();
         }
-        if !self.is_multiplexed() {
+        self.left_quiet.set(false);
+        let exchange = Rc::new(Exchange::new(Rc::clone(self)));
+        if self.is_multiplexed() {
+            self.newest.replace(Some(Rc::clone(&exchange)));
+        } else {
             self.stage.set(Stage::Answering);
             self.body_open.set(has_body);
         }
-        self.left_quiet.set(false);
-        let exchange = Rc::new(Exchange::new(Rc::clone(self)));
         self.exchanges.borrow_mut().push(Rc::clone(&exchange));
         Turn::new(exchange)
     }
@@ -125,9 +130,9 @@ impl Client {
         }
     }
 
-    /// The exchange that was begun last.
-    pub(crate) fn newest(&self) -> Option<Rc<Exchange>> {
-        self.exchanges.borrow().last().cloned()
+    /// The exchange that was begun last, for the task of its stream.
+    pub(crate) fn take_newest(&self) -> Option<Rc<Exchange>> {
+        self.newest.take()
     }
 
     /// Bytes came from the client.
@@ -244,6 +249,12 @@ impl Client {
     /// Whether there was nothing under way when it was told to leave, nor is since.
     pub(crate) fn is_left_quiet(&self) -> bool {
         self.left_quiet.get()
+    }
+
+    /// Ends what has no end by itself.
+    pub(crate) fn end_tunnels(&self) {
+        let exchanges = self.exchanges.borrow();
+        exchanges.iter().filter(|it| it.is_tunnel()).for_each(|exchange| exchange.cut());
     }
 
     /// The connection is gone, and with it whatever it carried.

@@ -22,6 +22,7 @@ pub(crate) struct Exchange {
     /// Since when the client takes nothing of the answer that is there. HTTP/2 only: elsewhere it is
     /// the connection that is blocked.
     answer_offered: Cell<Option<Instant>>,
+    is_tunnel: Cell<bool>,
     late: Cell<bool>,
     cut: Cell<bool>,
     waker: RefCell<Option<Waker>>,
@@ -66,6 +67,7 @@ impl Exchange {
             body_broken: Cell::new(false),
             answer_awaited: Cell::new(None),
             answer_offered: Cell::new(None),
+            is_tunnel: Cell::new(false),
             late: Cell::new(false),
             cut: Cell::new(false),
             waker: RefCell::new(None),
@@ -124,6 +126,18 @@ impl Exchange {
         if self.client.is_multiplexed() {
             self.answer_offered.set(offered.then(Instant::now));
         }
+    }
+
+    /// It has no end by itself from here on.
+    pub(crate) fn becomes_tunnel(&self) {
+        self.is_tunnel.set(true);
+        // The stream's own task ends with its answer; the tunnel's is remembered next.
+        self.waker.take();
+    }
+
+    /// Whether it has no end by itself.
+    pub(crate) fn is_tunnel(&self) -> bool {
+        self.is_tunnel.get()
     }
 
     /// Whether the service has not answered in time.

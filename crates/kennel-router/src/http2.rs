@@ -80,6 +80,7 @@ where
         })
     };
     let connection = Builder::new(Streams(Rc::clone(&client)))
+        .enable_connect_protocol()
         .max_concurrent_streams(STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -102,9 +103,12 @@ where
             told = true;
             connection.as_mut().graceful_shutdown();
         }
-        // It has been told for a while, and nobody waits for an answer to that.
-        if worker.is_closing() && client.is_left_quiet() {
-            return Poll::Ready(());
+        if worker.is_closing() {
+            // It has been told for a while, and nobody waits for an answer to that.
+            if client.is_left_quiet() {
+                return Poll::Ready(());
+            }
+            client.end_tunnels();
         }
         // Whoever broke what is nobody's business here: the client knows, or is gone.
         connection.as_mut().poll(cx).map(|_ended| ())
@@ -122,8 +126,12 @@ where
     F: Future<Output = ()> + 'static,
 {
     fn execute(&self, stream: F) {
-        // hyper hands the stream over right after it has called the service, which began it.
-        let Some(exchange) = self.0.newest() else { return };
+        // hyper hands a stream over right after it has called the service, which began it; what it
+        // hands over besides is the sending side of a tunnel, which ends with that.
+        let Some(exchange) = self.0.take_newest() else {
+            spawn_local(stream);
+            return;
+        };
         spawn_local(async move {
             let mut stream = pin!(stream);
             poll_fn(|cx| {

@@ -32,6 +32,7 @@ mod tls;
 mod tunnel;
 mod upstream;
 mod used;
+mod websocket;
 mod wire;
 mod worker;
 

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
+use h2::ext::Protocol;
 use h2::{Reason, RecvStream, SendStream};
+use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Method, Request};
 use kennel_router::Limits;
 use rustls::pki_types::ServerName;
@@ -643,6 +645,133 @@ fn one_client_does_not_use_up_what_there_is() {
         assert!(answer.text().contains("<h1>Busy</h1>"), "{}", answer.text());
         assert_eq!(answer.headers["retry-after"], "2");
     });
+}
+
+/// A WebSocket's begin.
+fn websocket(protocol: &'static str) -> Request<()> {
+    let mut asked = request(Method::CONNECT, "http://a.example/ws?x");
+    asked.headers_mut().insert("sec-websocket-version", HeaderValue::from_static("13"));
+    asked.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("chat"));
+    asked.extensions_mut().insert(Protocol::from_static(protocol));
+    asked
+}
+
+/// A service that agrees, says hello and sends back what it gets.
+fn echo() -> Service {
+    Service::new(|mut conn| {
+        while let Some(head) = conn.head() {
+            if head[0] != "GET /ws?x HTTP/1.1" {
+                conn.send(ok("plain"));
+                continue;
+            }
+            let value = |name: &str| {
+                let line = head.iter().find_map(|line| line.strip_prefix(name));
+                line.unwrap_or_else(|| panic!("no {name} in {head:?}")).to_owned()
+            };
+            assert_eq!(value("host: "), "a.example");
+            assert_eq!(value("connection: "), "upgrade");
+            assert_eq!(value("upgrade: "), "websocket");
+            assert_eq!(value("sec-websocket-version: "), "13");
+            assert_eq!(value("sec-websocket-protocol: "), "chat");
+            assert_eq!(value("sec-websocket-key: ").len(), 24);
+            conn.send(
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Accept: y\r\nSec-WebSocket-Protocol: chat\r\n\r\nhello",
+            );
+            while let Some(piece) = conn.piece() {
+                conn.send(piece);
+            }
+            return;
+        }
+    })
+}
+
+/// As many bytes of an answer.
+async fn bytes(stream: &mut RecvStream, count: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while bytes.len() < count {
+        let piece = timeout(PATIENCE, stream.data()).await.unwrap().unwrap().unwrap();
+        stream.flow_control().release_capacity(piece.len()).unwrap();
+        bytes.extend_from_slice(&piece);
+    }
+    bytes
+}
+
+#[test]
+fn a_websocket_is_a_stream_among_others() {
+    let behind = echo();
+    let limits = Limits { idle: Duration::from_millis(100), ..short() };
+    let mut router = Router::boot_with(limits, |_| ());
+    router.publish(&[("a.example", &service(7, behind.address))]);
+    runtime().block_on(async {
+        let mut streams = Streams::connect(router.address).await;
+        // Only then is it known what the router can do.
+        assert_eq!(streams.get("http://a.example/").await.unwrap().text(), "plain");
+        assert!(streams.send.is_extended_connect_protocol_enabled());
+        let (answer, mut to) = streams.begin(websocket("websocket"), false).await.unwrap();
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.headers()["sec-websocket-protocol"], "chat");
+        for name in ["sec-websocket-accept", "connection", "upgrade"] {
+            assert_eq!(answer.headers().get(name), None, "{name}");
+        }
+        let mut from = answer.into_body();
+        assert_eq!(bytes(&mut from, 5).await, b"hello");
+        assert_eq!(router.metric("tunnels_open"), 1);
+        // Far longer than a connection without requests may be idle.
+        for n in 0..20 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            to.send_data(Bytes::from(vec![n; 1000]), false).unwrap();
+            assert_eq!(bytes(&mut from, 1000).await, vec![n; 1000]);
+        }
+        assert_eq!(streams.get("http://a.example/").await.unwrap().text(), "plain");
+        to.send_data(Bytes::new(), true).unwrap();
+        let end = timeout(PATIENCE, drain(&mut from)).await.unwrap();
+        assert!(matches!(end.as_deref(), Ok([])), "{end:?}");
+        router.until(|_| router.metric("tunnels_open") == 0);
+    });
+    assert_eq!(router.metric("connections_total"), 1);
+}
+
+#[test]
+fn a_websocket_may_be_declined_and_nothing_else_is_connected() {
+    let behind = Service::saying("no tunnels here");
+    let router = Router::serving(&service(7, behind.address));
+    runtime().block_on(async {
+        let mut streams = Streams::connect(router.address).await;
+        assert_eq!(streams.get("http://a.example/").await.unwrap().status, 200);
+        // RFC 8441 §5 leaves open what a success that is no agreement means: it would be taken for one.
+        let (answer, _to) = streams.begin(websocket("websocket"), false).await.unwrap();
+        assert_eq!(whole(answer).await.unwrap().status, 502);
+        let (answer, _to) = streams.begin(websocket("connect-udp"), false).await.unwrap();
+        assert_eq!(whole(answer).await.unwrap().status, 400);
+        let unknown = Request::connect("http://x.example/ws")
+            .extension(Protocol::from_static("websocket"))
+            .body(())
+            .unwrap();
+        let (answer, _to) = streams.begin(unknown, false).await.unwrap();
+        assert_eq!(whole(answer).await.unwrap().status, 404);
+    });
+}
+
+#[test]
+fn nobody_waits_for_a_websocket_on_the_way_out() {
+    let behind = echo();
+    let router = Router::serving(&service(7, behind.address));
+    runtime().block_on(async {
+        let mut streams = Streams::connect(router.address).await;
+        assert_eq!(streams.get("http://a.example/").await.unwrap().text(), "plain");
+        let (answer, _to) = streams.begin(websocket("websocket"), false).await.unwrap();
+        let mut from = answer.await.unwrap().into_body();
+        assert_eq!(bytes(&mut from, 5).await, b"hello");
+        router.stop();
+        let begun = std::time::Instant::now();
+        while let Some(Ok(_)) = timeout(PATIENCE, from.data()).await.unwrap() {}
+        streams.ended().await.unwrap();
+        // After the linger of a second, and not the ten that all may take.
+        assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    });
+    router.join().unwrap();
 }
 
 #[test]

@@ -114,6 +114,14 @@ impl Conn {
         bytes
     }
 
+    /// What comes next; nothing when the router has closed.
+    pub(crate) fn piece(&mut self) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; 65536];
+        let count = self.stream.read(&mut bytes).ok().filter(|&count| count > 0)?;
+        bytes.truncate(count);
+        Some(bytes)
+    }
+
     /// Sends as much as the router takes.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _closed = self.stream.get_mut().write_all(bytes.as_ref());
