@@ -13,6 +13,7 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 
 use crate::body::Body;
 use crate::challenge;
+use crate::client::Client;
 use crate::exchange::{Exchange, Turn};
 use crate::head::{self, Refusal};
 use crate::pages::{self, Page};
@@ -21,8 +22,18 @@ use crate::table::{Lookup, Target};
 use crate::websocket;
 use crate::worker::Worker;
 
-/// Answers one request.
-pub(crate) async fn answer(
+/// Answers one request. It has begun when this returns, and not only when the answer is waited for:
+/// an HTTP/2 connection makes a task of it that has to know whose it is.
+pub(crate) fn answer(
+    worker: Rc<Worker>,
+    client: &Rc<Client>,
+    request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<Body>, Infallible>> + use<> {
+    let turn = client.begin(!request.body().is_end_stream());
+    take(worker, turn, request)
+}
+
+async fn take(
     worker: Rc<Worker>,
     turn: Turn,
     request: Request<Incoming>,

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use crate::exchange::{Exchange, Turn};
 use crate::forwarded::Peer;
-use crate::limits::{BROKEN_OFF, BROKEN_OFF_WITHIN, HEAD_BYTES, Limits};
+use crate::limits::{BROKEN_OFF, BROKEN_OFF_WITHIN, HEAD_BYTES, Limits, is_over};
 use crate::tunnel::UpstreamEnd;
 
 /// A client's connection.
@@ -258,7 +258,7 @@ impl Client {
     }
 
     /// The connection is gone, and with it whatever it carried.
-    pub(crate) fn is_gone(&self) {
+    pub(crate) fn cut_all(&self) {
         self.exchanges.borrow().iter().for_each(|exchange| exchange.cut());
     }
 
@@ -269,9 +269,7 @@ impl Client {
 
     /// Compares all deadlines with `now`, and wakes whom one concerns that has passed.
     pub(crate) fn sweep(&self, now: Instant, limits: &Limits) {
-        let over = |since: Option<Instant>, limit| {
-            since.is_some_and(|since| now.saturating_duration_since(since) > limit)
-        };
+        let over = |since, limit| is_over(since, now, limit);
         let since = Some(self.since.get());
         let is_blocked = over(self.write_blocked.get(), limits.stalled);
         let exchanges = self.exchanges.borrow();

@@ -10,7 +10,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use crate::client::Client;
-use crate::limits::Limits;
+use crate::limits::{Limits, is_over};
 
 /// A request and its answer.
 pub(crate) struct Exchange {
@@ -174,9 +174,7 @@ impl Exchange {
 
     /// Compares its deadlines with `now`.
     pub(crate) fn sweep(&self, now: Instant, limits: &Limits) {
-        let over = |since: Option<Instant>, limit| {
-            since.is_some_and(|since| now.saturating_duration_since(since) > limit)
-        };
+        let over = |since, limit| is_over(since, now, limit);
         if over(self.body_awaited.get(), limits.stalled) {
             if self.client.is_multiplexed() { self.cut() } else { self.client.close() }
         } else if over(self.answer_offered.get(), limits.paused) {

@@ -8,7 +8,6 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
-use hyper::body::Body as _;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -41,10 +40,7 @@ where
     let service = {
         let (worker, client) = (Rc::clone(&worker), Rc::clone(&client));
         // Boxed, since hyper wants a future that can be moved to give the stream back.
-        service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-            let turn = client.begin(!request.body().is_end_stream());
-            Box::pin(answer(Rc::clone(&worker), turn, request))
-        })
+        service_fn(move |request| Box::pin(answer(Rc::clone(&worker), &client, request)))
     };
     let io = TokioIo::new(Wire::new(stream, Rc::clone(&client)));
     let mut connection = Builder::new()

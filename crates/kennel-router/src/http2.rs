@@ -9,7 +9,6 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use hyper::body::Body as _;
 use hyper::rt::Executor;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
@@ -36,10 +35,9 @@ const STREAMS: u32 = 128;
 const STREAM_WINDOW: u32 = 256 << 10;
 /// The same for all requests of a connection.
 const CONNECTION_WINDOW: u32 = 1 << 20;
-/// Bytes of a head with 32 per field (RFC 9113 §6.5.2): half of what HTTP/1.1 takes for one
+/// Bytes of a head with 32 per field (RFC 9113 §6.5.2): half of [`HEAD_BYTES`], which is for one
 /// request, since here are many.
-#[expect(clippy::cast_possible_truncation, reason = "32 KiB")]
-const HEAD_LIST: u32 = (HEAD_BYTES / 2) as u32;
+const HEAD_LIST: u32 = 32 << 10;
 /// Streams that were reset before they were looked at; more end the connection (CVE-2023-44487).
 const RESETS_WAITING: usize = 20;
 /// Streams that the router itself had to reset, for what the client did wrong.
@@ -74,10 +72,7 @@ where
     client.becomes_multiplexed();
     let service = {
         let (worker, client) = (Rc::clone(&worker), Rc::clone(&client));
-        service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-            let turn = client.begin(!request.body().is_end_stream());
-            answer(Rc::clone(&worker), turn, request)
-        })
+        service_fn(move |request| answer(Rc::clone(&worker), &client, request))
     };
     let connection = Builder::new(Streams(Rc::clone(&client)))
         .enable_connect_protocol()
@@ -114,7 +109,7 @@ where
         connection.as_mut().poll(cx).map(|_ended| ())
     })
     .await;
-    client.is_gone();
+    client.cut_all();
 }
 
 /// Runs a connection's streams on its worker.

@@ -3,7 +3,7 @@
 //! Apart from the code that keeps them so that tests can shorten them. None of these is
 //! configuration: what an operator may want to change is a key of the unit.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The router's bounds.
 #[derive(Debug, Clone)]
@@ -67,6 +67,11 @@ impl Default for Limits {
             memory: 64 << 20,
         }
     }
+}
+
+/// Whether what is waited for since a moment, if it is, is waited for longer than this.
+pub(crate) fn is_over(since: Option<Instant>, now: Instant, limit: Duration) -> bool {
+    since.is_some_and(|since| now.saturating_duration_since(since) > limit)
 }
 
 /// The most bytes of a request's head, and of an answer's.

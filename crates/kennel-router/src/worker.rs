@@ -203,7 +203,7 @@ async fn run(setup: Setup) {
             Some(Order::Drain) => {
                 accepting.drain(..).for_each(|task| task.abort());
                 worker.phase.set(Phase::Leaving);
-                worker.clients.borrow().values().for_each(|client| client.leave());
+                worker.clients.borrow().values().for_each(|client| client.wake());
             }
             Some(Order::Close) => {
                 worker.phase.set(Phase::Closing);
