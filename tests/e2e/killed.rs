@@ -48,6 +48,7 @@ const LANES: &[(&[Push], &[KillPoint])] = &[
             good(&[BuildClaimed]),
             good(&[InboxRowCommitted, BuildQueued, EnvWritten, UnitStopped]),
             good(&[BuildEnded, Routed]),
+            good(&[DomainClaimed]),
         ],
         &[TeardownMarked, StateRemoved],
     ),
@@ -77,7 +78,8 @@ const LANES: &[(&[Push], &[KillPoint])] = &[
         &[
             good(&[DeploymentChosen, RootTakenOver]),
             good(&[OutputsDone]),
-            good(&[BuildSettled, DomainClaimed]),
+            // Kills no deployment: the next push finds its site unchanged.
+            good(&[BuildSettled]),
             good(&[BuildSwept, Activated, FoundUnchanged]),
             good(&[BuildClaimed, BuildUnsettled, LossWritten]),
         ],
