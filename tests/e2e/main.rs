@@ -34,6 +34,7 @@ mod reconcile;
 mod redeploy;
 mod release;
 mod rollback;
+mod routing;
 mod secrets;
 mod sites;
 mod slices;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         .test("cutover::twenty_with_a_drain_of_3_s", cutover::twenty_with_a_drain_of_3_s)
         .test("cutover::site_under_visitors", cutover::site_under_visitors)
         .test("sites::as_browsers_ask", sites::as_browsers_ask)
+        .test("routing::several_under_one_domain", routing::several_under_one_domain)
         .test("api::cancels_builds", api::cancels_builds)
         .test("api::reads_through_a_wall", api::reads_through_a_wall)
         .test("redeploy::of_what_serves", redeploy::of_what_serves)

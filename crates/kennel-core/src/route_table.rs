@@ -64,6 +64,9 @@ impl RouteTable {
 pub struct PathRoute {
     /// The prefix: `/`, or `/webhook/` for that path and all below.
     pub prefix: String,
+    /// Whether a service gets paths without the prefix.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strip: bool,
     /// Who answers.
     pub target: Target,
 }
@@ -96,11 +99,29 @@ pub enum Target {
         #[serde(default)]
         drain_secs: u64,
     },
+    /// Another host, to which visitors are sent for good.
+    Redirect {
+        /// Under the same path.
+        to: HostName,
+    },
+    /// A service or site that is not deployed at the moment.
+    Absent,
     /// One of Kennel's own programs behind a Unix socket.
     Socket {
         /// The socket's absolute path.
         path: String,
     },
+}
+
+impl Target {
+    /// The deployment that answers; none if it is none that does.
+    #[must_use]
+    pub fn deployment(&self) -> Option<DeploymentId> {
+        match self {
+            Self::Service { deployment, .. } | Self::Site { deployment, .. } => Some(*deployment),
+            Self::Redirect { .. } | Self::Absent | Self::Socket { .. } => None,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -114,6 +135,7 @@ mod tests {
             "api-main.site.example.com".parse().unwrap(),
             vec![PathRoute {
                 prefix: "/".into(),
+                strip: false,
                 target: Target::Service {
                     deployment: DeploymentId::from_row(97),
                     port: Port::try_from(18000).unwrap(),

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ProgramManifest, ServiceManifest, SiteManifest, TimerManifest};
-use crate::{HostName, OutputKind};
+use crate::OutputKind;
+use crate::config::{Addresses, ProgramManifest, ServiceManifest, SiteManifest, TimerManifest};
 
 /// The settings that a deployment keeps in its row, so that it can be started again at boot, or
 /// come back, without git or Nix.
@@ -43,13 +43,13 @@ impl Settings {
         }
     }
 
-    /// The domain of its own that it asks for.
+    /// Where it wants to be reached, if anybody calls it.
     #[must_use]
-    pub fn custom_domain(&self) -> Option<&HostName> {
+    pub fn addresses(&self) -> Option<&Addresses> {
         match self {
-            Self::Service(service) => service.custom_domain.as_ref(),
+            Self::Service(service) => Some(&service.addresses),
             Self::Worker(_) | Self::Timer(_) => None,
-            Self::Site(site) => site.custom_domain.as_ref(),
+            Self::Site(site) => Some(&site.addresses),
         }
     }
 }

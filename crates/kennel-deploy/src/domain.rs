@@ -1,36 +1,38 @@
-//! Whether a service may have the custom domain that it asks for.
+//! Whether a service may have the domains that it asks for.
 
 use kennel_core::HostName;
-use kennel_core::config::ProjectConfig;
+use kennel_core::config::{Addresses, ProjectConfig};
 use kennel_store::Deployment;
 
 use crate::{DeployError, Host};
 
-/// Claims the deployment's custom domain, if it asks for one and is on the default branch; other
-/// branches carry the same `kennel.toml` and simply do not get it.
+/// Claims the deployment's domains, if it asks for any and is on the default branch; other branches
+/// carry the same `kennel.toml` and simply do not get them.
 pub(crate) fn claim(
     host: &mut Host,
     deployment: &Deployment,
     project: &ProjectConfig,
 ) -> Result<(), DeployError> {
-    let Some(domain) = wanted(deployment, project) else { return Ok(()) };
-    if is_reserved(domain, &host.config.control_host, &host.config.base_domain) {
-        return Err(DeployError::DomainReserved(domain.clone()));
+    let Some(wanted) = wanted(deployment, project) else { return Ok(()) };
+    for domain in wanted.domains() {
+        if is_reserved(domain, &host.config.control_host, &host.config.base_domain) {
+            return Err(DeployError::DomainReserved(domain.clone()));
+        }
+        if !project.allows_domain(domain) {
+            let project = project.name.clone();
+            return Err(DeployError::DomainForbidden { project, domain: domain.clone() });
+        }
     }
-    if !project.allows_domain(domain) {
-        let project = project.name.clone();
-        return Err(DeployError::DomainForbidden { project, domain: domain.clone() });
-    }
-    Ok(host.state.claim_domain(domain, &deployment.key)??)
+    Ok(host.state.claim_domains(wanted.domains(), &deployment.key)??)
 }
 
-/// The custom domain that a deployment serves, if any.
+/// The addresses whose domains a deployment gets, if any.
 pub(crate) fn wanted<'a>(
     deployment: &'a Deployment,
     project: &ProjectConfig,
-) -> Option<&'a HostName> {
+) -> Option<&'a Addresses> {
     let on_default = deployment.key.git_ref.is_branch(&project.default_branch);
-    deployment.settings.custom_domain().filter(|_| on_default)
+    deployment.settings.addresses().filter(|_| on_default)
 }
 
 /// `<label>.<project>.<base domain>` and everything deeper is Kennel's to give.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use kennel_core::config::ProjectConfig;
-use kennel_core::{DeploymentId, PathRoute, ProjectName, RouteTable, Settings, Target};
+use kennel_core::config::{Addresses, ProjectConfig};
+use kennel_core::{DeploymentId, OutputKey, PathRoute, ProjectName, RouteTable, Settings, Target};
 use kennel_store::{Deployment, Https, load_project};
 use rustix::fs::FlockOperation;
 use tracing::warn;
@@ -52,10 +52,7 @@ pub(crate) async fn publish_if_changed(host: &mut Host) -> Result<bool, DeployEr
 /// Whether the table that the router has, or will read, leads to this deployment.
 pub(crate) fn lead_to(host: &Host, id: DeploymentId) -> bool {
     let Some(table) = current(host) else { return true };
-    table.hosts.values().flatten().any(|route| match &route.target {
-        Target::Service { deployment, .. } | Target::Site { deployment, .. } => *deployment == id,
-        Target::Socket { .. } => false,
-    })
+    table.hosts.values().flatten().any(|route| route.target.deployment() == Some(id))
 }
 
 fn current(host: &Host) -> Option<RouteTable> {
@@ -78,8 +75,10 @@ fn render(
     let mut table = RouteTable::empty(generation);
     table.tls = host.config.tls.clone();
     let mut projects: BTreeMap<ProjectName, Option<ProjectConfig>> = BTreeMap::new();
+    let by_key: BTreeMap<&OutputKey, &Deployment> =
+        deployments.iter().map(|deployment| (&deployment.key, deployment)).collect();
     for deployment in deployments {
-        let Some(target) = target(host, deployment) else { continue };
+        let Some(routes) = routes(host, deployment, &by_key) else { continue };
         let mut names = vec![deployment.host(&host.config.base_domain)?];
         let project = &deployment.key.project;
         let config = projects.entry(project.clone()).or_insert_with(|| {
@@ -89,17 +88,42 @@ fn render(
                 })
                 .ok()
         });
-        names
-            .extend(config.as_ref().and_then(|config| domain::wanted(deployment, config)).cloned());
-        for name in names {
-            table
-                .hosts
-                .insert(name, vec![PathRoute { prefix: "/".into(), target: target.clone() }]);
+        if let Some(wanted) = config.as_ref().and_then(|config| domain::wanted(deployment, config))
+        {
+            for name in &wanted.redirect_from {
+                table.hosts.insert(name.clone(), elsewhere(wanted));
+            }
+            names.extend(wanted.custom_domain.clone());
         }
+        table.hosts.extend(names.into_iter().map(|name| (name, routes.clone())));
     }
     // Last, so that no custom domain takes its place.
     table.hosts.insert(host.config.control_host.clone(), control(host));
     Ok(table)
+}
+
+/// Who answers under a deployment's own hosts: itself, and those to whom its paths lead.
+fn routes(
+    host: &Host,
+    deployment: &Deployment,
+    by_key: &BTreeMap<&OutputKey, &Deployment>,
+) -> Option<Vec<PathRoute>> {
+    let itself = target(host, deployment)?;
+    let mut routes = vec![PathRoute { prefix: "/".into(), strip: false, target: itself }];
+    for (prefix, below) in deployment.settings.addresses().into_iter().flat_map(|it| &it.routes) {
+        let key = OutputKey { service: below.to.clone(), ..deployment.key.clone() };
+        let other = by_key.get(&key).and_then(|other| target(host, other));
+        let target = other.unwrap_or(Target::Absent);
+        let strip = below.strip_prefix;
+        routes.push(PathRoute { prefix: prefix.to_string(), strip, target });
+    }
+    Some(routes)
+}
+
+fn elsewhere(wanted: &Addresses) -> Vec<PathRoute> {
+    let to = wanted.custom_domain.clone().into_iter();
+    to.map(|to| PathRoute { prefix: "/".into(), strip: false, target: Target::Redirect { to } })
+        .collect()
 }
 
 fn target(host: &Host, deployment: &Deployment) -> Option<Target> {
@@ -123,6 +147,7 @@ fn target(host: &Host, deployment: &Deployment) -> Option<Target> {
 fn control(host: &Host) -> Vec<PathRoute> {
     let to = |prefix: &str, socket: PathBuf| PathRoute {
         prefix: prefix.into(),
+        strip: false,
         target: Target::Socket { path: socket.display().to_string() },
     };
     let (webhook, api) = (host.layout.webhook_socket(), host.layout.api_socket());

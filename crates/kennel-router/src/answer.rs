@@ -108,7 +108,7 @@ async fn respond(
             let (target, hsts) = match found {
                 Ok(found) => found,
                 Err(Some(page)) => return pages::page(page),
-                Err(None) => return pages::to_https(&asked.host, &parts.uri),
+                Err(None) => return pages::moved("https", &asked.host, &parts.uri),
             };
             let authority = match parts.headers.get(HOST) {
                 Some(host) if parts.uri.authority().is_none() => Ok(host.clone()),
@@ -125,6 +125,12 @@ async fn respond(
         }
         Target::Site(serving) => serving.reply(&parts).await,
         Target::MissingSite => pages::page(Page::MissingSite),
+        Target::Elsewhere(elsewhere) => {
+            let is_secured = elsewhere.is_secured || client.secured().is_some();
+            let scheme = if is_secured { "https" } else { "http" };
+            pages::moved(scheme, elsewhere.host.as_str(), &parts.uri)
+        }
+        Target::Absent => pages::page(Page::NotUp),
     };
     if let Some(hsts) = hsts {
         // What a service says itself stands.

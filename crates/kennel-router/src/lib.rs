@@ -21,6 +21,7 @@ mod limits;
 mod listen;
 mod pages;
 mod pool;
+mod prefix;
 mod proxy;
 mod request_body;
 mod say;

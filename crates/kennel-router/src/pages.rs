@@ -195,21 +195,21 @@ pub(crate) fn page(page: Page) -> Response<Body> {
     response
 }
 
-/// Sends the client to the same address under HTTPS, once and for all (RFC 9110 §15.4.9): a method
-/// and its body are sent there again. `host` is one of the table's.
-pub(crate) fn to_https(host: &str, uri: &Uri) -> Response<Body> {
+/// Sends the client to the same path under another scheme or host, once and for all (RFC 9110
+/// §15.4.9): a method and its body are sent there again. `host` is one of the table's.
+pub(crate) fn moved(scheme: &str, host: &str, uri: &Uri) -> Response<Body> {
     // `OPTIONS *` is for the whole host.
     let path = uri.path_and_query().map(PathAndQuery::as_str);
     let path = path.filter(|path| path.starts_with('/')).unwrap_or("/");
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
     let headers = response.headers_mut();
-    match HeaderValue::from_str(&format!("https://{host}{path}")) {
+    match HeaderValue::from_str(&format!("{scheme}://{host}{path}")) {
         Ok(address) => headers.insert(LOCATION, address),
         Err(_) => return page(Page::BadTarget),
     };
     headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-    // A certificate may go again.
+    // A certificate may go again, and a domain to somebody else.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -40,8 +40,8 @@ pub(crate) async fn forward(
     incoming: Incoming,
     authority: &HeaderValue,
 ) -> Response<Body> {
+    let outgoing = prepare(exchange, &backend, parts, incoming, authority);
     let passing = Passing { worker, exchange, backend };
-    let outgoing = prepare(exchange, parts, incoming, authority);
     let upgrade = outgoing.upgrade.clone();
     match passing.send(outgoing).await {
         Ok((response, lease)) => passing.finish(response, lease, upgrade).await,
@@ -59,6 +59,7 @@ struct Outgoing {
 
 fn prepare(
     exchange: &Rc<Exchange>,
+    backend: &Backend,
     mut parts: Parts,
     incoming: Incoming,
     authority: &HeaderValue,
@@ -78,6 +79,9 @@ fn prepare(
     if parts.uri.authority().is_some() {
         parts.headers.insert(HOST, authority.clone());
         parts.uri = parts.uri.path_and_query().cloned().map_or_else(Uri::default, Uri::from);
+    }
+    if let Some(prefix) = &backend.prefix {
+        prefix.strip(&mut parts);
     }
     if chunked {
         // Without it hyper sends a GET whose length is not known without its body.

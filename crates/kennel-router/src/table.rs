@@ -65,6 +65,18 @@ pub(crate) enum Target {
     Site(Arc<Serving>),
     /// A folder that cannot be read.
     MissingSite,
+    /// Another host.
+    Elsewhere(Arc<Elsewhere>),
+    /// A service or site that is not deployed.
+    Absent,
+}
+
+/// Where visitors of a host are sent for good.
+#[derive(Debug)]
+pub(crate) struct Elsewhere {
+    pub(crate) host: HostName,
+    /// Whether it wants to be called over HTTPS alone.
+    pub(crate) is_secured: bool,
 }
 
 impl Target {
@@ -173,9 +185,14 @@ impl Table {
                 if routes.iter().any(|route| *route.prefix == *prefix) {
                     return Err(TableError::PrefixTwice { host, prefix });
                 }
-                let deployment = deployment_of(&path.target);
+                let deployment = path.target.deployment();
                 let before = previous.route(host.as_str(), &prefix);
-                let target = table.target(&host, path.target, shelf, previous, before)?;
+                let mut target = table.target(&host, path.target, shelf, previous, before)?;
+                if let Target::Upstream(backend) = &mut target
+                    && path.strip
+                {
+                    target = Target::Upstream(Arc::new(backend.below(&prefix)));
+                }
                 let used = before.map(|route| Arc::clone(&route.used)).unwrap_or_default();
                 routes.push(Route { prefix: prefix.into(), target, deployment, used });
             }
@@ -220,10 +237,16 @@ impl Table {
                     Some(Target::Site(before)) => {
                         Former::after(before, &site, Duration::from_secs(drain_secs))
                     }
-                    Some(Target::Upstream(_) | Target::MissingSite) | None => Box::default(),
+                    Some(_) | None => Box::default(),
                 };
                 Ok(Target::Site(Arc::new(Serving { site, spa: Spa(spa), former })))
             }
+            RawTarget::Redirect { to } => {
+                let certificate = self.certificates.of(&to).filter(|_| self.redirect);
+                let is_secured = certificate.is_some_and(|it| it.is_vouched_for());
+                Ok(Target::Elsewhere(Arc::new(Elsewhere { host: to, is_secured })))
+            }
+            RawTarget::Absent => Ok(Target::Absent),
         }
     }
 
@@ -317,17 +340,8 @@ impl Table {
     pub(crate) fn backends(&self) -> impl Iterator<Item = &BackendKey> {
         self.routes().filter_map(|route| match &route.target {
             Target::Upstream(backend) => Some(&backend.key),
-            Target::Site(_) | Target::MissingSite => None,
+            Target::Site(_) | Target::MissingSite | Target::Elsewhere(_) | Target::Absent => None,
         })
-    }
-}
-
-fn deployment_of(target: &RawTarget) -> Option<DeploymentId> {
-    match target {
-        RawTarget::Service { deployment, .. } | RawTarget::Site { deployment, .. } => {
-            Some(*deployment)
-        }
-        RawTarget::Socket { .. } => None,
     }
 }
 

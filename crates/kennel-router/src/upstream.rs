@@ -21,6 +21,7 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use crate::limits::{HEAD_BYTES, Limits};
+use crate::prefix::Prefix;
 use crate::request_body::RequestBody;
 
 /// A program that answers requests.
@@ -30,6 +31,8 @@ pub(crate) struct Backend {
     pub(crate) key: BackendKey,
     /// Where it listens.
     pub(crate) address: Address,
+    /// What its paths begin with here, and not where it listens.
+    pub(crate) prefix: Option<Prefix>,
     /// Who may connect at the moment: [`AT_THE_DOOR`].
     pub(crate) door: Semaphore,
 }
@@ -42,7 +45,13 @@ const AT_THE_DOOR: usize = 64;
 impl Backend {
     /// One that nobody has connected to.
     pub(crate) fn new(key: BackendKey, address: Address) -> Self {
-        Self { key, address, door: Semaphore::new(AT_THE_DOOR) }
+        Self { key, address, prefix: None, door: Semaphore::new(AT_THE_DOOR) }
+    }
+
+    /// The same, that nobody has connected to, behind a prefix of which it knows nothing.
+    pub(crate) fn below(&self, prefix: &str) -> Self {
+        let new = Self::new(self.key.clone(), self.address.clone());
+        Self { prefix: Prefix::new(prefix), ..new }
     }
 }
 

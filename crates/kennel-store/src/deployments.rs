@@ -330,19 +330,28 @@ impl State {
         self.existing(id)
     }
 
-    /// Records that the domain belongs to the service, unless it is another's.
+    /// Records that the domains belong to the service, unless one is another's: then none has
+    /// become its own.
     ///
     /// # Errors
-    /// Any [`StoreError`]; the inner error if another holds it.
-    pub fn claim_domain(
+    /// Any [`StoreError`]; the inner error if another holds one.
+    pub fn claim_domains<'a>(
         &mut self,
-        domain: &HostName,
+        domains: impl Iterator<Item = &'a HostName>,
         key: &OutputKey,
     ) -> Result<Result<(), DomainTaken>, StoreError> {
+        let mut domains = domains.peekable();
+        if domains.peek().is_none() {
+            return Ok(Ok(()));
+        }
         let tx = immediate(&mut self.connection)?;
-        let claimed = names::claim_domain(&tx, domain, key)?;
+        for domain in domains {
+            if let Err(taken) = names::claim_domain(&tx, domain, key)? {
+                return Ok(Err(taken));
+            }
+        }
         tx.commit()?;
-        Ok(claimed)
+        Ok(Ok(()))
     }
 
     /// Moves a deployment along one arrow. Whatever no longer serves leaves the route table.
@@ -489,8 +498,11 @@ impl State {
         tx.execute(
             "DELETE FROM hosts WHERE (project, git_ref, service) =
                 (SELECT project, git_ref, service FROM deployments WHERE id = ?1)
-             AND host IS NOT (SELECT json_extract(settings, '$.custom_domain')
-                FROM deployments WHERE id = ?1)",
+             AND host NOT IN (
+                SELECT value FROM deployments, json_each(json_insert(
+                    coalesce(json_extract(settings, '$.redirect_from'), '[]'),
+                    '$[#]', json_extract(settings, '$.custom_domain')))
+                WHERE deployments.id = ?1 AND value IS NOT NULL)",
             [id.get()],
         )?;
         tx.commit()?;

@@ -33,7 +33,9 @@ impl Names {
 
 /// A custom domain belongs to another service.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the domain {domain} is taken by {holder}; remove `custom_domain` there, or tear it down")]
+#[error(
+    "the domain {domain} is taken by {holder}; remove it from `custom_domain` or `redirect_from` there, or tear it down"
+)]
 pub struct DomainTaken {
     /// The domain.
     pub domain: HostName,

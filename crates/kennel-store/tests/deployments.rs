@@ -34,7 +34,9 @@ impl Fixture {
     }
 
     fn create_as(&mut self, request: i64, branch: &str, service: &str) -> DeploymentId {
-        let manifest = format!("[services.{service}]\ncustom_domain = \"{service}.example.org\"");
+        let manifest = format!(
+            "[services.{service}]\ncustom_domain = \"{service}.example.org\"\nredirect_from = [\"www.example.org\"]"
+        );
         let manifest = Manifest::parse(&manifest, "kennel.toml").unwrap();
         let new = NewDeployment {
             fork: false,
@@ -298,18 +300,25 @@ fn only_so_many_retired_ones_are_kept() {
 }
 
 #[test]
-fn a_custom_domain_has_one_holder_and_is_free_when_no_longer_asked_for() {
+fn a_domain_has_one_holder_and_is_free_when_no_longer_asked_for() {
     let mut fixture = Fixture::new();
     let id = fixture.create("main", "api");
-    let domain: HostName = "old.example.org".parse().unwrap();
+    let domain = |name: &str| -> HostName { format!("{name}.example.org").parse().unwrap() };
+    let (own, www, old) = (domain("api"), domain("www"), domain("old"));
     let key = Fixture::key("main", "api");
     let other = Fixture::key("main", "web");
-    fixture.state.claim_domain(&domain, &key).unwrap().unwrap();
-    let taken = fixture.state.claim_domain(&domain, &other).unwrap().unwrap_err();
-    insta::assert_snapshot!(taken, @"the domain old.example.org is taken by site/main/api; remove `custom_domain` there, or tear it down");
-    // Its settings ask for api.example.org by now.
+    fixture.state.claim_domains([&own, &www, &old].into_iter(), &key).unwrap().unwrap();
+    let free = domain("free");
+    let taken = fixture.state.claim_domains([&free, &old].into_iter(), &other).unwrap();
+    insta::assert_snapshot!(taken.unwrap_err(), @"the domain old.example.org is taken by site/main/api; remove it from `custom_domain` or `redirect_from` there, or tear it down");
+    // Nor has the other service got the one that was free.
+    fixture.state.claim_domains([&free].into_iter(), &key).unwrap().unwrap();
+    // Its settings ask for api.example.org and www.example.org by now.
     fixture.activate(id);
-    fixture.state.claim_domain(&domain, &other).unwrap().unwrap();
+    fixture.state.claim_domains([&old, &free].into_iter(), &other).unwrap().unwrap();
+    for kept in [&own, &www] {
+        fixture.state.claim_domains([kept].into_iter(), &other).unwrap().unwrap_err();
+    }
 }
 
 #[test]

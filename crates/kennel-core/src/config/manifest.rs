@@ -6,11 +6,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+use super::addresses::RawAddresses;
 use super::document::Document;
 use super::refusal::{Refusal, whole_number};
+use super::routes::{self, RawRoutes};
 use super::{
-    EnvName, EnvValue, FlakeOutput, HealthPath, Problem, ProgramPath, ResourceRequest, Schedule,
-    seconds,
+    Addresses, EnvName, EnvValue, FlakeOutput, HealthPath, Problem, ProgramPath, ResourceRequest,
+    Schedule, seconds,
 };
 use crate::{HostName, SecretName, ServiceName};
 
@@ -40,8 +42,9 @@ pub struct ServiceManifest {
     /// 600 s, default 30 s.
     #[serde(rename = "health_check_timeout_secs", with = "seconds::health_check_timeout")]
     pub health_check_timeout: Duration,
-    /// `custom_domain`: on the default branch only.
-    pub custom_domain: Option<HostName>,
+    /// Where people reach it.
+    #[serde(flatten)]
+    pub addresses: Addresses,
     /// `drain_secs`: 0 to 3600 s; none means the host's.
     #[serde(rename = "drain_secs", with = "seconds::drain")]
     pub drain: Option<Duration>,
@@ -105,8 +108,9 @@ pub struct SiteManifest {
     pub flake_output: FlakeOutput,
     /// `spa`: whether navigations to unknown paths get `/index.html`. Default false.
     pub spa: bool,
-    /// `custom_domain`: on the default branch only.
-    pub custom_domain: Option<HostName>,
+    /// Where people reach it.
+    #[serde(flatten)]
+    pub addresses: Addresses,
 }
 
 impl Manifest {
@@ -133,6 +137,8 @@ struct RawManifest {
     timers: BTreeMap<Spanned<ServiceName>, RawTimer>,
     #[serde(default)]
     static_sites: BTreeMap<Spanned<ServiceName>, RawSite>,
+    #[serde(default)]
+    routes: RawRoutes,
 }
 
 #[derive(Deserialize)]
@@ -145,6 +151,8 @@ struct RawService {
     #[serde(default)]
     preview_database: bool,
     custom_domain: Option<Spanned<HostName>>,
+    #[serde(default)]
+    redirect_from: Vec<Spanned<HostName>>,
     #[serde(default)]
     env: BTreeMap<Spanned<EnvName>, EnvValue>,
     #[serde(default)]
@@ -203,6 +211,8 @@ struct RawSite {
     #[serde(default)]
     spa: bool,
     custom_domain: Option<Spanned<HostName>>,
+    #[serde(default)]
+    redirect_from: Vec<Spanned<HostName>>,
 }
 
 impl TryFrom<RawManifest> for Manifest {
@@ -233,18 +243,38 @@ impl TryFrom<RawManifest> for Manifest {
             let message = format!("`{}` is another's name already", twice.get_ref());
             return Err(Refusal::at(twice, message));
         }
-        let of_services = raw.services.values().filter_map(|s| s.custom_domain.as_ref());
-        let of_sites = raw.static_sites.values().filter_map(|s| s.custom_domain.as_ref());
+        let of_services = raw.services.values().flat_map(RawService::domains);
+        let of_sites = raw.static_sites.values().flat_map(RawSite::domains);
         if let Some(twice) = repeated(of_services.chain(of_sites)) {
-            let message = format!("`{}` is another's custom domain already", twice.get_ref());
+            let message = format!("`{}` stands as a domain already", twice.get_ref());
             return Err(Refusal::at(twice, message));
         }
-        Ok(Self {
+        let mut manifest = Self {
             services: settled(raw.services, RawService::settle)?,
             workers: settled(raw.workers, RawWorker::settle)?,
             timers: settled(raw.timers, RawTimer::settle)?,
-            static_sites: settled(raw.static_sites, |site, name| Ok(RawSite::settle(site, name)))?,
-        })
+            static_sites: settled(raw.static_sites, RawSite::settle)?,
+        };
+        manifest.route(raw.routes)?;
+        Ok(manifest)
+    }
+}
+
+impl Manifest {
+    /// Gives `[routes]` to the service or site whose hosts they are about.
+    fn route(&mut self, raw: RawRoutes) -> Result<(), Refusal> {
+        let known = routes::Known {
+            services: &self.services.keys().cloned().collect(),
+            sites: &self.static_sites.keys().cloned().collect(),
+            uncalled: &self.workers.keys().chain(self.timers.keys()).cloned().collect(),
+        };
+        let Some(routes) = routes::settle(raw, &known)? else { return Ok(()) };
+        let service = self.services.get_mut(&routes.home).map(|it| &mut it.addresses);
+        let site = self.static_sites.get_mut(&routes.home).map(|it| &mut it.addresses);
+        if let Some(addresses) = service.or(site) {
+            addresses.routes = routes.others;
+        }
+        Ok(())
     }
 }
 
@@ -262,6 +292,10 @@ fn settled<Raw, T>(
 }
 
 impl RawService {
+    fn domains(&self) -> impl Iterator<Item = &Spanned<HostName>> {
+        self.custom_domain.iter().chain(&self.redirect_from)
+    }
+
     fn settle(self, name: &ServiceName) -> Result<ServiceManifest, Refusal> {
         let timeout = whole_number(
             self.health_check_timeout_secs.as_ref(),
@@ -283,7 +317,11 @@ impl RawService {
         Ok(ServiceManifest {
             health_check: self.health_check,
             health_check_timeout: Duration::from_secs(timeout),
-            custom_domain: self.custom_domain.map(Spanned::into_inner),
+            addresses: RawAddresses {
+                custom_domain: self.custom_domain,
+                redirect_from: self.redirect_from,
+            }
+            .settle()?,
             drain: drain.transpose()?.map(Duration::from_secs),
             program: program.settle(name)?,
         })
@@ -378,12 +416,20 @@ impl RawTimer {
 }
 
 impl RawSite {
-    fn settle(self, name: &ServiceName) -> SiteManifest {
-        SiteManifest {
+    fn domains(&self) -> impl Iterator<Item = &Spanned<HostName>> {
+        self.custom_domain.iter().chain(&self.redirect_from)
+    }
+
+    fn settle(self, name: &ServiceName) -> Result<SiteManifest, Refusal> {
+        Ok(SiteManifest {
             flake_output: self.flake_output.unwrap_or_else(|| name.into()),
             spa: self.spa,
-            custom_domain: self.custom_domain.map(Spanned::into_inner),
-        }
+            addresses: RawAddresses {
+                custom_domain: self.custom_domain,
+                redirect_from: self.redirect_from,
+            }
+            .settle()?,
+        })
     }
 }
 

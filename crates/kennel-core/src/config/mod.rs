@@ -9,6 +9,7 @@
 
 mod acme;
 mod address_range;
+mod addresses;
 mod branch_patterns;
 mod cpu_quota;
 mod document;
@@ -21,6 +22,7 @@ mod lifetime;
 mod manifest;
 mod memory_size;
 mod path;
+mod path_prefix;
 mod period;
 mod problem;
 mod program_path;
@@ -28,6 +30,7 @@ mod project;
 mod refusal;
 mod repo_url;
 mod resources;
+mod routes;
 mod schedule;
 mod seconds;
 mod share;
@@ -35,6 +38,7 @@ mod tls;
 
 pub use acme::{Acme, ExternalAccount};
 pub use address_range::AddressRange;
+pub use addresses::{Addresses, PathTarget};
 pub use branch_patterns::BranchPatterns;
 pub use cpu_quota::CpuQuota;
 pub use domain_pattern::DomainPattern;
@@ -45,6 +49,7 @@ pub use host::{Expiry, Forks, HostConfig, NixConfig, PortRange, Postgresql, Rete
 pub use lifetime::Lifetime;
 pub use manifest::{Manifest, ProgramManifest, ServiceManifest, SiteManifest, TimerManifest};
 pub use memory_size::MemorySize;
+pub use path_prefix::PathPrefix;
 pub use period::Period;
 pub use problem::Problem;
 pub use program_path::ProgramPath;

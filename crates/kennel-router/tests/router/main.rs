@@ -22,6 +22,8 @@ mod program;
 #[cfg(test)]
 mod retries;
 #[cfg(test)]
+mod routes;
+#[cfg(test)]
 mod sites;
 #[cfg(test)]
 mod tls;

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kennel_core::{
-    BuildState, DeploymentId, DeploymentState, Job, Layout, OutputKind, RouteTable, Target,
-    Timestamp, UnitName,
+    BuildState, DeploymentId, DeploymentState, Job, Layout, OutputKind, RouteTable, Timestamp,
+    UnitName,
 };
 use kennel_store::{Build, Deployment, PreviewDatabase};
 use kennel_systemd::{deployment_of, is_own_slice};
@@ -347,10 +347,7 @@ fn route_findings(rows: &Rows, world: &World) -> Vec<Finding> {
     for (host, route) in
         table.hosts.iter().flat_map(|(host, all)| all.iter().map(move |it| (host, it)))
     {
-        let id = match &route.target {
-            Target::Service { deployment, .. } | Target::Site { deployment, .. } => *deployment,
-            Target::Socket { .. } => continue,
-        };
+        let Some(id) = route.target.deployment() else { continue };
         led_to.insert(id);
         if !routed.values().any(|it| *it == id) {
             findings.push(say::route_to_nobody(host, id));

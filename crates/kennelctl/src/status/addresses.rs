@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use kennel_core::{DeploymentId, Layout, PathRoute, RouteTable, Target};
+use kennel_core::{DeploymentId, Layout, PathRoute, RouteTable};
 use kennel_store::{Https, load_host};
 
 /// Which addresses lead to which deployment.
@@ -39,14 +39,9 @@ impl Addresses {
         let mut of: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (host, routes) in &table.hosts {
             let url = https.map_or_else(|| format!("http://{host}"), |https| https.url(host));
-            for PathRoute { prefix, target } in routes {
-                let deployment = match target {
-                    Target::Service { deployment, .. } | Target::Site { deployment, .. } => {
-                        *deployment
-                    }
-                    // Kennel's own programs are no deployments.
-                    Target::Socket { .. } => continue,
-                };
+            for PathRoute { prefix, target, strip: _ } in routes {
+                // Kennel's own programs are no deployments, and who is sent elsewhere is counted there.
+                let Some(deployment) = target.deployment() else { continue };
                 of.entry(deployment).or_default().push(format!("{url}{prefix}"));
             }
         }

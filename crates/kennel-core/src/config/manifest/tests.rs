@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::PathTarget;
 
 fn parse(text: &str) -> Manifest {
     Manifest::parse(text, "kennel.toml").unwrap()
@@ -137,11 +138,11 @@ fn a_row_with_another_hands_values_is_refused() {
 fn unknown_keys_and_what_was_meant() {
     insta::assert_snapshot!(in_service("helth_check = \"/health\""), @"kennel.toml:2: unknown key `helth_check` in [services.api]; did you mean `health_check`?");
     insta::assert_snapshot!(in_service("health_check_timeout = 3"), @"kennel.toml:2: unknown key `health_check_timeout` in [services.api]; did you mean `health_check_timeout_secs`?");
-    insta::assert_snapshot!(in_service("xyz = 3"), @"kennel.toml:2: unknown key `xyz` in [services.api]; known keys here are flake_output, health_check, health_check_timeout_secs, preview_database, custom_domain, env, secrets, credentials, drain_secs, release, release_timeout_secs, resources");
+    insta::assert_snapshot!(in_service("xyz = 3"), @"kennel.toml:2: unknown key `xyz` in [services.api]; known keys here are flake_output, health_check, health_check_timeout_secs, preview_database, custom_domain, redirect_from, env, secrets, credentials, drain_secs, release, release_timeout_secs, resources");
     insta::assert_snapshot!(in_service("resources = { memory = \"1G\" }"), @"kennel.toml:2: unknown key `memory` in [services.api.resources]; did you mean `memory_max`?");
     insta::assert_snapshot!(refused("[service.api]"), @"kennel.toml:1: unknown key `service`; did you mean `services`?");
     insta::assert_snapshot!(refused("[static_sites.web]\nSPA = true"), @"kennel.toml:2: unknown key `SPA` in [static_sites.web]; did you mean `spa`?");
-    insta::assert_snapshot!(refused("\"a\\u001b[2J` x\" = 1"), @r"kennel.toml:1: unknown key `a\u{1b}[2J` x`; known keys here are services, workers, timers, static_sites");
+    insta::assert_snapshot!(refused("\"a\\u001b[2J` x\" = 1"), @r#"kennel.toml:1: unknown key `a\u{1b}[2J` x`; known keys here are services, workers, timers, static_sites, routes"#);
 }
 
 #[test]
@@ -219,8 +220,8 @@ fn variables() {
 
 #[test]
 fn a_domain_is_claimed_once() {
-    insta::assert_snapshot!(refused("[services.api]\ncustom_domain = \"a.test\"\n[static_sites.web]\ncustom_domain = \"a.test\""), @"kennel.toml:4: `custom_domain` in [static_sites.web]: `a.test` is another's custom domain already");
-    insta::assert_snapshot!(refused("[static_sites.a]\ncustom_domain = \"a.test\"\n[static_sites.b]\ncustom_domain = \"a.test\""), @"kennel.toml:4: `custom_domain` in [static_sites.b]: `a.test` is another's custom domain already");
+    insta::assert_snapshot!(refused("[services.api]\ncustom_domain = \"a.test\"\n[static_sites.web]\ncustom_domain = \"a.test\""), @"kennel.toml:4: `custom_domain` in [static_sites.web]: `a.test` stands as a domain already");
+    insta::assert_snapshot!(refused("[static_sites.a]\ncustom_domain = \"a.test\"\n[static_sites.b]\ncustom_domain = \"a.test\""), @"kennel.toml:4: `custom_domain` in [static_sites.b]: `a.test` stands as a domain already");
 }
 
 #[test]
@@ -304,4 +305,87 @@ proptest! {
             let _ = problem.excerpt(&text);
         }
     }
+}
+
+#[test]
+fn domains_lead_to_the_custom_one() {
+    let manifest = parse(
+        "[static_sites.web]\ncustom_domain = \"shop.test\"\nredirect_from = [\"www.shop.test\", \"shop.example\"]",
+    );
+    let web = &manifest.static_sites[&name("web")];
+    let domains: Vec<_> = web.addresses.domains().map(HostName::as_str).collect();
+    assert_eq!(domains, ["shop.test", "www.shop.test", "shop.example"]);
+    let json = serde_json::to_string(web).unwrap();
+    insta::assert_snapshot!(json, @r#"{"flake_output":"web","spa":false,"custom_domain":"shop.test","redirect_from":["www.shop.test","shop.example"]}"#);
+    assert_eq!(serde_json::from_str::<SiteManifest>(&json).unwrap(), *web);
+
+    let all = [
+        in_service("redirect_from = [\"www.a.test\"]"),
+        in_service("custom_domain = \"a.test\"\nredirect_from = [\"a.test\"]"),
+        in_service("custom_domain = \"a.test\"\nredirect_from = [\"b.test\", \"b.test\"]"),
+        refused(
+            "[services.api]\ncustom_domain = \"a.test\"\nredirect_from = [\"b.test\"]\n[static_sites.web]\ncustom_domain = \"b.test\"",
+        ),
+        in_service("custom_domain = \"a.test\"\nredirect_from = \"www.a.test\""),
+    ];
+    insta::assert_snapshot!(all.join("\n"), @r#"
+    kennel.toml:2: `redirect_from` in [services.api]: there is no `custom_domain` to send its visitors to
+    kennel.toml:3: `redirect_from` in [services.api]: `a.test` stands as a domain already
+    kennel.toml:3: `redirect_from` in [services.api]: `b.test` stands as a domain already
+    kennel.toml:5: `custom_domain` in [static_sites.web]: `b.test` stands as a domain already
+    kennel.toml:3: `redirect_from` in [services.api]: expected a list in brackets, found string "www.a.test"
+    "#);
+}
+
+#[test]
+fn routes_are_of_the_service_or_site_whose_hosts_they_are() {
+    let routes = |text: &str| {
+        let manifest = parse(&format!(
+            "[services.api]\n[services.auth]\n[static_sites.web]\n[routes]\n{text}"
+        ));
+        let of = |name: &ServiceName, addresses: &Addresses| {
+            let routes = addresses.routes.iter();
+            let one = |(prefix, target): (&_, &PathTarget)| {
+                let strip = if target.strip_prefix { " stripped" } else { "" };
+                format!("{name}{prefix} {}{strip}", target.to)
+            };
+            routes.map(one).collect::<Vec<_>>()
+        };
+        let services = manifest.services.iter().flat_map(|(name, it)| of(name, &it.addresses));
+        let sites = manifest.static_sites.iter().flat_map(|(name, it)| of(name, &it.addresses));
+        services.chain(sites).collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(routes("\"/api\" = \"api\"\n\"/auth\" = \"auth\""), "web/api api, web/auth auth");
+    assert_eq!(
+        routes("\"/\" = \"auth\"\n\"/api\" = { to = \"api\", strip_prefix = true }"),
+        "auth/api api stripped"
+    );
+
+    let refused = |text: &str| {
+        refused(&format!(
+            "[services.api]\n[static_sites.web]\n[static_sites.docs]\n[workers.queue]\n[routes]\n{text}"
+        ))
+    };
+    let all = [
+        refused("\"/api\" = \"api\""),
+        refused("\"/\" = \"web\"\n\"/api\" = \"ap\""),
+        refused("\"/\" = \"web\"\n\"/api\" = \"queue\""),
+        refused("\"/\" = \"web\"\n\"/docs\" = { to = \"docs\", strip_prefix = true }"),
+        refused("\"/\" = { to = \"api\", strip_prefix = true }"),
+        refused("\"/\" = \"web\"\n\"api\" = \"api\""),
+        refused("\"/\" = \"web\"\n\"/api\" = 3"),
+        refused("\"/\" = \"web\"\n\"/api\" = { strip_prefix = true }"),
+        refused("\"/\" = \"web\"\n\"/api\" = { to = \"api\", stripprefix = true }"),
+    ];
+    insta::assert_snapshot!(all.join("\n"), @r#"
+    kennel.toml:6: [routes]: it is not clear under whose domain this path is; add "/" = "<name>": its hosts get all of these paths
+    kennel.toml:7: `/api` in [routes]: there is no service or site `ap`
+    kennel.toml:7: `/api` in [routes]: nobody calls `queue`: only services and sites have routes
+    kennel.toml:7: `/docs` in [routes]: a site's files lie under the whole path: `strip_prefix` is for services
+    kennel.toml:6: `/` in [routes]: there is nothing to strip of `/`
+    kennel.toml:7: [routes]: `api` is not a path: it does not begin with `/`
+    kennel.toml:7: `/api` in [routes]: expected the name of a service or site, or { to = "<name>", strip_prefix = true }, found integer `3`
+    kennel.toml:7: `to` is missing in [routes./api]
+    kennel.toml:7: unknown key `stripprefix` in [routes./api]; did you mean `strip_prefix`?
+    "#);
 }
