@@ -24,6 +24,7 @@ mod latest;
 mod limits;
 mod locked;
 mod names;
+mod packages;
 mod partial;
 mod polkit;
 mod poll;
@@ -161,6 +162,7 @@ fn main() -> ExitCode {
         .test_timed("rollback::without_nix_and_forge", rollback::without_nix_and_forge)
         .test_timed("cancel::by_stopping_its_unit", cancel::by_stopping_its_unit)
         .test_timed("cancel::by_kennelctl", cancel::by_kennelctl)
+        .test_of_packages("packages::of_debian", packages::of_debian)
         .test_alone("killed::anywhere", killed::anywhere)
         .test_alone("killed::held_up_while_others_work", killed::held_up_while_others_work)
         .test_alone("clock::set_back_an_hour", clock::set_back_an_hour)

@@ -13,9 +13,10 @@ use xtask::kennel::Kennel;
 use xtask::product::Profile;
 
 use crate::BASE_DOMAIN;
+use crate::bare::Bare;
 
 /// Tests that need a drain of another length say so in their `kennel.toml`.
-const SETTINGS: &str = "drain_secs = 3\n";
+pub(crate) const SETTINGS: &str = "drain_secs = 3\n";
 
 /// No look at forges while any test runs.
 const NO_POLLS: &str = "[Timer]\nOnActiveSec=\nOnActiveSec=1w\n";
@@ -56,6 +57,12 @@ pub(crate) fn shared() -> Place {
 /// Waits for a host that no other test uses.
 pub(crate) fn exclusive() -> Place {
     FOR_ONE_ALONE.take()
+}
+
+/// Boots a Debian without Kennel, for one test.
+pub(crate) fn bare() -> Result<Bare> {
+    let _alone = lock(&BOOTING);
+    Bare::boot()
 }
 
 /// Waits for the virtual machine; without one, says why there is none.

@@ -5,6 +5,7 @@
 // Tests speak to a terminal.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod bare;
 mod build_row;
 mod failures;
 mod gone;
@@ -22,6 +23,7 @@ mod waiting;
 use std::time::Duration;
 
 pub use anyhow::{Context, Result, anyhow, bail, ensure};
+pub use bare::{Bare, PACKAGES};
 pub use build_row::BuildRow;
 pub use gone::{builds_of, expect_gone};
 pub use held::{Armed, Held, Holds, Way};

@@ -8,10 +8,11 @@ use std::process::ExitCode;
 use anyhow::Result;
 use libtest_mimic::{Arguments, Completion, Conclusion, Failed, Trial};
 use xtask::checkout::Checkout;
-use xtask::host;
+use xtask::host::{self, Host};
 use xtask::interrupt;
 use xtask::kennel::Kennel;
 
+use crate::bare::Bare;
 use crate::failures::Failures;
 use crate::hosts::{self, Place};
 
@@ -38,6 +39,21 @@ impl Suite {
     #[must_use]
     pub fn test_alone(mut self, name: &str, test: fn(&Kennel) -> Result<()>) -> Self {
         let trial = trial(name, move || run(test, &hosts::exclusive()));
+        self.at_once.push(trial);
+        self
+    }
+
+    /// Adds a test of packages, on a host of its own that has never seen Kennel.
+    #[must_use]
+    pub fn test_of_packages(mut self, name: &str, test: fn(&Bare) -> Result<()>) -> Self {
+        let trial = trial(name, move || {
+            let bare = hosts::bare().map_err(|err| format!("no bare host: {err:#}"))?;
+            let ended = test(&bare).map_err(|err| format!("on the bare host: {err:#}"));
+            if ended.is_err() {
+                keep_journal_of("bare", bare.host()).map_err(|err| format!("{err:#}"))?;
+            }
+            ended
+        });
         self.at_once.push(trial);
         self
     }
@@ -120,15 +136,15 @@ fn words(panic: &(dyn Any + Send)) -> String {
 /// The hosts go, their journals stay for whoever looks into the failure.
 fn keep_journals() {
     for (name, kennel) in hosts::booted() {
-        if let Err(err) = keep_journal(name, kennel) {
+        if let Err(err) = keep_journal_of(name, kennel.host()) {
             eprintln!("the journal of the {name} host is lost: {err:#}");
         }
     }
 }
 
-fn keep_journal(name: &str, kennel: &Kennel) -> Result<()> {
+fn keep_journal_of(name: &str, host: &Host) -> Result<()> {
     let path = Checkout::find()?.target().join(format!("e2e-journal-{name}.txt"));
-    let journal = kennel.host().journal(&["-o", "short-precise"])?;
+    let journal = host.journal(&["-o", "short-precise"])?;
     fs::write(&path, journal)?;
     eprintln!("the journal of the {name} host: {}", path.display());
     Ok(())

@@ -18,6 +18,7 @@ pub mod load;
 pub mod manual;
 pub mod needs;
 pub mod netns;
+pub mod package;
 pub mod process;
 pub mod product;
 pub mod project;

@@ -29,6 +29,24 @@ enum Command {
         #[arg(long, value_enum, default_value = "release")]
         profile: Profile,
     },
+    /// Make a package for Debian 13 and its relatives
+    Deb {
+        /// The folder that it comes into [default: target/package]
+        #[arg(long)]
+        output: Option<PathBuf>,
+        /// How to compile it
+        #[arg(long, value_enum, default_value = "release")]
+        profile: Profile,
+    },
+    /// Make an archive with an install.sh, for systems without dpkg
+    Tarball {
+        /// The folder that it comes into [default: target/package]
+        #[arg(long)]
+        output: Option<PathBuf>,
+        /// How to compile it
+        #[arg(long, value_enum, default_value = "release")]
+        profile: Profile,
+    },
     /// Write the man pages into a directory, as packages have them
     Man {
         /// Where to; pages come into man1, man5 and so on
@@ -64,6 +82,8 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Install { root, profile } => commands::install(&root, profile),
+        Command::Deb { output, profile } => commands::deb(output, profile),
+        Command::Tarball { output, profile } => commands::tarball(output, profile),
         Command::Man { directory } => commands::man(&directory),
         Command::Completions { directory } => commands::completions(&directory),
         Command::Host(host) => host.run(),

@@ -13,8 +13,10 @@ const NEEDS: &[(&str, &str)] = &[
     ("/usr/bin/git", "git"),
     ("/usr/bin/cc", "gcc"),
     ("/usr/bin/pkg-config", "pkg-config"),
-    // Reads man pages with a linter's eye.
+    // Read man pages, packages and scripts with a linter's eye.
     ("/usr/bin/mandoc", "mandoc"),
+    ("/usr/bin/lintian", "lintian"),
+    ("/usr/bin/shellcheck", "shellcheck"),
     // Also what a static sample program is linked with.
     ("/usr/include/stdlib.h", "libc6-dev"),
 ];

@@ -71,6 +71,15 @@ impl Profile {
     }
 }
 
+/// Where shells of a system look for completions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum System {
+    /// Debian's zsh leaves `site-functions` to the administrator.
+    Debian,
+    /// Any other.
+    Other,
+}
+
 /// The compiled product.
 #[derive(Debug)]
 pub struct Product {
@@ -92,11 +101,20 @@ impl Product {
         Ok(Self { checkout: checkout.clone(), programs })
     }
 
-    /// Installs it below `root`.
+    /// Installs it below `root`, whatever system that is.
     ///
     /// # Errors
     /// When `root` cannot be written.
     pub fn install(&self, root: &Path) -> Result<()> {
+        let debian = root.join("etc/debian_version").exists();
+        self.install_as(root, if debian { System::Debian } else { System::Other })
+    }
+
+    /// Installs it below `root`.
+    ///
+    /// # Errors
+    /// When `root` cannot be written.
+    pub fn install_as(&self, root: &Path, system: System) -> Result<()> {
         for program in &self.programs {
             let command = COMMANDS.contains(&program.name.as_str());
             let folder = if command { "usr/bin" } else { "usr/lib/kennel" };
@@ -106,7 +124,7 @@ impl Product {
             put_folder(&self.checkout.root().join(folder), &root.join(to))?;
         }
         self.manual(&root.join("usr/share/man"))?;
-        self.completions(root)
+        self.completions(root, system)
     }
 
     /// Writes the man pages below `directory`, in `man1` and so on.
@@ -126,12 +144,13 @@ impl Product {
     }
 
     /// Puts completions where each shell of the tree looks.
-    fn completions(&self, root: &Path) -> Result<()> {
+    fn completions(&self, root: &Path, system: System) -> Result<()> {
         let made = self.checkout.target().join("completions");
         self.completions_into(&made)?;
-        // Debian's zsh leaves site-functions to the administrator.
-        let debian = root.join("etc/debian_version").exists();
-        let zsh = if debian { "vendor-completions" } else { "site-functions" };
+        let zsh = match system {
+            System::Debian => "vendor-completions",
+            System::Other => "site-functions",
+        };
         for (file, to) in [
             ("kennelctl", "usr/share/bash-completion/completions"),
             ("_kennelctl", &format!("usr/share/zsh/{zsh}")),
