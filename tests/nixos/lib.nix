@@ -130,8 +130,11 @@ let
     in
     if held != [ ] then
       option.type.merge at held
+    else if option ? default then
+      # Merged too: a submodule's options have defaults of their own.
+      option.type.merge at [ option.default ]
     else
-      option.default or (throw "${at} is used and not defined");
+      throw "${at} is used and not defined";
 
   tree =
     at: options: definitions:
@@ -144,11 +147,7 @@ let
           below = if at == "" then name else "${at}.${name}";
         in
         if wrapped "option" option then
-          # Its submodule has the default's values too.
-          leaf below option (
-            under name
-            ++ (if option ? default then [ { _type = "default"; content = option.default; } ] else [ ])
-          )
+          leaf below option (under name)
         else
           tree below option (map pushed (under name));
     in
