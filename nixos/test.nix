@@ -79,6 +79,9 @@ in
     machine.succeed(
         "mkdir -p /srv/git /root/shop/tools",
         "git init --quiet --bare -b main /srv/git/shop.git",
+        # git serves a repository to its owner alone, and root pushes to it all the same.
+        "chown -R kennel-build: /srv/git",
+        "git config --global --add safe.directory '*'",
         "git init --quiet -b main /root/shop",
         "cd /root/shop && git remote add origin /srv/git/shop.git",
         "cd /root/shop && git config user.email ann@example.org && git config user.name Ann",
@@ -86,10 +89,9 @@ in
         "printf '[services.api]\n' > /root/shop/kennel.toml",
         "cp ${pkgs.pkgsStatic.busybox}/bin/busybox /root/shop/tools/busybox",
     )
-    machine.succeed("${push} one", "chown -R kennel-build: /srv/git/shop.git")
+    machine.succeed("${push} one")
     page("one")
-    machine.succeed("git config --global --add safe.directory '*'")
-    machine.succeed("${push} two", "chown -R kennel-build: /srv/git/shop.git")
+    machine.succeed("${push} two")
     page("two")
     machine.shutdown()
     machine.start()
