@@ -18,7 +18,7 @@ fn rows(list: &str) -> Vec<Table> {
     let text = fs::read_to_string(repository().join("nixos/settings.toml")).unwrap();
     let all: Table = text.parse().unwrap();
     let row = |row: &Value| row.as_table().unwrap().clone();
-    all[list].as_array().unwrap().iter().map(row).collect()
+    all.get(list).unwrap().as_array().unwrap().iter().map(row).collect()
 }
 
 fn key(row: &Table) -> &str {
@@ -57,7 +57,9 @@ fn project(text: &str) -> Result<(), String> {
     project.map(drop).map_err(|problem| problem.to_string())
 }
 
-const LISTS: [(&str, fn(&str) -> Result<(), String>); 2] = [("host", host), ("project", project)];
+type Parse = fn(&str) -> Result<(), String>;
+
+const LISTS: [(&str, Parse); 2] = [("host", host), ("project", project)];
 
 #[test]
 fn every_key_is_an_option_and_every_option_a_key() {
