@@ -24,6 +24,7 @@ mod latest;
 mod limits;
 mod locked;
 mod names;
+mod nixos;
 mod packages;
 mod partial;
 mod polkit;
@@ -57,6 +58,9 @@ fn main() -> ExitCode {
         .test("cutover::twenty_with_a_drain_of_3_s", cutover::twenty_with_a_drain_of_3_s)
         .test("cutover::site_under_visitors", cutover::site_under_visitors)
         .test("sites::as_browsers_ask", sites::as_browsers_ask)
+        .test("nixos::module_says_what_kennel_reads", nixos::module_says_what_kennel_reads)
+        .test("nixos::module_says_what_to_write_instead", nixos::module_says_what_to_write_instead)
+        .test("nixos::flake_has_all_outputs", nixos::flake_has_all_outputs)
         .test("routing::several_under_one_domain", routing::several_under_one_domain)
         .test("api::cancels_builds", api::cancels_builds)
         .test("api::reads_through_a_wall", api::reads_through_a_wall)

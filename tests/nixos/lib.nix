@@ -180,7 +180,9 @@ let
       options = foldl' joined { } (map (it: it.options) loaded);
       definitions = map (it: pushed it.config) loaded;
       inherit ((head (filter (it: it ? _module) definitions))._module.args) pkgs;
-      config = tree "" options (map (it: removeAttrs it [ "_module" ]) definitions);
+      # What is imported is among the modules already.
+      own = map (it: removeAttrs it [ "_module" "imports" ]) definitions;
+      config = tree "" options own;
     in
     {
       inherit config options;
