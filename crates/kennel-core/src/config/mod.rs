@@ -8,6 +8,7 @@
 //! unit file or a path, and only environment values may hold a `%`.
 
 mod acme;
+mod acme_dns;
 mod address_range;
 mod branch_patterns;
 mod cpu_quota;
@@ -34,6 +35,7 @@ mod share;
 mod tls;
 
 pub use acme::{Acme, ExternalAccount};
+pub use acme_dns::{AcmeDns, Rfc2136, TsigAlgorithm};
 pub use address_range::AddressRange;
 pub use branch_patterns::BranchPatterns;
 pub use cpu_quota::CpuQuota;
