@@ -175,6 +175,7 @@ fn main() -> ExitCode {
         .test_alone("full_disk::under_the_databases", full_disk::under_the_databases)
         .test_alone("tls::with_the_operators_certificate", tls::with_the_operators_certificate)
         .test_alone("tls::from_an_authority", tls::from_an_authority)
+        .test_alone("tls::one_wildcard_by_dns", tls::one_wildcard_by_dns)
         // They repair the whole host, and with it what others have broken on purpose.
         .test_alone("slices::of_a_project_and_its_branches", slices::of_a_project_and_its_branches)
         .test_alone("timers::from_first_to_last", timers::from_first_to_last)

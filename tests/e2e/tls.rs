@@ -88,20 +88,20 @@ pub(crate) fn with_the_operators_certificate(kennel: &Kennel) -> Result<()> {
 /// all nonces, and one name.
 const AUTHORITY: &str = r#"
     systemd-run --quiet --collect --unit=test-pebble --setenv=PEBBLE_WFE_NONCEREJECT=30 \
-        --setenv=PEBBLE_VA_NOSLEEP=1 pebble -config /etc/kennel-test-tls/pebble.json
+        --setenv=PEBBLE_VA_NOSLEEP=1 pebble -config /etc/kennel-test-tls/pebble.json "$@"
 "#;
 
 /// Starts it, and waits until it answers.
-fn start_authority(kennel: &Kennel, refuses: &str) -> Result<()> {
+fn start_authority(kennel: &Kennel, more: &str, options: &[&str]) -> Result<()> {
     let config = format!(
         r#"{{"pebble": {{"listenAddress": "127.0.0.1:14000", "managementListenAddress":
              "127.0.0.1:15000", "certificate": "{DIRECTORY}/site.pem", "privateKey":
              "{DIRECTORY}/site.key", "httpPort": 80, "tlsPort": 443, "certificateValidityPeriod":
-             60, "domainBlocklist": ["{refuses}"]}}}}"#
+             60, {more}}}}}"#
     );
     let file = DIRECTORY.trim_start_matches('/');
     kennel.host().write(&format!("{file}/pebble.json"), config)?;
-    kennel.host().sh(AUTHORITY)?;
+    kennel.host().run(&[&["sh", "-e", "-c", AUTHORITY, "sh"], options].concat())?;
     kennel.wait_for("certificate authority", LIMIT, || {
         let asked = kennel.host().try_run(&[
             "curl",
@@ -125,7 +125,8 @@ pub(crate) fn from_an_authority(kennel: &Kennel) -> Result<()> {
     let old_hosts = String::from_utf8(old_hosts)?;
     kennel.host().write("etc/hosts", format!("{old_hosts}127.0.0.1 {api} {web} {control}\n"))?;
     issue(kennel, "localhost")?;
-    start_authority(kennel, &web)?;
+    let refuses = format!(r#""domainBlocklist": ["{web}"]"#);
+    start_authority(kennel, &refuses, &[])?;
     let settings = Settings::with(
         kennel,
         &format!(
@@ -173,7 +174,7 @@ pub(crate) fn from_an_authority(kennel: &Kennel) -> Result<()> {
 
     // Renewed before its end, also by an authority that has forgotten the account meanwhile.
     kennel.host().run(&["systemctl", "stop", "test-pebble.service"])?;
-    start_authority(kennel, &web)?;
+    start_authority(kennel, &refuses, &[])?;
     let second = vouched(kennel, &api, "/version", &first)?;
     ensure!(first != second, "it has the same certificate");
     let left = kennel.host().run(&["ls", "-A", "/var/lib/kennel/challenges"])?;
@@ -186,6 +187,148 @@ pub(crate) fn from_an_authority(kennel: &Kennel) -> Result<()> {
     kennel.host().run(&["systemctl", "reload", "kennel-router"])?;
     kennel.expect_page(&api, "/version", "vouched-1", LIMIT)?;
     Ok(())
+}
+
+/// A name server for one zone, which takes updates of TXT records alone.
+const NAME_SERVER: &str = r#"
+    mkdir -p /run/test-knot && cd /run/test-knot
+    cat > knot.conf <<END
+server:
+  rundir: /run/test-knot
+  listen: 127.0.0.1@53
+database:
+  storage: /run/test-knot
+key:
+- id: kennel
+  algorithm: hmac-sha512
+  secret: $2
+acl:
+- id: updates
+  key: kennel
+  action: update
+  update-type: TXT
+zone:
+- domain: $1
+  storage: /run/test-knot
+  file: zone
+  acl: updates
+END
+    cat > zone <<END
+\$ORIGIN $1.
+\$TTL 60
+@ SOA ns hostmaster 1 3600 600 86400 60
+@ NS ns
+@ NS lost
+ns A 127.0.0.1
+lost A 127.0.0.9
+* A 127.0.0.1
+END
+    systemd-run --quiet --collect --unit=test-knot knotd -c /run/test-knot/knot.conf
+"#;
+
+/// Proves names in DNS, to an authority that wants an account of its own to be named.
+pub(crate) fn one_wildcard_by_dns(kennel: &Kennel) -> Result<()> {
+    const KEY: &str = "bm90IGEgc2VjcmV0IG91dHNpZGUgb2YgdGhpcyB0ZXN0";
+    const OTHER: &str = "YW5vdGhlciBvbmUsIHdoaWNoIGlzIG5vdCB0aGF0IG9uZQ==";
+    let base = kennel.base_domain();
+    let project = kennel.project("starred")?;
+    let [api, web] = ["api", "web"].map(|name| project.address(name, "main"));
+    let control = kennel.control_host();
+    let wildcard = format!("*.{}", api.split_once('.').map_or("", |(_, parent)| parent));
+    let old_hosts = String::from_utf8(kennel.host().read("etc/hosts")?)?;
+    // `lost` has no server: it is in the zone's NS records, and nobody listens there.
+    let names = format!("127.0.0.1 {api} {web} {control} ns.{base}\n127.0.0.9 lost.{base}\n");
+    kennel.host().write("etc/hosts", format!("{old_hosts}{names}"))?;
+    issue(kennel, "localhost")?;
+    kennel.host().run(&["sh", "-e", "-c", NAME_SERVER, "sh", base, KEY])?;
+    let account = format!(
+        r#""externalAccountBindingRequired": true, "externalAccountMACKeys": {{"kid-1": "{KEY}"}}"#
+    );
+    start_authority(kennel, &account, &["-dnsserver", "127.0.0.1:53"])?;
+    kennel.host().sh(&format!(
+        "printf %s {KEY} > {DIRECTORY}/account.key
+         chgrp kennel-acme {DIRECTORY}/account.key && chmod 640 {DIRECTORY}/account.key
+         umask 077 && echo {OTHER} > /etc/kennel/acme/tsig-key"
+    ))?;
+    let settings = Settings::with(
+        kennel,
+        &format!(
+            "\n[acme]\naccept_terms = true\ndirectory = \"https://localhost:14000/dir\"\n\
+             ca_certificate = \"{DIRECTORY}/ca.pem\"\nexternal_account_id = \"kid-1\"\n\
+             external_account_key_file = \"{DIRECTORY}/account.key\"\n[acme.dns]\n\
+             provider = \"rfc2136\"\nserver = \"127.0.0.1\"\nkey_name = \"kennel\"\n\
+             algorithm = \"hmac-sha512\"\n"
+        ),
+    )?;
+    let sources = kennel.sources().service("api", "starred-1");
+    project.push("main", &sources, "starred")?;
+
+    // With another key the server's own words, and some patience.
+    kennel.wait_for("the server's words about the key", LIMIT, || {
+        kennel.host().try_run(&["systemctl", "start", "kennel-acme.service"])?;
+        let said = kennel.host().try_run(&["kennelctl", "doctor"])?.stdout;
+        let line = said.lines().find(|line| line.contains(&format!("{wildcard}: ")));
+        Ok(line.filter(|it| it.contains("BADSIG") && it.contains("again in")).map(|_| ()))
+    })?;
+    kennel.host().sh(&format!(
+        "umask 077; echo {KEY} > /etc/kennel/acme/tsig-key
+         systemctl stop kennel-acme.service; rm /var/lib/kennel/acme/attempts.json"
+    ))?;
+
+    // Killed while the world does not yet see the record, which the next run removes.
+    kennel.host().run(&["systemctl", "start", "--no-block", "kennel-acme.service"])?;
+    let texts = format!("_acme-challenge.starred.{base}");
+    kennel.wait_for(
+        "record",
+        LIMIT,
+        || Ok((!records(kennel, &texts)?.is_empty()).then_some(())),
+    )?;
+    kennel.host().run(&["systemctl", "kill", "--signal=KILL", "kennel-acme.service"])?;
+    let left = records(kennel, &texts)?;
+    ensure!(left.lines().count() == 1, "of the killed run there is left {left:?}");
+    kennel.host().sh("systemctl reset-failed kennel-acme.service || true")?;
+
+    let first = vouched(kennel, &api, "/version", "")?;
+    let names = kennel.host().sh(&format!(
+        "openssl x509 -noout -ext subjectAltName -in /var/lib/kennel/certs/_.starred.{base}.pem"
+    ))?;
+    ensure!(names.contains(&format!("DNS:{wildcard}")), "it is for {names}");
+    let left = records(kennel, &texts)?;
+    ensure!(left.is_empty(), "of proofs there is left {left:?}");
+
+    // A second output is covered already: nothing is ordered for it, not even on a round of its own.
+    let sources = sources.site("web", "covered");
+    project.push("main", &sources, "a site as well")?;
+    let root = format!("{DIRECTORY}/root.pem");
+    kennel.wait_for("site over HTTPS", LIMIT, || {
+        let answer = secured(kennel, &web, "/", &["--cacert", &root])?;
+        Ok((answer.code == 0 && answer.stdout.contains("covered")).then_some(()))
+    })?;
+    let kept = kennel.host().run(&["ls", "/var/lib/kennel/certs"])?;
+    ensure!(!kept.contains(&web) && !kept.contains(&api), "there are certificates {kept}");
+    // Renewed before its end.
+    vouched(kennel, &api, "/version", &first)?;
+
+    drop(settings);
+    kennel.host().run(&["systemctl", "stop", "test-pebble.service", "test-knot.service"])?;
+    kennel.host().write("etc/hosts", old_hosts)?;
+    kennel.host().sh(&format!(
+        "systemctl stop kennel-acme.service
+         rm -r {DIRECTORY} /run/test-knot /etc/kennel/acme/* /var/lib/kennel/certs/* \
+             /var/lib/kennel/acme/*
+         systemctl reload kennel-router"
+    ))?;
+    kennel.expect_page(&api, "/version", "starred-1", LIMIT)?;
+    Ok(())
+}
+
+/// The TXT records that the name server has for a name, one a line.
+fn records(kennel: &Kennel, name: &str) -> Result<String> {
+    let command = ["knotc", "-c", "/run/test-knot/knot.conf", "zone-read", kennel.base_domain()];
+    let owner = format!("{name}.");
+    let read = kennel.host().try_run(&[&command[..], &[&owner, "TXT"]].concat())?;
+    // It is an error if there is none.
+    Ok(if read.code == 0 { read.stdout } else { String::new() })
 }
 
 /// Waits until curl believes the host, and it has another certificate than this one.

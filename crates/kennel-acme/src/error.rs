@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use kennel_core::HostName;
+use kennel_core::CertificateName;
 use kennel_store::ConfigError;
 
 /// The run ends with it; a single name that fails is no error, but an attempt.
@@ -30,6 +30,14 @@ pub enum AcmeError {
         /// Why.
         why: String,
     },
+    /// The DNS provider's key.
+    #[error("cannot use /etc/kennel/acme/{name}: {why}")]
+    Credential {
+        /// The file's name.
+        name: &'static str,
+        /// Why.
+        why: String,
+    },
     /// The certificate authority does not answer, or not as ACME says.
     #[error("the certificate authority {directory} cannot be used")]
     Authority {
@@ -50,7 +58,7 @@ pub enum AcmeError {
     #[error("the certificate for {name} is there, and the router was not told")]
     Router {
         /// For whom.
-        name: HostName,
+        name: CertificateName,
         /// What systemd said.
         source: Box<kennel_systemd::ManagerError>,
     },
@@ -60,7 +68,7 @@ impl AcmeError {
     /// Whether only the operator can mend it.
     #[must_use]
     pub fn is_of_set_up(&self) -> bool {
-        matches!(self, Self::Config(_) | Self::Content { .. })
+        matches!(self, Self::Config(_) | Self::Content { .. } | Self::Credential { .. })
     }
 
     pub(crate) fn file(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {

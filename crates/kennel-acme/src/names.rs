@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use kennel_core::config::HostConfig;
-use kennel_core::{Certificate, HostName, Layout, RouteTable, Timestamp};
+use kennel_core::{Certificate, CertificateName, HostName, Layout, RouteTable, Timestamp};
 use kennel_store::{parse_certificate, whole_file};
 use tracing::{info, warn};
 
@@ -14,10 +14,10 @@ use crate::{AcmeError, say};
 
 /// Who is routed, and the certificates that are there.
 pub(crate) struct Names {
-    /// All hosts of the route table.
-    pub(crate) routed: BTreeSet<HostName>,
     /// Of the names that kennel-acme keeps, by the name.
-    own: BTreeMap<HostName, Certificate>,
+    own: BTreeMap<CertificateName, Certificate>,
+    /// What each routed host is to get, and the hosts that get it.
+    wanted: BTreeMap<CertificateName, Vec<HostName>>,
     /// The operator's.
     others: Vec<Certificate>,
 }
@@ -26,7 +26,7 @@ impl Names {
     /// Looks.
     pub(crate) fn look(layout: &Layout, config: &HostConfig) -> Result<Self, AcmeError> {
         let path = layout.route_table();
-        let routed = match fs::read(&path) {
+        let routed: BTreeSet<HostName> = match fs::read(&path) {
             Ok(text) => serde_json::from_slice::<RouteTable>(&text)
                 .map_err(|error| AcmeError::Content { path, why: error.to_string() })?
                 .hosts
@@ -36,10 +36,14 @@ impl Names {
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeSet::new(),
             Err(error) => return Err(AcmeError::file("read", &path)(error)),
         };
-        let mut names = Self { routed, own: BTreeMap::new(), others: Vec::new() };
+        let mut wanted = BTreeMap::<_, Vec<_>>::new();
+        for host in &routed {
+            wanted.entry(config.certificate_name(host)).or_default().push(host.clone());
+        }
+        let mut names = Self { own: BTreeMap::new(), wanted, others: Vec::new() };
         for path in files_in(&layout.certificates())? {
             let Some(certificate) = read(&path) else { continue };
-            match own_name(&path).filter(|name| certificate.names == [name.as_str()]) {
+            match own_name(&path).filter(|name| certificate.names == [name.to_string()]) {
                 Some(name) => drop(names.own.insert(name, certificate)),
                 None => names.others.push(certificate),
             }
@@ -50,20 +54,32 @@ impl Names {
         Ok(names)
     }
 
-    /// Those that a certificate is to be ordered for now.
-    pub(crate) fn wanting(&self, now: Timestamp) -> impl Iterator<Item = &HostName> {
-        self.routed.iter().filter(move |name| {
+    /// Those that a certificate is to be ordered for now, each with the hosts that want it.
+    pub(crate) fn wanting(
+        &self,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (&CertificateName, Vec<&HostName>)> {
+        self.wanted.iter().filter_map(move |(name, hosts)| {
             // The operator's is the operator's to renew.
-            let theirs = self.others.iter().any(|it| it.is_for(name) && now < it.not_after);
-            !theirs && self.own.get(*name).is_none_or(|it| is_due(it, now))
+            let is_theirs = |host: &HostName| {
+                self.others.iter().any(|it| it.is_for(host) && now < it.not_after)
+            };
+            let hosts: Vec<_> = hosts.iter().filter(|host| !is_theirs(host)).collect();
+            let wants = !hosts.is_empty() && self.own.get(name).is_none_or(|it| is_due(it, now));
+            wants.then_some((name, hosts))
         })
+    }
+
+    /// What attempts may be remembered of.
+    pub(crate) fn wanted(&self) -> BTreeSet<CertificateName> {
+        self.wanted.keys().cloned().collect()
     }
 
     /// Removes what has expired and belongs to nobody any more. A branch that comes back in time
     /// finds its certificate.
     pub(crate) fn clean_up(&self, layout: &Layout, now: Timestamp) -> Result<(), AcmeError> {
         for (name, certificate) in &self.own {
-            if certificate.not_after < now && !self.routed.contains(name) {
+            if certificate.not_after < now && !self.wanted.contains_key(name) {
                 let path = layout.certificate(name);
                 whole_file::remove(&path).map_err(AcmeError::file("remove", &path))?;
                 info!("{}", say::removed(name));
@@ -85,9 +101,9 @@ fn files_in(directory: &Path) -> Result<Vec<PathBuf>, AcmeError> {
     Ok(paths.filter(|path| Layout::is_certificate(path)).collect())
 }
 
-/// The host that a file is named after.
-fn own_name(path: &Path) -> Option<HostName> {
-    path.file_stem()?.to_str()?.parse().ok()
+/// What a file is named after.
+fn own_name(path: &Path) -> Option<CertificateName> {
+    CertificateName::from_file_stem(path.file_stem()?.to_str()?)
 }
 
 /// The first certificate of a file; none if there is none that could be served.
@@ -138,7 +154,7 @@ mod tests {
 
     fn wanting(layout: &Layout, config: &HostConfig, now: Timestamp) -> String {
         let names = Names::look(layout, config).unwrap();
-        let wanting: Vec<&str> = names.wanting(now).map(HostName::as_str).collect();
+        let wanting: Vec<_> = names.wanting(now).map(|(name, _)| name.to_string()).collect();
         wanting.join(" ")
     }
 
@@ -162,6 +178,25 @@ mod tests {
         let path = layout.host_path(Path::new("/d"));
         let named = config(&format!("tls = {{ certificate = \"{}\" }}", path.display()));
         assert_eq!(wanting(&layout, &named, now), "");
+    }
+
+    #[test]
+    fn a_project_shares_a_wildcard() {
+        const DNS: &str = "[acme]\naccept_terms = true\n[acme.dns]\nprovider = \"rfc2136\"\n\
+                           server = \"::1\"\nkey_name = \"k\"";
+        let hosts = ["a.shop.k.example", "b.shop.k.example", "kennel.k.example", "shop.org"];
+        let (_root, layout, now) = host(&hosts);
+        let dns = config(DNS);
+        assert_eq!(wanting(&layout, &dns, now), "*.shop.k.example kennel.k.example shop.org");
+        // What was ordered for one host alone is not renewed.
+        certificate(&layout, "a.shop.k.example.pem", &["a.shop.k.example"]);
+        certificate(&layout, "_.shop.k.example.pem", &["*.shop.k.example"]);
+        assert_eq!(wanting(&layout, &dns, now.plus(DAY)), "kennel.k.example shop.org");
+        let due = now.plus(DAY * 30);
+        assert_eq!(wanting(&layout, &dns, due), "*.shop.k.example kennel.k.example shop.org");
+        // Nobody wants it if the operator has brought one.
+        certificate(&layout, "theirs.pem", &["*.shop.k.example"]);
+        assert_eq!(wanting(&layout, &dns, due), "kennel.k.example shop.org");
     }
 
     #[test]

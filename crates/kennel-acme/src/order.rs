@@ -6,10 +6,11 @@ use instant_acme::{
     Account, AuthorizationStatus, ChallengeType, Error, Identifier, NewOrder, Order, OrderStatus,
     Problem, RetryPolicy,
 };
-use kennel_core::{HostName, Layout};
+use kennel_core::{CertificateName, Layout};
 
 use crate::AcmeError;
 use crate::challenge::Answer;
+use crate::dns::{DnsError, DnsProvider, Proof, ProofError, clean_up};
 
 /// How long the authority may take for each step. It may have to ask from several places.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -20,9 +21,12 @@ pub(crate) enum OrderError {
     /// The authority's own words.
     #[error("{}", words(.0))]
     Refused(Problem),
-    /// It asks for a proof that cannot be given over HTTP.
-    #[error("the certificate authority offers no proof over HTTP (http-01)")]
-    NoChallenge,
+    /// It asks for another kind of proof.
+    #[error("the certificate authority offers no proof {0}")]
+    NoChallenge(&'static str),
+    /// The proof in DNS.
+    #[error(transparent)]
+    Dns(DnsError),
     /// It has ended the order and does not say why.
     #[error("the certificate authority has ended the order without a reason")]
     Ended,
@@ -59,6 +63,15 @@ impl OrderError {
 /// What all kinds of errors begin with (RFC 8555 §6.7).
 const ERRORS: &str = "urn:ietf:params:acme:error:";
 
+impl From<ProofError> for OrderError {
+    fn from(error: ProofError) -> Self {
+        match error {
+            ProofError::Dns(error) => Self::Dns(error),
+            ProofError::Own(error) => Self::Own(error),
+        }
+    }
+}
+
 impl From<Error> for OrderError {
     fn from(error: Error) -> Self {
         match error {
@@ -81,11 +94,26 @@ fn words(problem: &Problem) -> String {
 pub(crate) async fn order(
     layout: &Layout,
     account: &Account,
-    name: &HostName,
+    name: &CertificateName,
+    dns: Option<&dyn DnsProvider>,
+) -> Result<String, OrderError> {
+    let ordered = fulfil(layout, account, name, dns).await;
+    if let Some(dns) = dns {
+        // Whatever came of it.
+        clean_up(layout, dns).await?;
+    }
+    ordered
+}
+
+async fn fulfil(
+    layout: &Layout,
+    account: &Account,
+    name: &CertificateName,
+    dns: Option<&dyn DnsProvider>,
 ) -> Result<String, OrderError> {
     let wanted = [Identifier::Dns(name.to_string())];
     let mut order = account.new_order(&NewOrder::new(&wanted)).await?;
-    let _answers = answer(layout, &mut order).await?;
+    let _answers = answer(layout, &mut order, name, dns).await?;
     let patience = RetryPolicy::new().timeout(PATIENCE);
     match order.poll_ready(&patience).await? {
         OrderStatus::Ready => {}
@@ -96,8 +124,14 @@ pub(crate) async fn order(
     Ok(format!("{key}{chain}"))
 }
 
-/// Puts the answers to the authority's questions where the router finds them, and says so.
-async fn answer(layout: &Layout, order: &mut Order) -> Result<Vec<Answer>, OrderError> {
+/// Puts the answers to the authority's questions into DNS, or where the router finds them, and says
+/// so.
+async fn answer(
+    layout: &Layout,
+    order: &mut Order,
+    name: &CertificateName,
+    dns: Option<&dyn DnsProvider>,
+) -> Result<Vec<Answer>, OrderError> {
     let mut answers = Vec::new();
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
@@ -108,10 +142,17 @@ async fn answer(layout: &Layout, order: &mut Order) -> Result<Vec<Answer>, Order
             AuthorizationStatus::Pending => {}
             _ => return Err(OrderError::Ended),
         }
-        let challenge = authorization.challenge(ChallengeType::Http01);
-        let mut challenge = challenge.ok_or(OrderError::NoChallenge)?;
+        let (kind, how) = match dns {
+            Some(_) => (ChallengeType::Dns01, "in DNS (dns-01)"),
+            None => (ChallengeType::Http01, "over HTTP (http-01)"),
+        };
+        let challenge = authorization.challenge(kind);
+        let mut challenge = challenge.ok_or(OrderError::NoChallenge(how))?;
         let text = challenge.key_authorization();
-        answers.push(Answer::give(layout, &challenge.token, text.as_str())?);
+        match dns {
+            Some(dns) => Proof::new(name.domain(), text.dns_value()).give(layout, dns).await?,
+            None => answers.push(Answer::give(layout, &challenge.token, text.as_str())?),
+        }
         challenge.set_ready().await?;
     }
     Ok(answers)

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use kennel_core::{Certificate, HostName, Timestamp};
+use hickory_proto::rr::Name;
+use kennel_core::{Certificate, CertificateName, Timestamp};
 
-pub(crate) fn ordering(name: &HostName, more: usize) -> String {
+pub(crate) fn ordering(name: &CertificateName, more: usize) -> String {
     match more {
         0 => format!("ordering a certificate for {name}"),
         _ => format!("ordering a certificate for {name}, {more} more to come"),
@@ -16,12 +17,12 @@ pub(crate) fn new_account(directory: &str) -> String {
     format!("opened an account with {directory}")
 }
 
-pub(crate) fn got(name: &HostName, certificate: &Certificate, now: Timestamp) -> String {
+pub(crate) fn got(name: &CertificateName, certificate: &Certificate, now: Timestamp) -> String {
     let days = certificate.not_after.since(now).as_secs() / (24 * 3600);
     format!("{name} has a certificate by {} for {days} days", certificate.issuer)
 }
 
-pub(crate) fn failed(name: &HostName, why: &str, wait: Duration) -> String {
+pub(crate) fn failed(name: &CertificateName, why: &str, wait: Duration) -> String {
     format!("no certificate for {name}: {why}; trying again in {}", span(wait))
 }
 
@@ -29,12 +30,29 @@ pub(crate) fn paused(why: &str, wait: Duration) -> String {
     format!("the certificate authority asks for patience: {why}; no order for {}", span(wait))
 }
 
-pub(crate) fn removed(name: &HostName) -> String {
+pub(crate) fn removed(name: &CertificateName) -> String {
     format!("removed the certificate for {name}: it has expired, and nothing is routed there")
 }
 
 pub(crate) fn unread(path: &Path, why: &str) -> String {
     format!("{} counts as no certificate: {why}", path.display())
+}
+
+pub(crate) fn name_server_silent(server: &Name) -> String {
+    format!("the name server {server} does not answer; going on without it")
+}
+
+pub(crate) fn unseen(name: &Name, servers: &[String], waited: Duration) -> String {
+    let (servers, waited) = (servers.join(", "), waited.as_secs());
+    format!("{servers} did not answer with the new TXT record of {name} within {waited} s")
+}
+
+pub(crate) fn not_served(name: &Name) -> String {
+    format!("the name server of [acme.dns] does not serve a zone for {name}")
+}
+
+pub(crate) fn record_left(name: &str, why: &str) -> String {
+    format!("a TXT record of {name} stays for now: {why}; the next run removes it")
 }
 
 fn span(length: Duration) -> String {
@@ -51,13 +69,14 @@ mod tests {
 
     #[test]
     fn sentences() {
-        let name: HostName = "a.example".parse().unwrap();
+        let name: CertificateName = "a.example".parse().unwrap();
         let certificate = Certificate {
             names: vec!["a.example".into()],
             issuer: "CN=R11,O=Let\'s Encrypt,C=US".into(),
             not_before: Timestamp::from_millis(0),
             not_after: Timestamp::from_millis(90 * 24 * 3_600_000),
         };
+        let record = Name::from_ascii("_acme-challenge.a.example.").unwrap();
         let all = [
             ordering(&name, 0),
             ordering(&name, 3),
@@ -68,6 +87,10 @@ mod tests {
             paused("too many (rateLimited)", Duration::from_secs(3600)),
             removed(&name),
             unread(Path::new("/x.pem"), "no section found"),
+            name_server_silent(&record),
+            unseen(&record, &["ns1.a.".into(), "ns2.a.".into()], Duration::from_secs(120)),
+            not_served(&record),
+            record_left("_acme-challenge.a.example.", "it says no"),
         ];
         insta::assert_snapshot!(all.join("\n"), @"
         ordering a certificate for a.example
@@ -79,6 +102,10 @@ mod tests {
         the certificate authority asks for patience: too many (rateLimited); no order for 60 min
         removed the certificate for a.example: it has expired, and nothing is routed there
         /x.pem counts as no certificate: no section found
+        the name server _acme-challenge.a.example. does not answer; going on without it
+        ns1.a., ns2.a. did not answer with the new TXT record of _acme-challenge.a.example. within 120 s
+        the name server of [acme.dns] does not serve a zone for _acme-challenge.a.example.
+        a TXT record of _acme-challenge.a.example. stays for now: it says no; the next run removes it
         ");
     }
 }

@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 
 use instant_acme::Account;
 use kennel_core::config::{Acme, HostConfig};
-use kennel_core::{HostName, Layout, Timestamp, error_chain};
+use kennel_core::{CertificateName, HostName, Layout, Timestamp, error_chain};
 use kennel_store::{load_host, parse_certificate, whole_file};
 use kennel_systemd::{Manager, status};
 use tracing::{error, info, warn};
 
 use crate::attempts::Attempts;
+use crate::dns::{DnsProvider, clean_up};
 use crate::names::Names;
 use crate::order::{OrderError, order};
-use crate::{AcmeError, account, challenge, say};
+use crate::{AcmeError, account, challenge, dns, say};
 
 const ROUTER: &str = "kennel-router.service";
 
@@ -33,15 +34,20 @@ pub async fn run(layout: &Layout) -> Result<(), AcmeError> {
         acme,
         attempts: Attempts::load(layout),
         account: None,
+        dns: dns::provider(acme)?,
         tried: BTreeSet::new(),
     };
     let names = Names::look(layout, &config)?;
     names.clean_up(layout, now())?;
-    round.attempts.keep_only(&names.routed)?;
+    round.attempts.keep_only(&names.wanted())?;
+    if let Some(dns) = &round.dns {
+        // What a run that was killed has left.
+        clean_up(layout, &**dns).await?;
+    }
     // What is routed may change meanwhile, and whoever asks for another round is not heard.
-    while let Some((name, more)) = round.next()? {
+    while let Some((name, host, more)) = round.next()? {
         status(&say::ordering(&name, more));
-        round.get(&name).await?;
+        round.get(&name, &host).await?;
     }
     Ok(())
 }
@@ -56,12 +62,13 @@ struct Round<'a> {
     acme: &'a Acme,
     attempts: Attempts<'a>,
     account: Option<Account>,
-    tried: BTreeSet<HostName>,
+    dns: Option<Box<dyn DnsProvider>>,
+    tried: BTreeSet<CertificateName>,
 }
 
 impl Round<'_> {
-    /// The next name, and how many are left after it.
-    fn next(&mut self) -> Result<Option<(HostName, usize)>, AcmeError> {
+    /// The next name, one of the hosts that want it, and how many names are left after it.
+    fn next(&mut self) -> Result<Option<(CertificateName, HostName, usize)>, AcmeError> {
         let now = now();
         if self.attempts.is_paused(now) {
             return Ok(None);
@@ -69,16 +76,18 @@ impl Round<'_> {
         let names = Names::look(self.layout, self.config)?;
         let mut left = names
             .wanting(now)
-            .filter(|name| !self.tried.contains(*name) && self.attempts.allow(name, now));
-        let Some(name) = left.next().cloned() else { return Ok(None) };
+            .filter(|(name, _)| !self.tried.contains(*name) && self.attempts.allow(name, now));
+        let Some((name, hosts)) = left.next() else { return Ok(None) };
+        let Some(host) = hosts.first() else { return Ok(None) };
+        let (name, host) = (name.clone(), HostName::clone(host));
         let more = left.count();
         self.tried.insert(name.clone());
-        Ok(Some((name, more)))
+        Ok(Some((name, host, more)))
     }
 
     /// Gets one certificate, or writes down why not.
-    async fn get(&mut self, name: &HostName) -> Result<(), AcmeError> {
-        if let Err(why) = challenge::leads_here(self.layout, name).await {
+    async fn get(&mut self, name: &CertificateName, host: &HostName) -> Result<(), AcmeError> {
+        if let Err(why) = challenge::leads_here(self.layout, host).await {
             return self.failed(name, &why);
         }
         match self.order(name).await {
@@ -102,22 +111,26 @@ impl Round<'_> {
         }
     }
 
-    fn failed(&mut self, name: &HostName, why: &str) -> Result<(), AcmeError> {
+    fn failed(&mut self, name: &CertificateName, why: &str) -> Result<(), AcmeError> {
         let next = self.attempts.failed(name, why, now())?;
         warn!("{}", say::failed(name, why, next.since(now())));
         Ok(())
     }
 
     /// Orders, and again if only what was between the authority and this host stood in the way.
-    async fn order(&mut self, name: &HostName) -> Result<String, OrderError> {
+    async fn order(&mut self, name: &CertificateName) -> Result<String, OrderError> {
         let mut left = ORDERS;
+        let dns = match &self.dns {
+            Some(dns) if dns::serves(&**dns, name).await.map_err(OrderError::Dns)? => Some(&**dns),
+            Some(_) | None => None,
+        };
         loop {
             left -= 1;
             let account = match &self.account {
                 Some(account) => account,
                 None => self.account.insert(account::open(self.layout, self.acme).await?),
             };
-            match order(self.layout, account, name).await {
+            match order(self.layout, account, name, dns).await {
                 Err(error) if left > 0 && error.is_unknown_account() => {
                     self.account = None;
                     account::forget(self.layout)?;
@@ -129,7 +142,7 @@ impl Round<'_> {
     }
 
     /// Key and certificates go into one file, so that they always fit.
-    fn keep(&self, name: &HostName, pem: &str) -> Result<(), AcmeError> {
+    fn keep(&self, name: &CertificateName, pem: &str) -> Result<(), AcmeError> {
         let path = self.layout.certificate(name);
         let facts = parse_certificate(pem.as_bytes())
             .map_err(|why| AcmeError::Content { path: path.clone(), why })?;
@@ -139,7 +152,7 @@ impl Round<'_> {
     }
 
     /// A router that does not run reads it when it starts.
-    async fn tell_router(&self, name: &HostName) -> Result<(), AcmeError> {
+    async fn tell_router(&self, name: &CertificateName) -> Result<(), AcmeError> {
         let told = async {
             let manager = Manager::connect().await?;
             if manager.state(ROUTER).await?.is_over() {

@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    BranchSlug, BuildId, DeploymentId, HostName, ProjectName, ServiceName, StorePath, UnitName,
-    UserName,
+    BranchSlug, BuildId, CertificateName, DeploymentId, ProjectName, ServiceName, StorePath,
+    UnitName, UserName,
 };
 
 /// Kennel's paths under a root, which is `/` but in tests.
@@ -94,10 +94,22 @@ impl Layout {
         !is_hidden && path.extension().is_some_and(|extension| extension == "pem")
     }
 
-    /// The certificate that kennel-acme keeps for a host, with its key.
+    /// The certificate that kennel-acme keeps for a name, with its key.
     #[must_use]
-    pub fn certificate(&self, host: &HostName) -> PathBuf {
-        self.certificates().join(format!("{host}.pem"))
+    pub fn certificate(&self, name: &CertificateName) -> PathBuf {
+        self.certificates().join(format!("{}.pem", name.file_stem()))
+    }
+
+    /// The directory of kennel-acme's keys to others' services, one file each.
+    #[must_use]
+    pub fn acme_credentials(&self) -> PathBuf {
+        self.at("etc/kennel/acme")
+    }
+
+    /// Records that kennel-acme has put into DNS and not yet taken back.
+    #[must_use]
+    pub fn acme_dns_records(&self) -> PathBuf {
+        self.at("var/lib/kennel/acme/dns-records.json")
     }
 
     /// kennel-acme's account with the certificate authority.

@@ -3,7 +3,7 @@
 use std::fs;
 
 use kennel_core::config::HostConfig;
-use kennel_core::{AcmeAttempts, Certificate, HostName, Layout};
+use kennel_core::{AcmeAttempts, Certificate, CertificateName, HostName, Layout};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
@@ -41,8 +41,13 @@ impl Https {
     /// Whether a host has a certificate, or is about to get one.
     #[must_use]
     pub fn is_for(&self, host: &HostName) -> bool {
-        self.ordered.as_ref().is_some_and(|attempts| !attempts.names.contains_key(host))
-            || self.layout.certificate(host).exists()
+        let names =
+            [Some(CertificateName::Host(host.clone())), CertificateName::wildcard_above(host)];
+        let names: Vec<_> = names.into_iter().flatten().collect();
+        let failed =
+            |attempts: &AcmeAttempts| names.iter().any(|name| attempts.names.contains_key(name));
+        self.ordered.as_ref().is_some_and(|attempts| !failed(attempts))
+            || names.iter().any(|name| self.layout.certificate(name).exists())
             || self.certificates.iter().any(|certificate| certificate.is_for(host))
     }
 
@@ -86,11 +91,12 @@ mod tests {
         assert_eq!((url(""), url(acme)), ("http://a.example".into(), "https://a.example".into()));
         let at = Timestamp::from_millis(0);
         let failed = AcmeAttempt { failures: 1, at, next: at, why: "no".into() };
-        let attempts = AcmeAttempts { paused_until: None, names: [(host.clone(), failed)].into() };
+        let attempts =
+            AcmeAttempts { paused_until: None, names: [(host.clone().into(), failed)].into() };
         fs::write(layout.acme_attempts(), serde_json::to_string(&attempts).unwrap()).unwrap();
         assert_eq!(url(acme), "http://a.example");
         // One that is not renewed is still one.
-        fs::write(layout.certificate(&host), "").unwrap();
+        fs::write(layout.certificate(&host.clone().into()), "").unwrap();
         assert_eq!(url(acme), "https://a.example");
     }
 }

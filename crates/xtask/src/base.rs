@@ -14,8 +14,8 @@ use crate::checkout::Checkout;
 
 const SUITE: &str = "trixie";
 
-/// What an operator's host has, strace for whoever looks into it, a clock that can be set, and a
-/// certificate authority.
+/// What an operator's host has, strace for whoever looks into it, a clock that can be set, a
+/// certificate authority, and a name server.
 const PACKAGES: &[&str] = &[
     "systemd",
     "systemd-sysv",
@@ -36,6 +36,7 @@ const PACKAGES: &[&str] = &[
     "strace",
     "libfaketime",
     "pebble",
+    "knot",
 ];
 
 /// Never read on a test host, and a third of what each host would copy.
@@ -57,8 +58,8 @@ const MASKED: &[&str] = &[
     "systemd-pstore.service",
 ];
 
-/// Installed for preview databases, started by the tests that want them.
-const NOT_STARTED: &[&str] = &["postgresql.service", "valkey-server.service"];
+/// Installed for the tests that want them, which start them.
+const NOT_STARTED: &[&str] = &["knot.service", "postgresql.service", "valkey-server.service"];
 
 /// Files of the tree, each with its text.
 const FILES: &[(&str, &str)] = &[

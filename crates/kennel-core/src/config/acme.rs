@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::acme_dns::{AcmeDns, RawAcmeDns};
 use super::path::AbsolutePath;
 use super::refusal::Refusal;
 
@@ -21,6 +22,9 @@ pub struct Acme {
     /// `external_account_id` and `external_account_key_file`: an account that the operator has
     /// there already.
     pub external_account: Option<ExternalAccount>,
+    /// `[acme.dns]`: who proves names in DNS, so that a project needs one wildcard alone; none
+    /// without that table.
+    pub dns: Option<AcmeDns>,
 }
 
 /// What ties Kennel's account to the operator's (RFC 8555 §7.3.4).
@@ -45,6 +49,7 @@ pub(super) struct RawAcme {
     ca_certificate: Option<AbsolutePath>,
     external_account_id: Option<Spanned<String>>,
     external_account_key_file: Option<Spanned<AbsolutePath>>,
+    dns: Option<RawAcmeDns>,
 }
 
 impl RawAcme {
@@ -95,6 +100,7 @@ impl RawAcme {
             email,
             ca_certificate: raw.ca_certificate.map(PathBuf::from),
             external_account,
+            dns: raw.dns.map(RawAcmeDns::settle).transpose()?,
         })
     }
 }

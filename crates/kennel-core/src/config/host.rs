@@ -13,7 +13,7 @@ use super::period::Period;
 use super::refusal::{Refusal, whole_number};
 use super::tls::RawTls;
 use super::{Acme, AddressRange, CpuQuota, Lifetime, MemorySize, Problem, Resources, seconds};
-use crate::{HostName, Port, Tls};
+use crate::{CertificateName, HostName, Port, Tls};
 
 /// What the operator decides for the whole host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,6 +138,18 @@ impl HostConfig {
     #[must_use]
     pub fn limits_of(&self, fork: bool) -> &Resources {
         if fork { &self.forks.limits } else { &self.limits }
+    }
+
+    /// The certificate that a host gets: with `[acme.dns]` all hosts of a project share a wildcard.
+    #[must_use]
+    pub fn certificate_name(&self, host: &HostName) -> CertificateName {
+        let has_dns = self.acme.as_ref().is_some_and(|acme| acme.dns.is_some());
+        let shared = CertificateName::wildcard_above(host).filter(|wildcard| {
+            let domain = wildcard.domain().as_str();
+            // The control host is never so deep, and custom domains are elsewhere.
+            has_dns && domain.split_once('.').is_some_and(|(_, it)| it == self.base_domain.as_str())
+        });
+        shared.unwrap_or_else(|| CertificateName::Host(host.clone()))
     }
 
     /// What `text` says; `file` is how messages name it.

@@ -8,6 +8,7 @@
 //! unit file or a path, and only environment values may hold a `%`.
 
 mod acme;
+mod acme_dns;
 mod address_range;
 mod addresses;
 mod branch_patterns;
@@ -37,6 +38,7 @@ mod share;
 mod tls;
 
 pub use acme::{Acme, ExternalAccount};
+pub use acme_dns::{AcmeDns, Rfc2136, TsigAlgorithm};
 pub use address_range::AddressRange;
 pub use addresses::{Addresses, PathTarget};
 pub use branch_patterns::BranchPatterns;

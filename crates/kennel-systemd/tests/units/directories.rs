@@ -19,6 +19,7 @@ fn directories_are_where_programs_look() {
         (parent(layout.config()), "0755 root root"),
         (layout.projects(), "0755 root root"),
         (layout.webhook_secrets(), "0700 root root"),
+        (layout.acme_credentials(), "0700 root root"),
         (layout.tokens(), "2750 root kennel-api"),
         (parent(layout.secrets(&project)), "0700 root root"),
         (parent(layout.inbox_db()), "2770 kennel kennel-inbox"),

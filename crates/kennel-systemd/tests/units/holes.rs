@@ -77,6 +77,7 @@ fn holes(unit: &str) -> Vec<(&'static str, Vec<&'static str>)> {
             ("User", vec!["kennel-build"]),
         ],
         "kennel-acme.service" => vec![
+            ("LoadCredential", vec!["acme:/etc/kennel/acme"]),
             (
                 "ReadWritePaths",
                 vec!["/var/lib/kennel/acme", "/var/lib/kennel/certs", "/var/lib/kennel/challenges"],

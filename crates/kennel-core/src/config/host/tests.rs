@@ -39,6 +39,12 @@ email = "ops@example.com"
 ca_certificate = "/etc/ssl/ca.pem"
 external_account_id = "kid-1"
 external_account_key_file = "/etc/kennel/eab.key"
+[acme.dns]
+provider = "rfc2136"
+server = "192.0.2.53"
+zone = "example.com"
+key_name = "kennel."
+algorithm = "hmac-sha512"
 [nix]
 allow_import_from_derivation = false
 max_silent_time = "90s"
@@ -188,6 +194,22 @@ fn every_key_is_read() {
                         key_file: "/etc/kennel/eab.key",
                     },
                 ),
+                dns: Some(
+                    Rfc2136(
+                        Rfc2136 {
+                            server: 192.0.2.53:53,
+                            zone: Some(
+                                HostName(
+                                    "example.com",
+                                ),
+                            ),
+                            key_name: HostName(
+                                "kennel",
+                            ),
+                            algorithm: HmacSha512,
+                        },
+                    ),
+                ),
             },
         ),
         nix: NixConfig {
@@ -273,6 +295,35 @@ fn certificate_authorities() {
     insta::assert_snapshot!(refused("external_account_key_file = \"/x\""), @"config.toml:4: `external_account_key_file` in [acme]: it is of no use without the account's name; write it as `external_account_id`");
     insta::assert_snapshot!(refused_after_base("\n[acme]\nemail = \"a@b.c\""), @"config.toml:3: `acme`: certificate authorities have terms of service, and the account is yours; read them, and write `accept_terms = true` in [acme]");
     insta::assert_snapshot!(refused_after_base("[acme]\naccept_terms = false"), @"config.toml:3: `accept_terms` in [acme]: certificate authorities have terms of service, and the account is yours; read them, and write `accept_terms = true` in [acme]");
+}
+
+#[test]
+fn proofs_in_dns() {
+    let dns = |text: &str| {
+        let text =
+            format!("base_domain = \"k.example\"\n[acme]\naccept_terms = true\n[acme.dns]\n{text}");
+        HostConfig::parse(&text, "config.toml")
+    };
+    let refused = |text: &str| dns(text).unwrap_err().to_string();
+    insta::assert_snapshot!(refused("provider = \"x\""), @"config.toml:5: `provider` in [acme.dns]: Kennel knows no provider but `rfc2136`");
+    insta::assert_snapshot!(refused("provider = \"rfc2136\""), @"config.toml:5: `provider` in [acme.dns]: updates by RFC 2136 need `server` as well");
+    insta::assert_snapshot!(refused("provider = \"rfc2136\"\nserver = \"::1\""), @"config.toml:5: `provider` in [acme.dns]: updates by RFC 2136 need `key_name` as well");
+    let whole = "provider = \"rfc2136\"\nserver = \"[::1]:5353\"\nkey_name = \"Kennel\"\n";
+    insta::assert_snapshot!(refused(&whole.replace("[::1]:5353", "ns.example")), @"config.toml:6: `server` in [acme.dns]: it is not an address; write `192.0.2.53`, `192.0.2.53:5353` or `[2001:db8::53]:53`; a name would have to be looked up first");
+    insta::assert_snapshot!(refused(&whole.replace("Kennel", "a b")), @"config.toml:7: `key_name` in [acme.dns]: `a b` is not a host name: only a-z, 0-9, `-` and dots may stand in it (punycode for the rest); give the key a name like a host's");
+    insta::assert_snapshot!(refused(&format!("{whole}algorithm = \"hmac-md5\"")), @"config.toml:8: `algorithm` in [acme.dns]: it is none of `hmac-sha256`, `hmac-sha384`, `hmac-sha512`");
+    let config = dns(whole).unwrap();
+    let name = |host: &str| config.certificate_name(&host.parse().unwrap()).to_string();
+    assert_eq!(name("api-main.shop.k.example"), "*.shop.k.example");
+    for alone in ["kennel.k.example", "shop.org", "www.shop.org", "a.b.c.k.example"] {
+        assert_eq!(name(alone), alone);
+    }
+    assert_eq!(
+        parse("base_domain = \"k.example\"")
+            .certificate_name(&"a.b.k.example".parse().unwrap())
+            .to_string(),
+        "a.b.k.example"
+    );
 }
 
 #[test]

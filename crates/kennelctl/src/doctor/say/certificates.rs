@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use kennel_core::HostName;
+use kennel_core::CertificateName;
 
 use crate::clock;
 use crate::doctor::finding::Finding;
@@ -25,7 +25,11 @@ pub(in crate::doctor) fn authority_impatient(wait: Duration) -> Finding {
     Finding::warning(CERTIFICATES, sentence).by_hand("wait; kennel-acme goes on by itself")
 }
 
-pub(in crate::doctor) fn no_certificate(name: &HostName, why: &str, wait: Duration) -> Finding {
+pub(in crate::doctor) fn no_certificate(
+    name: &CertificateName,
+    why: &str,
+    wait: Duration,
+) -> Finding {
     let again = clock::took(wait);
     Finding::warning(CERTIFICATES, format!("{name}: {why}; ordered again in {again}"))
         .by_hand("mend it; kennel-acme orders again by itself (docs/tls.md)")
