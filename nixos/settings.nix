@@ -53,36 +53,26 @@ let
       // lib.optionalAttrs (!(key.required or false)) { default = null; }
     );
 
-  # `tls.key` is an option in the submodule of its table.
-  options =
+  # `tls.key` is an option in the submodule of its table, and `acme.dns.server` in one of that.
+  options = list: within (map (key: key // { parts = lib.splitString "." key.key; }) list);
+  within =
     list:
-    let
-      parted = map (key: key // { parts = lib.splitString "." key.key; }) list;
-      plain = builtins.filter (key: builtins.length key.parts == 1) parted;
-      inTables = builtins.filter (key: builtins.length key.parts == 2) parted;
-      byTable = builtins.groupBy (key: builtins.head key.parts) inTables;
-      table =
-        name: members:
+    builtins.mapAttrs (
+      name: members:
+      let
+        inner = builtins.filter (key: key.parts != [ ]) (
+          map (key: key // { parts = builtins.tail key.parts; }) members
+        );
+      in
+      if inner == [ ] then
+        option (builtins.head members)
+      else
         lib.mkOption {
-          type = lib.types.submodule {
-            options = builtins.listToAttrs (
-              map (key: {
-                name = lib.last key.parts;
-                value = option key;
-              }) members
-            );
-          };
+          type = lib.types.submodule { options = within inner; };
           default = { };
-          description = "The table `[${name}]`.";
-        };
-    in
-    builtins.listToAttrs (
-      map (key: {
-        name = key.key;
-        value = option key;
-      }) plain
-    )
-    // builtins.mapAttrs table byTable;
+          description = "The table `${name}`.";
+        }
+    ) (builtins.groupBy (key: builtins.head key.parts) list);
 
   # JSON's strings, numbers, truths and lists of them are TOML's too. Not pkgs.formats.toml: that is
   # a build, and this is text when the configuration is evaluated.
@@ -102,13 +92,18 @@ in
   project = options keys.project;
 
   toTOML =
-    settings:
     let
-      set = lib.filterAttrs (_: value: value != null);
-      tables = builtins.mapAttrs (_: set) (lib.filterAttrs (_: builtins.isAttrs) (set settings));
-      plain = lib.filterAttrs (_: value: !builtins.isAttrs value) (set settings);
       table =
-        name: values: lib.optionalString (values != { }) "\n[${name}]\n${lines (quoted values)}";
+        path: settings:
+        let
+          set = lib.filterAttrs (_: value: value != null) settings;
+          plain = lib.filterAttrs (_: value: !builtins.isAttrs value) set;
+          tables = lib.filterAttrs (_: builtins.isAttrs) set;
+          header = lib.optionalString (path != "") "\n[${path}]\n";
+          below = name: table (if path == "" then name else "${path}.${name}");
+        in
+        lib.optionalString (plain != { }) (header + lines (quoted plain))
+        + lib.concatStrings (lib.mapAttrsToList below tables);
     in
-    lines plain + lib.concatStrings (lib.mapAttrsToList table tables);
+    table "";
 }

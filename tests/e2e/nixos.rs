@@ -29,7 +29,13 @@ pub(crate) fn module_says_what_kennel_reads(kennel: &Kennel) -> Result<()> {
              enable = true;
              valkey.enable = true;
              postgresql.enable = true;
-             settings = { base_domain = "example.com"; nix.timeout = "1h30m"; tls.redirect = false; };
+             settings = {
+               base_domain = "example.com";
+               nix.timeout = "1h30m";
+               tls.redirect = false;
+               acme.accept_terms = true;
+               acme.dns = { provider = "rfc2136"; server = "192.0.2.53"; key_name = "kennel"; };
+             };
              projects.shop = {
                webhookSecretFile = "/run/agenix/shop";
                secretFiles.JWT = "/run/agenix/jwt";
@@ -41,6 +47,7 @@ pub(crate) fn module_says_what_kennel_reads(kennel: &Kennel) -> Result<()> {
     let (host, project) = expect_read(&whole)?;
     ensure!(host.nix.timeout.as_secs() == 5400 && !host.tls.redirect, "{host:?}");
     ensure!(host.unit_dir == Path::new("/run/systemd/system"), "{host:?}");
+    ensure!(host.acme.as_ref().is_some_and(|acme| acme.dns.is_some()), "{host:?}");
     ensure!(host.valkey.is_some() && host.postgresql.is_some(), "{host:?}");
     ensure!(project.repo_url.to_string() == "/srv/shop", "{project:?}");
 

@@ -30,13 +30,13 @@ fn file(rows: &[Table], (name, value): (&str, &Value)) -> String {
     let mut file = Table::new();
     for row in rows {
         let value = if key(row) == name { value } else { &row["example"] };
-        match key(row).split_once('.') {
-            Some((table, key)) => {
-                let table = file.entry(table).or_insert_with(|| Table::new().into());
-                table.as_table_mut().unwrap().insert(key.to_owned(), value.clone());
-            }
-            None => drop(file.insert(key(row).to_owned(), value.clone())),
-        }
+        let mut parts: Vec<&str> = key(row).split('.').collect();
+        let last = parts.pop().unwrap();
+        let table = parts.into_iter().fold(&mut file, |table, part| {
+            let inner = table.entry(part).or_insert_with(|| Table::new().into());
+            inner.as_table_mut().unwrap()
+        });
+        table.insert(last.to_owned(), value.clone());
     }
     file.to_string()
 }
@@ -69,14 +69,17 @@ fn every_key_is_an_option_and_every_option_a_key() {
         let top: BTreeSet<_> =
             rows.iter().map(|row| key(row).split('.').next().unwrap().to_owned()).collect();
         assert_eq!(top, known(&parse(UNKNOWN).unwrap_err()), "{list}");
-        let tables: BTreeSet<_> =
-            rows.iter().filter_map(|row| Some(key(row).split_once('.')?.0)).collect();
+        // `acme` and `acme.dns` of `acme.dns.server`.
+        let above = |row| key(row).match_indices('.').map(|(at, _)| &key(row)[..at]);
+        let tables: BTreeSet<_> = rows.iter().flat_map(above).collect();
         let required: Vec<_> = rows.iter().filter(|row| row.contains_key("required")).collect();
         let required = required.iter().map(|row| format!("{} = {}\n", key(row), row["example"]));
         let required: String = required.collect();
         for table in tables {
-            let inside =
-                |row: &Table| Some(key(row).strip_prefix(table)?.strip_prefix('.')?.into());
+            let inside = |row: &Table| {
+                let rest = key(row).strip_prefix(table)?.strip_prefix('.')?;
+                rest.split('.').next().map(str::to_owned)
+            };
             let options: BTreeSet<String> = rows.iter().filter_map(inside).collect();
             let text = format!("{required}[{table}]\n{UNKNOWN}");
             assert_eq!(options, known(&parse(&text).unwrap_err()), "[{table}] of {list}");
