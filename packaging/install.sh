@@ -53,6 +53,33 @@ live=no
 
 [ -n "$root" ] || [ "$(id -u)" = 0 ] || fail "it must run as root: try \`sudo $0'"
 
+# As the package's prerm does it: units of this archive, and of deployments, and nobody else's.
+own_units() {
+    sed -n "s,^/usr/lib/systemd/system/\(kennel.*\.\($1\)\)\$,\1,p" "$list" | sed 's,@\.,@*.,'
+}
+
+deployed_units() {
+    grep -ls '^\[X-Kennel\]$' /etc/systemd/system/kennel-* /run/systemd/system/kennel-* |
+        sed 's,.*/,,'
+}
+
+stop_everything() {
+    systemctl disable --quiet kennel.target || true
+    # Jobs see that all of Kennel stops; then deployed services.
+    systemctl stop kennel.target || true
+    # Names of units have no spaces, and are meant to be split.
+    # shellcheck disable=SC2046
+    systemctl stop $(own_units 'socket\|path\|timer') 'kennel-teardown@*.timer' || true
+    # shellcheck disable=SC2046
+    systemctl stop $(own_units service) $(deployed_units) kennel.slice || true
+}
+
+check_no_package() {
+    if [ "$(dpkg-query --show --showformat='${db:Status-Status}' kennel 2>/dev/null)" = installed ]; then
+        fail "Kennel is here as a Debian package: upgrade and remove it with apt-get"
+    fi
+}
+
 check_host() {
     missing=
     for needed in "systemctl:systemd" "git:git" "nix:Nix" "dbus-send busctl:D-Bus" \
@@ -124,15 +151,10 @@ install_files() {
     done
 }
 
+[ "$live" = no ] || check_no_package
 if [ "$uninstall" = yes ]; then
     [ -f "$root$list" ] || fail "Kennel was not installed into ${root:-/} by this script"
-    if [ "$live" = yes ]; then
-        systemctl disable --quiet kennel.target || true
-        # Jobs see that all of Kennel stops; then deployed services.
-        systemctl stop kennel.target || true
-        systemctl stop 'kennel-*.socket' 'kennel-*.path' 'kennel-*.timer' || true
-        systemctl stop 'kennel-*.service' kennel.slice || true
-    fi
+    [ "$live" = no ] || stop_everything
     grep -v '/$' "$root$list" | while read -r file; do
         rm -f "$root$file"
     done
@@ -142,7 +164,12 @@ if [ "$uninstall" = yes ]; then
         # Somebody may have put something there since.
         rmdir "$root$folder" 2>/dev/null || true
     done
-    [ "$live" = no ] || systemctl daemon-reload
+    if [ "$live" = yes ]; then
+        systemctl daemon-reload
+        # Out of the slice for builds, which is gone.
+        systemctl try-restart nix-daemon.service || true
+        systemctl stop builds.slice || true
+    fi
     echo "Kennel is removed; /etc/kennel and /var/lib/kennel stay."
     exit 0
 fi
@@ -162,6 +189,8 @@ if [ "$live" = yes ]; then
         # What the new version brings besides, too.
         systemctl start kennel.target
         systemctl try-restart kennel-router.service kennel-dispatch.service
+        # These leave when idle, which they are not as long as requests come.
+        systemctl try-restart kennel-webhook.service kennel-api.service
     fi
 fi
 if [ "$first" = yes ]; then

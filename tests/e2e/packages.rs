@@ -2,18 +2,36 @@
 
 use std::collections::BTreeSet;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use kennel_tests::{
-    Bare, Context, Host, LIMIT, PACKAGES, Result, builders, ensure, expect_deployment, that_waits,
+    Bare, Context, Event, Host, Kennel, LIMIT, PACKAGES, Project, Result, anyhow, builders, ensure,
+    expect_deployment, that_waits,
 };
 
 /// Longer than an upgrade takes.
 const BUILD_SECS: u32 = 25;
 
+/// Longer than a removal takes to begin.
+const REMOVED_BUILD_SECS: u32 = 8;
+
+/// Shorter than the minute without requests after which the receiver leaves by itself.
+const RENEWED_LIMIT: Duration = Duration::from_secs(50);
+
+/// An operator's own unit, whose name begins as Kennel's do.
+const NOT_KENNELS: &str = "kennel-backup.service";
+
 /// As the README says it, then a newer version under load, removed, installed again, purged.
 pub(crate) fn of_debian(bare: &Bare) -> Result<()> {
     let host = bare.host();
     expect_tidy(bare)?;
+    host.write(
+        &format!("etc/systemd/system/{NOT_KENNELS}"),
+        "[Service]\nExecStart=sleep infinity\n",
+    )?;
+    host.run(&["systemctl", "start", NOT_KENNELS])?;
     let before = everything(host)?;
     let said = install_as_documented(bare)?;
     ensure!(said.contains("/etc/kennel/config.toml"), "the first installation says only {said}");
@@ -33,28 +51,23 @@ pub(crate) fn of_debian(bare: &Bare) -> Result<()> {
 
     // Visitors, and a build that goes on all the while.
     let slow = project.push("slow", &that_waits(&kennel, BUILD_SECS), "a slow build")?;
-    let building = kennel.wait_for("the builder", LIMIT, || {
-        let at_it = builders(&kennel, BUILD_SECS)?;
-        Ok((!at_it.is_empty()).then_some(at_it))
-    })?;
+    let building = expect_builder(&kennel, BUILD_SECS)?;
     let pids = |units: &[&str]| -> Result<Vec<String>> {
         let pid = |unit| host.run(&["systemctl", "show", "--value", "-p", "MainPID", unit]);
         units.iter().map(|unit| pid(unit).map(|it| it.trim().to_owned())).collect()
     };
     let job = host.run(&["systemctl", "list-units", "--plain", "--no-legend", "kennel-build@*"])?;
     let job = job.split_whitespace().next().unwrap_or_default().to_owned();
-    let stay = [unit.as_str(), job.as_str()];
+    let stay = [unit.as_str(), job.as_str(), NOT_KENNELS];
     let (untouched, [router]) = (pids(&stay)?, [pids(&["kennel-router.service"])?]);
     let load = kennel.load(&api, 8)?;
-    install(host, &bare.newer)?;
+    // A program that leaves when idle is kept here by these.
+    while_the_forge_rings(&project, || install(host, &bare.newer).map(drop))?;
     ensure!(builders(&kennel, BUILD_SECS)? == building, "the upgrade has ended a builder");
     ensure!(pids(&stay)? == untouched, "the upgrade has touched one of {stay:?}");
     let new_router = pids(&["kennel-router.service"])?;
     ensure!(new_router != router, "the router is still the old one");
-    for pid in &new_router {
-        let program = host.run(&["readlink", &format!("/proc/{pid}/exe")])?;
-        ensure!(program.trim() == "/usr/lib/kennel/kennel-router", "the router is {program}");
-    }
+    expect_new_programs(&kennel)?;
     load.stop()?.expect_clean()?;
     project.expect_build(&slow.after, "succeeded", LIMIT)?;
     expect_deployment(&kennel, &project, "web", &slow.after, "active")?;
@@ -62,18 +75,62 @@ pub(crate) fn of_debian(bare: &Bare) -> Result<()> {
     ensure!(version == "99~newer", "{version} is installed");
     ensure!(host.failed_units()?.is_empty(), "{:?} failed", host.failed_units()?);
 
-    // Removed, nothing of it runs; installed again, all of it serves by itself.
+    // Removed, nothing of it runs; installed again, all of it serves by itself, and what was being
+    // built is built again.
+    let again = project.push("again", &that_waits(&kennel, REMOVED_BUILD_SECS), "built twice")?;
+    expect_builder(&kennel, REMOVED_BUILD_SECS)?;
     host.run(&["apt-get", "remove", "--quiet", "--quiet", "--yes", "kennel"])?;
     expect_no_process(host)?;
     ensure!(kennel.get(&api, "/").is_err(), "port 80 answers without Kennel");
     install(host, &bare.newer)?;
     expect_pages()?;
+    project.expect_build(&again.after, "succeeded", LIMIT)?;
+
+    // Two who each know the same files would remove them from under the other.
+    let script = unpacked(bare)?;
+    let refused = host.try_run(&[&script])?;
+    ensure!(refused.code == 1 && refused.stderr.contains("apt-get"), "{refused:?}");
 
     // Purged while it serves.
     host.run(&["apt-get", "purge", "--quiet", "--quiet", "--yes", "kennel"])?;
     expect_no_process(host)?;
     expect_as_before(&before, &everything(host)?)?;
     from_an_archive(bare)
+}
+
+fn expect_builder(kennel: &Kennel, seconds: u32) -> Result<String> {
+    kennel.wait_for("the builder", LIMIT, || {
+        let at_it = builders(kennel, seconds)?;
+        Ok((!at_it.is_empty()).then_some(at_it))
+    })
+}
+
+/// Each delivery is taken, whatever happens meanwhile.
+fn while_the_forge_rings(project: &Project, act: impl FnOnce() -> Result<()>) -> Result<()> {
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let ringing = scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                project.tell(&Event::Ping)?;
+            }
+            project.tell(&Event::Ping)
+        });
+        let acted = act();
+        over.store(true, Ordering::Relaxed);
+        ringing.join().map_err(|_| anyhow!("the forge panicked"))??;
+        acted
+    })
+}
+
+/// Nothing of what runs is an older program, but jobs.
+fn expect_new_programs(kennel: &Kennel) -> Result<()> {
+    kennel.wait_for("the new programs", RENEWED_LIMIT, || {
+        let gone = kennel
+            .host()
+            .sh("readlink /proc/[0-9]*/exe | grep '^/usr/lib/kennel/.*(deleted)' | \
+             grep -v '/kennel-build ' || :")?;
+        if gone.is_empty() { Ok(Some(())) } else { Err(anyhow!("there still run {gone}")) }
+    })
 }
 
 /// As Debian's own linters see it, on this machine.
@@ -119,7 +176,13 @@ fn expect_no_process(host: &Host) -> Result<()> {
     let units = ["list-units", "--plain", "--no-legend", "--state=active,activating,deactivating"];
     let argv: Vec<&str> = ["systemctl"].into_iter().chain(units).chain(["kennel*"]).collect();
     let left = host.run(&argv)?;
-    ensure!(left.is_empty(), "there are still {left}");
+    let left: Vec<&str> = left.lines().filter(|line| !line.starts_with(NOT_KENNELS)).collect();
+    ensure!(left.is_empty(), "there are still {left:?}");
+    let own = host.run(&["systemctl", "is-active", NOT_KENNELS])?;
+    ensure!(own.trim() == "active", "{NOT_KENNELS} is {own}");
+    // Builders are no longer held down.
+    let slice = host.run(&["systemctl", "show", "-P", "ControlGroup", "nix-daemon.service"])?;
+    ensure!(slice.trim() == "/system.slice/nix-daemon.service", "the Nix daemon is in {slice}");
     Ok(())
 }
 
@@ -127,8 +190,7 @@ fn expect_no_process(host: &Host) -> Result<()> {
 fn from_an_archive(bare: &Bare) -> Result<()> {
     let host = bare.host();
     let before = everything(host)?;
-    host.sh(&format!("cd {PACKAGES}; tar --extract --file {}", bare.tarball))?;
-    let script = format!("{}/install.sh", bare.tarball.trim_end_matches(".tar.gz"));
+    let script = unpacked(bare)?;
     let said = host.run(&[&script])?;
     ensure!(said.contains("systemctl enable --now kennel.target"), "{said}");
     let kennel = bare.kennel()?;
@@ -151,6 +213,12 @@ fn from_an_archive(bare: &Bare) -> Result<()> {
     Ok(())
 }
 
+/// The archive's script.
+fn unpacked(bare: &Bare) -> Result<String> {
+    bare.host().sh(&format!("cd {PACKAGES}; tar --extract --file {}", bare.tarball))?;
+    Ok(format!("{}/install.sh", bare.tarball.trim_end_matches(".tar.gz")))
+}
+
 fn expect_refusals(host: &Host, script: &str) -> Result<()> {
     for (without, says) in [
         ("/usr/bin/git", "lacks git"),
@@ -167,12 +235,14 @@ fn expect_refusals(host: &Host, script: &str) -> Result<()> {
     Ok(())
 }
 
-/// Files where programs, configuration and state are, users, and groups.
+/// Files where programs, configuration and state are, units, users, and groups.
 fn everything(host: &Host) -> Result<BTreeSet<String>> {
     let files = host.sh("find /etc /usr /var /opt /nix/var/nix/gcroots -xdev \\
            \\( -path /var/lib/dpkg -o -path /var/log -o -path /var/cache -o -path /var/tmp \\
               -o -path /var/lib/apt -o -path /nix/var/nix/gcroots/auto \\
               -o -path /nix/var/nix/gcroots/per-user \\) -prune -o -print
+         find /run/kennel /run/systemd/system /run/systemd/transient 2>/dev/null || :
+         systemctl list-units --all --plain --no-legend 'kennel*' builds.slice
          getent passwd; getent group")?;
     // What is made whenever users change.
     let of_accounts =
