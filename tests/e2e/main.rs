@@ -166,7 +166,7 @@ fn main() -> ExitCode {
         .test_timed("rollback::without_nix_and_forge", rollback::without_nix_and_forge)
         .test_timed("cancel::by_stopping_its_unit", cancel::by_stopping_its_unit)
         .test_timed("cancel::by_kennelctl", cancel::by_kennelctl)
-        .test_of_packages("packages::of_debian", packages::of_debian)
+        .test_from_nothing("packages::of_debian", packages::of_debian)
         .test_alone("killed::anywhere", killed::anywhere)
         .test_alone("killed::held_up_while_others_work", killed::held_up_while_others_work)
         .test_alone("clock::set_back_an_hour", clock::set_back_an_hour)
@@ -175,7 +175,7 @@ fn main() -> ExitCode {
         .test_alone("full_disk::under_the_databases", full_disk::under_the_databases)
         .test_alone("tls::with_the_operators_certificate", tls::with_the_operators_certificate)
         .test_alone("tls::from_an_authority", tls::from_an_authority)
-        .test_alone("tls::one_wildcard_by_dns", tls::one_wildcard_by_dns)
+        .test_from_nothing("tls::one_wildcard_by_dns", tls::one_wildcard_by_dns)
         // They repair the whole host, and with it what others have broken on purpose.
         .test_alone("slices::of_a_project_and_its_branches", slices::of_a_project_and_its_branches)
         .test_alone("timers::from_first_to_last", timers::from_first_to_last)

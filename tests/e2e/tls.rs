@@ -1,6 +1,6 @@
 //! HTTPS, as curl on the host sees it.
 
-use kennel_tests::{Kennel, LIMIT, Output, Result, Settings, ensure, expect_deployment};
+use kennel_tests::{Bare, Kennel, LIMIT, Output, Result, Settings, ensure, expect_deployment};
 
 /// Where the operator of this test keeps certificates.
 const DIRECTORY: &str = "/etc/kennel-test-tls";
@@ -227,9 +227,12 @@ END
 "#;
 
 /// Proves names in DNS, to an authority that wants an account of its own to be named.
-pub(crate) fn one_wildcard_by_dns(kennel: &Kennel) -> Result<()> {
+/// From nothing, since a wildcard is ordered for each project that there is.
+pub(crate) fn one_wildcard_by_dns(bare: &Bare) -> Result<()> {
     const KEY: &str = "bm90IGEgc2VjcmV0IG91dHNpZGUgb2YgdGhpcyB0ZXN0";
     const OTHER: &str = "YW5vdGhlciBvbmUsIHdoaWNoIGlzIG5vdCB0aGF0IG9uZQ==";
+    bare.host().run(&["apt-get", "install", "--quiet", "--quiet", "--yes", &bare.newer])?;
+    let kennel = &bare.kennel()?;
     let base = kennel.base_domain();
     let project = kennel.project("starred")?;
     let [api, web] = ["api", "web"].map(|name| project.address(name, "main"));

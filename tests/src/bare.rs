@@ -36,8 +36,8 @@ pub struct Bare {
 }
 
 impl Bare {
-    /// Boots one, with packages in [`PACKAGES`].
-    pub(crate) fn boot() -> Result<Self> {
+    /// Boots one, with packages in [`PACKAGES`]. `label` tells it from others of this run.
+    pub(crate) fn boot(label: &str) -> Result<Self> {
         let checkout = Checkout::find()?;
         let product = Product::build(&checkout, Profile::Test)?;
         let making = Making {
@@ -46,7 +46,7 @@ impl Bare {
             kind: Kind::Container,
             keep_tree: false,
         };
-        let name = format!("e2e-{}-bare", std::process::id());
+        let name = format!("e2e-{}-{label}", std::process::id());
         let host = Host::make(&checkout, &name, making)?;
         let folder = host.root().join(PACKAGES.trim_start_matches('/'));
         let package = |version: &str| Package::new(&checkout, &product, version).in_a_hurry();

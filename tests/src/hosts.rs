@@ -60,9 +60,9 @@ pub(crate) fn exclusive() -> Place {
 }
 
 /// Boots a Debian without Kennel, for one test.
-pub(crate) fn bare() -> Result<Bare> {
+pub(crate) fn bare(label: &str) -> Result<Bare> {
     let _alone = lock(&BOOTING);
-    Bare::boot()
+    Bare::boot(label)
 }
 
 /// Waits for the virtual machine; without one, says why there is none.

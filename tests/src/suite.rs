@@ -43,14 +43,15 @@ impl Suite {
         self
     }
 
-    /// Adds a test of packages, on a host of its own that has never seen Kennel.
+    /// Adds a test that has a Debian of its own, which has never seen Kennel.
     #[must_use]
-    pub fn test_of_packages(mut self, name: &str, test: fn(&Bare) -> Result<()>) -> Self {
+    pub fn test_from_nothing(mut self, name: &str, test: fn(&Bare) -> Result<()>) -> Self {
+        let label = name.split(':').next().unwrap_or(name).to_owned();
         let trial = trial(name, move || {
-            let bare = hosts::bare().map_err(|err| format!("no bare host: {err:#}"))?;
-            let ended = test(&bare).map_err(|err| format!("on the bare host: {err:#}"));
+            let bare = hosts::bare(&label).map_err(|err| format!("no bare host: {err:#}"))?;
+            let ended = test(&bare).map_err(|err| format!("on the {label} host: {err:#}"));
             if ended.is_err() {
-                keep_journal_of("bare", bare.host()).map_err(|err| format!("{err:#}"))?;
+                keep_journal_of(&label, bare.host()).map_err(|err| format!("{err:#}"))?;
             }
             ended
         });
