@@ -9,6 +9,13 @@ use serde_json::Value;
 /// Crates with which a program could do I/O, talk to systemd or hold state.
 const IMPURE: [&str; 5] = ["tokio", "zbus", "rusqlite", "hyper", "rustix"];
 
+/// The system that cargo builds for here.
+fn host() -> String {
+    let output = Command::new(env!("CARGO")).arg("-vV").output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    said.lines().find_map(|line| line.strip_prefix("host: ")).unwrap().to_owned()
+}
+
 struct Graph {
     /// Normal dependencies by package id.
     edges: BTreeMap<String, Vec<String>>,
@@ -19,8 +26,10 @@ struct Graph {
 
 impl Graph {
     fn read() -> Self {
+        // Crates for other systems are not there on a machine that has only built for its own.
         let output = Command::new(env!("CARGO"))
             .args(["metadata", "--format-version=1", "--locked", "--offline"])
+            .args(["--filter-platform", &host()])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .output()
             .unwrap();
