@@ -11,6 +11,7 @@ mod dns;
 mod error;
 mod names;
 mod order;
+mod renewals;
 mod say;
 mod shop;
 

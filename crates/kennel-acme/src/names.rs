@@ -10,6 +10,7 @@ use kennel_core::{Certificate, CertificateName, HostName, Layout, RouteTable, Ti
 use kennel_store::{parse_certificate, whole_file};
 use tracing::{info, warn};
 
+use crate::renewals::Renewals;
 use crate::{AcmeError, say};
 
 /// Who is routed, and the certificates that are there.
@@ -57,6 +58,7 @@ impl Names {
     /// Those that a certificate is to be ordered for now, each with the hosts that want it.
     pub(crate) fn wanting(
         &self,
+        renewals: &Renewals<'_>,
         now: Timestamp,
     ) -> impl Iterator<Item = (&CertificateName, Vec<&HostName>)> {
         self.wanted.iter().filter_map(move |(name, hosts)| {
@@ -65,9 +67,15 @@ impl Names {
                 self.others.iter().any(|it| it.is_for(host) && now < it.not_after)
             };
             let hosts: Vec<_> = hosts.iter().filter(|host| !is_theirs(host)).collect();
-            let wants = !hosts.is_empty() && self.own.get(name).is_none_or(|it| is_due(it, now));
+            let is_due = |own| renewals.is_due(name, own, now);
+            let wants = !hosts.is_empty() && self.own.get(name).is_none_or(is_due);
             wants.then_some((name, hosts))
         })
+    }
+
+    /// Those that are there and still wanted.
+    pub(crate) fn own(&self) -> impl Iterator<Item = (&CertificateName, &Certificate)> {
+        self.own.iter().filter(|(name, _)| self.wanted.contains_key(*name))
     }
 
     /// What attempts may be remembered of.
@@ -87,12 +95,6 @@ impl Names {
         }
         Ok(())
     }
-}
-
-/// Whether two thirds of its time are over.
-fn is_due(certificate: &Certificate, now: Timestamp) -> bool {
-    let lifetime = certificate.not_after.since(certificate.not_before);
-    now >= certificate.not_before.plus(lifetime * 2 / 3)
 }
 
 fn files_in(directory: &Path) -> Result<Vec<PathBuf>, AcmeError> {
@@ -154,7 +156,9 @@ mod tests {
 
     fn wanting(layout: &Layout, config: &HostConfig, now: Timestamp) -> String {
         let names = Names::look(layout, config).unwrap();
-        let wanting: Vec<_> = names.wanting(now).map(|(name, _)| name.to_string()).collect();
+        let renewals = Renewals::load(layout);
+        let wanting: Vec<_> =
+            names.wanting(&renewals, now).map(|(name, _)| name.to_string()).collect();
         wanting.join(" ")
     }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use instant_acme::{
-    Account, AuthorizationStatus, ChallengeType, Error, Identifier, NewOrder, Order, OrderStatus,
-    Problem, RetryPolicy,
+    Account, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error, Identifier,
+    NewOrder, Order, OrderStatus, Problem, RetryPolicy,
 };
 use kennel_core::{CertificateName, Layout};
 
@@ -95,9 +95,10 @@ pub(crate) async fn order(
     layout: &Layout,
     account: &Account,
     name: &CertificateName,
+    replaced: Option<CertificateIdentifier<'static>>,
     dns: Option<&dyn DnsProvider>,
 ) -> Result<String, OrderError> {
-    let ordered = fulfil(layout, account, name, dns).await;
+    let ordered = fulfil(layout, account, name, replaced, dns).await;
     if let Some(dns) = dns {
         // Whatever came of it.
         clean_up(layout, dns).await?;
@@ -109,10 +110,10 @@ async fn fulfil(
     layout: &Layout,
     account: &Account,
     name: &CertificateName,
+    replaced: Option<CertificateIdentifier<'static>>,
     dns: Option<&dyn DnsProvider>,
 ) -> Result<String, OrderError> {
-    let wanted = [Identifier::Dns(name.to_string())];
-    let mut order = account.new_order(&NewOrder::new(&wanted)).await?;
+    let mut order = begin(account, name, replaced).await?;
     let _answers = answer(layout, &mut order, name, dns).await?;
     let patience = RetryPolicy::new().timeout(PATIENCE);
     match order.poll_ready(&patience).await? {
@@ -122,6 +123,27 @@ async fn fulfil(
     let key = order.finalize().await?;
     let chain = order.poll_certificate(&patience).await?;
     Ok(format!("{key}{chain}"))
+}
+
+async fn begin(
+    account: &Account,
+    name: &CertificateName,
+    replaced: Option<CertificateIdentifier<'static>>,
+) -> Result<Order, OrderError> {
+    let wanted = [Identifier::Dns(name.to_string())];
+    if let Some(replaced) = replaced {
+        match account.new_order(&NewOrder::new(&wanted).replaces(replaced)).await {
+            Ok(order) => return Ok(order),
+            // That it replaces something is a favour, and no reason to go without.
+            Err(error) => {
+                let error = OrderError::from(error);
+                if error.is_rate_limit() || error.is_unknown_account() {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    Ok(account.new_order(&NewOrder::new(&wanted)).await?)
 }
 
 /// Puts the answers to the authority's questions into DNS, or where the router finds them, and says

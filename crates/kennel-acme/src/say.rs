@@ -55,6 +55,14 @@ pub(crate) fn record_left(name: &str, why: &str) -> String {
     format!("a TXT record of {name} stays for now: {why}; the next run removes it")
 }
 
+pub(crate) fn renewed_early(name: &CertificateName, why: &str) -> String {
+    format!("the certificate authority wants {name} to be renewed now: {why}")
+}
+
+pub(crate) fn no_renewal_information(name: &CertificateName, why: &str) -> String {
+    format!("the certificate authority does not say when to renew {name}: {why}")
+}
+
 fn span(length: Duration) -> String {
     // Rounded, since it is a little less than it was by the time it is said.
     match (length.as_secs() + 30) / 60 {
@@ -72,6 +80,8 @@ mod tests {
         let name: CertificateName = "a.example".parse().unwrap();
         let certificate = Certificate {
             names: vec!["a.example".into()],
+            serial: vec![1],
+            authority_key: None,
             issuer: "CN=R11,O=Let\'s Encrypt,C=US".into(),
             not_before: Timestamp::from_millis(0),
             not_after: Timestamp::from_millis(90 * 24 * 3_600_000),
@@ -91,6 +101,8 @@ mod tests {
             unseen(&record, &["ns1.a.".into(), "ns2.a.".into()], Duration::from_secs(120)),
             not_served(&record),
             record_left("_acme-challenge.a.example.", "it says no"),
+            renewed_early(&name, "https://ca.example/incident"),
+            no_renewal_information(&name, "no such certificate"),
         ];
         insta::assert_snapshot!(all.join("\n"), @"
         ordering a certificate for a.example
@@ -106,6 +118,8 @@ mod tests {
         ns1.a., ns2.a. did not answer with the new TXT record of _acme-challenge.a.example. within 120 s
         the name server of [acme.dns] does not serve a zone for _acme-challenge.a.example.
         a TXT record of _acme-challenge.a.example. stays for now: it says no; the next run removes it
+        the certificate authority wants a.example to be renewed now: https://ca.example/incident
+        the certificate authority does not say when to renew a.example: no such certificate
         ");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use instant_acme::Account;
+use instant_acme::{Account, CertificateIdentifier};
 use kennel_core::config::{Acme, HostConfig};
 use kennel_core::{CertificateName, HostName, Layout, Timestamp, error_chain};
 use kennel_store::{load_host, parse_certificate, whole_file};
@@ -13,6 +13,7 @@ use crate::attempts::Attempts;
 use crate::dns::{DnsProvider, clean_up};
 use crate::names::Names;
 use crate::order::{OrderError, order};
+use crate::renewals::Renewals;
 use crate::{AcmeError, account, challenge, dns, say};
 
 const ROUTER: &str = "kennel-router.service";
@@ -33,6 +34,7 @@ pub async fn run(layout: &Layout) -> Result<(), AcmeError> {
         config: &config,
         acme,
         attempts: Attempts::load(layout),
+        renewals: Renewals::load(layout),
         account: None,
         dns: dns::provider(acme)?,
         tried: BTreeSet::new(),
@@ -40,10 +42,12 @@ pub async fn run(layout: &Layout) -> Result<(), AcmeError> {
     let names = Names::look(layout, &config)?;
     names.clean_up(layout, now())?;
     round.attempts.keep_only(&names.wanted())?;
+    round.renewals.keep_only(&names.wanted())?;
     if let Some(dns) = &round.dns {
         // What a run that was killed has left.
         clean_up(layout, &**dns).await?;
     }
+    round.ask_when(&names).await?;
     // What is routed may change meanwhile, and whoever asks for another round is not heard.
     while let Some((name, host, more)) = round.next()? {
         status(&say::ordering(&name, more));
@@ -61,12 +65,30 @@ struct Round<'a> {
     config: &'a HostConfig,
     acme: &'a Acme,
     attempts: Attempts<'a>,
+    renewals: Renewals<'a>,
     account: Option<Account>,
     dns: Option<Box<dyn DnsProvider>>,
     tried: BTreeSet<CertificateName>,
 }
 
 impl Round<'_> {
+    /// Asks the authority when it wants its certificates to be renewed. One that does not answer is
+    /// no reason to order nothing: who orders says so.
+    async fn ask_when(&mut self, names: &Names) -> Result<(), AcmeError> {
+        let questions = self.renewals.questions(names.own(), now());
+        if questions.is_empty() || self.attempts.is_paused(now()) {
+            return Ok(());
+        }
+        match account::open(self.layout, self.acme).await {
+            Ok(account) => {
+                self.renewals.ask(&account, questions, now()).await?;
+                self.account = Some(account);
+            }
+            Err(error) => warn!("{}", error_chain(&error)),
+        }
+        Ok(())
+    }
+
     /// The next name, one of the hosts that want it, and how many names are left after it.
     fn next(&mut self) -> Result<Option<(CertificateName, HostName, usize)>, AcmeError> {
         let now = now();
@@ -75,7 +97,7 @@ impl Round<'_> {
         }
         let names = Names::look(self.layout, self.config)?;
         let mut left = names
-            .wanting(now)
+            .wanting(&self.renewals, now)
             .filter(|(name, _)| !self.tried.contains(*name) && self.attempts.allow(name, now));
         let Some((name, hosts)) = left.next() else { return Ok(None) };
         let Some(host) = hosts.first() else { return Ok(None) };
@@ -90,7 +112,8 @@ impl Round<'_> {
         if let Err(why) = challenge::leads_here(self.layout, host).await {
             return self.failed(name, &why);
         }
-        match self.order(name).await {
+        let replaced = self.replaced(name)?;
+        match self.order(name, replaced).await {
             Ok(pem) => {
                 self.keep(name, &pem)?;
                 self.attempts.succeeded(name)?;
@@ -117,8 +140,21 @@ impl Round<'_> {
         Ok(())
     }
 
+    fn replaced(
+        &self,
+        name: &CertificateName,
+    ) -> Result<Option<CertificateIdentifier<'static>>, AcmeError> {
+        let names = Names::look(self.layout, self.config)?;
+        let mut own = names.own().filter(|(own, _)| *own == name);
+        Ok(own.next().and_then(|(_, certificate)| self.renewals.replaced(name, certificate)))
+    }
+
     /// Orders, and again if only what was between the authority and this host stood in the way.
-    async fn order(&mut self, name: &CertificateName) -> Result<String, OrderError> {
+    async fn order(
+        &mut self,
+        name: &CertificateName,
+        replaced: Option<CertificateIdentifier<'static>>,
+    ) -> Result<String, OrderError> {
         let mut left = ORDERS;
         let dns = match &self.dns {
             Some(dns) if dns::serves(&**dns, name).await.map_err(OrderError::Dns)? => Some(&**dns),
@@ -130,7 +166,7 @@ impl Round<'_> {
                 Some(account) => account,
                 None => self.account.insert(account::open(self.layout, self.acme).await?),
             };
-            match order(self.layout, account, name, dns).await {
+            match order(self.layout, account, name, replaced.clone(), dns).await {
                 Err(error) if left > 0 && error.is_unknown_account() => {
                     self.account = None;
                     account::forget(self.layout)?;

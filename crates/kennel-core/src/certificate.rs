@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use x509_cert::Certificate as Parsed;
 use x509_cert::der::Decode;
-use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::{AuthorityKeyIdentifier, SubjectAltName};
 
 use crate::{HostName, Timestamp};
 
@@ -14,6 +14,10 @@ use crate::{HostName, Timestamp};
 pub struct Certificate {
     /// The names it is for (RFC 5280 §4.2.1.6), in lower case; a wildcard's begins with `*.`.
     pub names: Vec<String>,
+    /// Its number, as it is encoded (RFC 5280 §4.1.2.2).
+    pub serial: Vec<u8>,
+    /// Which of the issuer's keys has signed it (RFC 5280 §4.2.1.1).
+    pub authority_key: Option<Vec<u8>>,
     /// Who vouches, as RFC 4514 writes it: `CN=R11,O=Let's Encrypt,C=US`.
     pub issuer: String,
     /// From when on it is valid.
@@ -37,6 +41,7 @@ impl Certificate {
         let facts = parsed.tbs_certificate();
         let names = facts.get_extension::<SubjectAltName>().map_err(NoCertificate)?;
         let names = names.map(|(_critical, names)| names.0).unwrap_or_default();
+        let authority = facts.get_extension::<AuthorityKeyIdentifier>().map_err(NoCertificate)?;
         let at = |since_1970: Duration| {
             Timestamp::from_millis(i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX))
         };
@@ -48,6 +53,10 @@ impl Certificate {
                     _ => None,
                 })
                 .collect(),
+            serial: facts.serial_number().as_bytes().to_vec(),
+            authority_key: authority.and_then(|(_critical, authority)| {
+                authority.key_identifier.map(|key| key.as_bytes().to_vec())
+            }),
             issuer: facts.issuer().to_string(),
             not_before: at(facts.validity().not_before.to_unix_duration()),
             not_after: at(facts.validity().not_after.to_unix_duration()),

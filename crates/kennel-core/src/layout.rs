@@ -112,6 +112,12 @@ impl Layout {
         self.at("var/lib/kennel/acme/dns-records.json")
     }
 
+    /// When the certificate authority wants certificates to be renewed.
+    #[must_use]
+    pub fn acme_renewals(&self) -> PathBuf {
+        self.at("var/lib/kennel/acme/renewals.json")
+    }
+
     /// kennel-acme's account with the certificate authority.
     #[must_use]
     pub fn acme_account(&self) -> PathBuf {

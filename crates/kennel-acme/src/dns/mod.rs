@@ -1,5 +1,6 @@
 //! The proof in DNS that a name is ours (RFC 8555 §8.4), which alone is believed for wildcards.
 
+mod cloudflare;
 mod message;
 mod proof;
 mod propagation;
@@ -13,6 +14,7 @@ use hickory_proto::rr::Name;
 use kennel_core::CertificateName;
 use kennel_core::config::{Acme, AcmeDns};
 
+pub(crate) use cloudflare::Cloudflare;
 pub(crate) use proof::{Proof, ProofError, clean_up};
 pub(crate) use rfc2136::NameServer;
 
@@ -50,6 +52,12 @@ pub(crate) enum DnsError {
     /// It says no.
     #[error("the name server {server} refuses {what}: {why}")]
     Refused { server: String, what: String, why: String },
+    /// A provider's API does not answer, or not as it should.
+    #[error("{api} does not answer")]
+    Unreachable { api: String, source: io::Error },
+    /// It says no.
+    #[error("{api} refuses {what}: {why}")]
+    Forbidden { api: &'static str, what: String, why: String },
     /// Nobody changes it, or the world would not see it.
     #[error("{0}")]
     Unseen(String),
@@ -60,12 +68,11 @@ pub(crate) fn provider(acme: &Acme) -> Result<Option<Box<dyn DnsProvider>>, Acme
     let Some(dns) = &acme.dns else { return Ok(None) };
     let name = dns.credential();
     let key = read_credential(name)?;
-    match dns {
-        AcmeDns::Rfc2136(config) => match NameServer::new(config, &key) {
-            Ok(server) => Ok(Some(Box::new(server))),
-            Err(why) => Err(AcmeError::Credential { name, why }),
-        },
-    }
+    let provider: Result<Box<dyn DnsProvider>, String> = match dns {
+        AcmeDns::Rfc2136(config) => NameServer::new(config, &key).map(|it| Box::new(it) as _),
+        AcmeDns::Cloudflare(config) => Cloudflare::new(config, &key).map(|it| Box::new(it) as _),
+    };
+    provider.map(Some).map_err(|why| AcmeError::Credential { name, why })
 }
 
 /// Whether the name is proven in DNS. A wildcard is not proven otherwise.

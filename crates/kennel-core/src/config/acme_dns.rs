@@ -15,6 +15,15 @@ use crate::HostName;
 pub enum AcmeDns {
     /// `provider = "rfc2136"`: a name server that takes signed updates.
     Rfc2136(Rfc2136),
+    /// `provider = "cloudflare"`: Cloudflare, over its API.
+    Cloudflare(Cloudflare),
+}
+
+/// Cloudflare, which hosts zones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cloudflare {
+    /// `zone`: the one zone that is changed; default each that the token sees.
+    pub zone: Option<HostName>,
 }
 
 /// A name server that takes updates (RFC 2136) signed with TSIG (RFC 8945).
@@ -71,6 +80,7 @@ impl AcmeDns {
     pub fn credential(&self) -> &'static str {
         match self {
             Self::Rfc2136(_) => "tsig-key",
+            Self::Cloudflare(_) => "cloudflare-token",
         }
     }
 }
@@ -91,8 +101,20 @@ impl RawAcmeDns {
     pub(super) fn settle(self) -> Result<AcmeDns, Refusal> {
         match self.provider.get_ref().as_str() {
             "rfc2136" => self.rfc2136().map(AcmeDns::Rfc2136),
-            _ => Err(Refusal::at(&self.provider, "Kennel knows no provider but `rfc2136`")),
+            "cloudflare" => self.cloudflare().map(AcmeDns::Cloudflare),
+            _ => Err(Refusal::at(&self.provider, "it is none of `rfc2136`, `cloudflare`")),
         }
+    }
+
+    fn cloudflare(self) -> Result<Cloudflare, Refusal> {
+        let others = [&self.server, &self.key_name, &self.algorithm];
+        if let Some(key) = others.into_iter().flatten().next() {
+            return Err(Refusal::at(key, "it is a key of `rfc2136`, and the provider is another")
+                .help(
+                    "remove it; Cloudflare's token is the file /etc/kennel/acme/cloudflare-token",
+                ));
+        }
+        Ok(Cloudflare { zone: self.zone.map(Spanned::into_inner) })
     }
 
     fn rfc2136(self) -> Result<Rfc2136, Refusal> {

@@ -38,7 +38,7 @@ mod share;
 mod tls;
 
 pub use acme::{Acme, ExternalAccount};
-pub use acme_dns::{AcmeDns, Rfc2136, TsigAlgorithm};
+pub use acme_dns::{AcmeDns, Cloudflare, Rfc2136, TsigAlgorithm};
 pub use address_range::AddressRange;
 pub use addresses::{Addresses, PathTarget};
 pub use branch_patterns::BranchPatterns;

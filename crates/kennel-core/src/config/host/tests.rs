@@ -1,3 +1,4 @@
+use super::super::{AcmeDns, Cloudflare};
 use super::*;
 use crate::TlsFiles;
 
@@ -305,7 +306,13 @@ fn proofs_in_dns() {
         HostConfig::parse(&text, "config.toml")
     };
     let refused = |text: &str| dns(text).unwrap_err().to_string();
-    insta::assert_snapshot!(refused("provider = \"x\""), @"config.toml:5: `provider` in [acme.dns]: Kennel knows no provider but `rfc2136`");
+    insta::assert_snapshot!(refused("provider = \"x\""), @"config.toml:5: `provider` in [acme.dns]: it is none of `rfc2136`, `cloudflare`");
+    insta::assert_snapshot!(refused("provider = \"cloudflare\"\nkey_name = \"k\""), @"config.toml:6: `key_name` in [acme.dns]: it is a key of `rfc2136`, and the provider is another; remove it; Cloudflare's token is the file /etc/kennel/acme/cloudflare-token");
+    let cloudflare = |text: &str| dns(text).unwrap().acme.unwrap().dns.unwrap();
+    assert_eq!(
+        cloudflare("provider = \"cloudflare\"\nzone = \"k.example\""),
+        AcmeDns::Cloudflare(Cloudflare { zone: Some("k.example".parse().unwrap()) })
+    );
     insta::assert_snapshot!(refused("provider = \"rfc2136\""), @"config.toml:5: `provider` in [acme.dns]: updates by RFC 2136 need `server` as well");
     insta::assert_snapshot!(refused("provider = \"rfc2136\"\nserver = \"::1\""), @"config.toml:5: `provider` in [acme.dns]: updates by RFC 2136 need `key_name` as well");
     let whole = "provider = \"rfc2136\"\nserver = \"[::1]:5353\"\nkey_name = \"Kennel\"\n";
