@@ -67,7 +67,7 @@ pub use name::{ProjectName, ServiceName, UserName};
 pub use newtype::Invalid;
 pub use output::{OutputKey, OutputKind, OutputState};
 pub use port::Port;
-pub use route_table::{PathRoute, RouteTable, Target, UnknownTableVersion};
+pub use route_table::{PathRoute, RouteOutput, RouteTable, Target, UnknownTableVersion};
 pub use router_status::{LastUse, RouterStatus};
 pub use secret::{BadSecret, SecretName, SecretScope, SecretValue};
 pub use settings::Settings;

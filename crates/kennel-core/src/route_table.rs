@@ -4,10 +4,12 @@
 //! publication, so that "the router has it" is a comparison of numbers.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DeploymentId, HostName, Port, StorePath, Tls};
+use crate::config::{RequestLimits, RouterConfig};
+use crate::{DeploymentId, HostName, OutputKey, Port, ProjectName, ServiceName, StorePath, Tls};
 
 /// The whole table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +22,9 @@ pub struct RouteTable {
     /// How hosts are served over TLS.
     #[serde(default)]
     pub tls: Tls,
+    /// What holds for all hosts.
+    #[serde(default, skip_serializing_if = "RouterConfig::is_default")]
+    pub router: RouterConfig,
     /// Per host its path prefixes. The longest prefix that matches decides.
     pub hosts: BTreeMap<HostName, Vec<PathRoute>>,
 }
@@ -42,7 +47,13 @@ impl RouteTable {
     /// A table without routes.
     #[must_use]
     pub fn empty(generation: u64) -> Self {
-        Self { version: Self::VERSION, generation, tls: Tls::default(), hosts: BTreeMap::new() }
+        Self {
+            version: Self::VERSION,
+            generation,
+            tls: Tls::default(),
+            router: RouterConfig::default(),
+            hosts: BTreeMap::new(),
+        }
     }
 
     /// Whether this program understands the table.
@@ -67,8 +78,53 @@ pub struct PathRoute {
     /// Whether a service gets paths without the prefix.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub strip: bool,
+    /// Whose it is; none for Kennel's own programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<RouteOutput>,
+    /// How much it takes.
+    #[serde(default, skip_serializing_if = "RequestLimits::is_empty")]
+    pub limits: RequestLimits,
     /// Who answers.
     pub target: Target,
+}
+
+impl PathRoute {
+    /// Of nobody in particular, within no limits of its own.
+    #[must_use]
+    pub fn new(prefix: &str, target: Target) -> Self {
+        let limits = RequestLimits::default();
+        Self { prefix: prefix.to_owned(), strip: false, output: None, limits, target }
+    }
+}
+
+/// Which service or site of which branch is behind a route, as people name it: for figures and
+/// logs, never to decide anything by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteOutput {
+    /// The project.
+    pub project: ProjectName,
+    /// The branch as git has it, or `pr-<number>`.
+    pub branch: String,
+    /// The service's or site's name in `kennel.toml`.
+    pub service: ServiceName,
+}
+
+impl fmt::Display for RouteOutput {
+    /// As people type it: `site/main/api`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.project, self.branch, self.service)
+    }
+}
+
+impl From<&OutputKey> for RouteOutput {
+    fn from(key: &OutputKey) -> Self {
+        Self {
+            project: key.project.clone(),
+            branch: key.git_ref.short(),
+            service: key.service.clone(),
+        }
+    }
 }
 
 /// Who answers a request.
@@ -133,16 +189,15 @@ mod tests {
         let mut table = RouteTable::empty(7);
         table.hosts.insert(
             "api-main.site.example.com".parse().unwrap(),
-            vec![PathRoute {
-                prefix: "/".into(),
-                strip: false,
-                target: Target::Service {
+            vec![PathRoute::new(
+                "/",
+                Target::Service {
                     deployment: DeploymentId::from_row(97),
                     port: Port::try_from(18000).unwrap(),
                     health_check: "/health".into(),
                     fork: false,
                 },
-            }],
+            )],
         );
         let text = serde_json::to_string(&table).unwrap();
         insta::assert_snapshot!(text, @r#"{"version":1,"generation":7,"tls":{"redirect":true},"hosts":{"api-main.site.example.com":[{"prefix":"/","target":{"kind":"service","deployment":97,"port":18000,"health_check":"/health"}}]}}"#);

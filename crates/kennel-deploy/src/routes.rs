@@ -5,7 +5,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use kennel_core::config::{Addresses, ProjectConfig};
-use kennel_core::{DeploymentId, OutputKey, PathRoute, ProjectName, RouteTable, Settings, Target};
+use kennel_core::{
+    DeploymentId, OutputKey, PathRoute, ProjectName, RouteOutput, RouteTable, Settings, Target,
+};
 use kennel_store::{Deployment, Https, load_project};
 use rustix::fs::FlockOperation;
 use tracing::warn;
@@ -35,8 +37,7 @@ pub(crate) async fn publish_if_changed(host: &mut Host) -> Result<bool, DeployEr
         let _lock = file::lock(&host.layout.route_lock(), FlockOperation::LockExclusive)?;
         let (generation, deployments) = host.state.publication()?;
         let table = render(host, generation, &deployments)?;
-        let says_so =
-            |current: RouteTable| (&current.hosts, &current.tls) == (&table.hosts, &table.tls);
+        let says_so = |current: RouteTable| RouteTable { generation, ..current } == table;
         if current(host).is_some_and(says_so) {
             None
         } else {
@@ -74,6 +75,7 @@ fn render(
 ) -> Result<RouteTable, DeployError> {
     let mut table = RouteTable::empty(generation);
     table.tls = host.config.tls.clone();
+    table.router = host.config.router.clone();
     let mut projects: BTreeMap<ProjectName, Option<ProjectConfig>> = BTreeMap::new();
     let by_key: BTreeMap<&OutputKey, &Deployment> =
         deployments.iter().map(|deployment| (&deployment.key, deployment)).collect();
@@ -108,22 +110,31 @@ fn routes(
     deployment: &Deployment,
     by_key: &BTreeMap<&OutputKey, &Deployment>,
 ) -> Option<Vec<PathRoute>> {
-    let itself = target(host, deployment)?;
-    let mut routes = vec![PathRoute { prefix: "/".into(), strip: false, target: itself }];
+    let mut routes = vec![route(host, deployment, "/")?];
     for (prefix, below) in deployment.settings.addresses().into_iter().flat_map(|it| &it.routes) {
         let key = OutputKey { service: below.to.clone(), ..deployment.key.clone() };
-        let other = by_key.get(&key).and_then(|other| target(host, other));
-        let target = other.unwrap_or(Target::Absent);
-        let strip = below.strip_prefix;
-        routes.push(PathRoute { prefix: prefix.to_string(), strip, target });
+        let other = by_key.get(&key).and_then(|other| route(host, other, prefix.as_str()));
+        let other = other.unwrap_or_else(|| PathRoute {
+            output: Some(RouteOutput::from(&key)),
+            ..PathRoute::new(prefix.as_str(), Target::Absent)
+        });
+        routes.push(PathRoute { strip: below.strip_prefix, ..other });
     }
     Some(routes)
 }
 
+/// The way to a deployment, if anybody calls it.
+fn route(host: &Host, deployment: &Deployment, prefix: &str) -> Option<PathRoute> {
+    Some(PathRoute {
+        output: Some(RouteOutput::from(&deployment.key)),
+        limits: deployment.settings.request_limits().within(host.config.max_body),
+        ..PathRoute::new(prefix, target(host, deployment)?)
+    })
+}
+
 fn elsewhere(wanted: &Addresses) -> Vec<PathRoute> {
     let to = wanted.custom_domain.clone().into_iter();
-    to.map(|to| PathRoute { prefix: "/".into(), strip: false, target: Target::Redirect { to } })
-        .collect()
+    to.map(|to| PathRoute::new("/", Target::Redirect { to })).collect()
 }
 
 fn target(host: &Host, deployment: &Deployment) -> Option<Target> {
@@ -145,10 +156,8 @@ fn target(host: &Host, deployment: &Deployment) -> Option<Target> {
 }
 
 fn control(host: &Host) -> Vec<PathRoute> {
-    let to = |prefix: &str, socket: PathBuf| PathRoute {
-        prefix: prefix.into(),
-        strip: false,
-        target: Target::Socket { path: socket.display().to_string() },
+    let to = |prefix: &str, socket: PathBuf| {
+        PathRoute::new(prefix, Target::Socket { path: socket.display().to_string() })
     };
     let (webhook, api) = (host.layout.webhook_socket(), host.layout.api_socket());
     vec![

@@ -11,8 +11,8 @@ use super::document::Document;
 use super::refusal::{Refusal, whole_number};
 use super::routes::{self, RawRoutes};
 use super::{
-    Addresses, EnvName, EnvValue, FlakeOutput, HealthPath, Problem, ProgramPath, ResourceRequest,
-    Schedule, seconds,
+    Addresses, BodySize, EnvName, EnvValue, FlakeOutput, HealthPath, Problem, ProgramPath,
+    RateLimit, RequestLimits, ResourceRequest, Schedule, seconds,
 };
 use crate::{HostName, SecretName, ServiceName};
 
@@ -48,6 +48,9 @@ pub struct ServiceManifest {
     /// `drain_secs`: 0 to 3600 s; none means the host's.
     #[serde(rename = "drain_secs", with = "seconds::drain")]
     pub drain: Option<Duration>,
+    /// What it takes of requests.
+    #[serde(flatten)]
+    pub requests: RequestLimits,
 }
 
 /// A program that runs at its times and then ends. As JSON: the same keys as in `kennel.toml`, all of
@@ -111,6 +114,9 @@ pub struct SiteManifest {
     /// Where people reach it.
     #[serde(flatten)]
     pub addresses: Addresses,
+    /// `rate_limit`: how many requests one client may send in a time. Default any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
 }
 
 impl Manifest {
@@ -164,6 +170,9 @@ struct RawService {
     release_timeout_secs: Option<Spanned<i64>>,
     #[serde(default)]
     resources: ResourceRequest,
+    max_body: Option<BodySize>,
+    max_requests: Option<Spanned<i64>>,
+    rate_limit: Option<RateLimit>,
 }
 
 /// What stands in a worker's table: of a service's, all that has nothing to do with requests.
@@ -213,6 +222,7 @@ struct RawSite {
     custom_domain: Option<Spanned<HostName>>,
     #[serde(default)]
     redirect_from: Vec<Spanned<HostName>>,
+    rate_limit: Option<RateLimit>,
 }
 
 impl TryFrom<RawManifest> for Manifest {
@@ -304,6 +314,8 @@ impl RawService {
         )?;
         let drain =
             self.drain_secs.as_ref().map(|drain| whole_number(Some(drain), seconds::DRAIN, 0));
+        let requests =
+            RequestLimits::settle(self.max_body, self.max_requests.as_ref(), self.rate_limit)?;
         let program = RawWorker {
             flake_output: self.flake_output,
             preview_database: self.preview_database,
@@ -323,6 +335,7 @@ impl RawService {
             }
             .settle()?,
             drain: drain.transpose()?.map(Duration::from_secs),
+            requests,
             program: program.settle(name)?,
         })
     }
@@ -424,6 +437,7 @@ impl RawSite {
         Ok(SiteManifest {
             flake_output: self.flake_output.unwrap_or_else(|| name.into()),
             spa: self.spa,
+            rate_limit: self.rate_limit,
             addresses: RawAddresses {
                 custom_domain: self.custom_domain,
                 redirect_from: self.redirect_from,

@@ -54,6 +54,32 @@ fn every_key_is_read_and_settles_as_json() {
 }
 
 #[test]
+fn limits_of_requests() {
+    let manifest = parse(
+        "[services.api]\nmax_body = \"10M\"\nmax_requests = 8\nrate_limit = { requests = 5 }\n\
+         [static_sites.web]\nrate_limit = { requests = 100, per = \"1m\", burst = 10 }",
+    );
+    let api = serde_json::to_string(&manifest.services[&name("api")]).unwrap();
+    assert!(api.ends_with(
+        r#""max_body":10485760,"max_requests":8,"rate_limit":{"requests":5,"per":"1s","burst":5}}"#
+    ));
+    let web = serde_json::to_string(&manifest.static_sites[&name("web")]).unwrap();
+    assert!(web.ends_with(r#""rate_limit":{"requests":100,"per":"1m","burst":10}}"#));
+    assert_eq!(
+        serde_json::from_str::<ServiceManifest>(&api).unwrap(),
+        manifest.services[&name("api")]
+    );
+    assert_eq!(
+        serde_json::from_str::<SiteManifest>(&web).unwrap(),
+        manifest.static_sites[&name("web")]
+    );
+    insta::assert_snapshot!(in_service("max_requests = 0"), @"kennel.toml:2: `max_requests` in [services.api]: 0 is not between 1 and 20000");
+    insta::assert_snapshot!(in_service("max_body = \"-1\""), @r#"kennel.toml:2: `max_body` in [services.api]: `-1` is not a size of a body: write it like 512K or 10M (K, M, G, T; 1024-based), as bytes, or "unlimited""#);
+    insta::assert_snapshot!(in_service("rate_limit = 5"), @"kennel.toml:2: `rate_limit` in [services.api]: expected a table, found integer `5`");
+    insta::assert_snapshot!(refused("[workers.a]\nmax_body = 5").split(';').next().unwrap(), @"kennel.toml:2: unknown key `max_body` in [workers.a]");
+}
+
+#[test]
 fn an_empty_table_is_enough() {
     let manifest = parse("[services.api]\n[static_sites.web]");
     let api = serde_json::to_string(&manifest.services[&name("api")]).unwrap();
@@ -138,7 +164,7 @@ fn a_row_with_another_hands_values_is_refused() {
 fn unknown_keys_and_what_was_meant() {
     insta::assert_snapshot!(in_service("helth_check = \"/health\""), @"kennel.toml:2: unknown key `helth_check` in [services.api]; did you mean `health_check`?");
     insta::assert_snapshot!(in_service("health_check_timeout = 3"), @"kennel.toml:2: unknown key `health_check_timeout` in [services.api]; did you mean `health_check_timeout_secs`?");
-    insta::assert_snapshot!(in_service("xyz = 3"), @"kennel.toml:2: unknown key `xyz` in [services.api]; known keys here are flake_output, health_check, health_check_timeout_secs, preview_database, custom_domain, redirect_from, env, secrets, credentials, drain_secs, release, release_timeout_secs, resources");
+    insta::assert_snapshot!(in_service("xyz = 3"), @"kennel.toml:2: unknown key `xyz` in [services.api]; known keys here are flake_output, health_check, health_check_timeout_secs, preview_database, custom_domain, redirect_from, env, secrets, credentials, drain_secs, release, release_timeout_secs, resources, max_body, max_requests, rate_limit");
     insta::assert_snapshot!(in_service("resources = { memory = \"1G\" }"), @"kennel.toml:2: unknown key `memory` in [services.api.resources]; did you mean `memory_max`?");
     insta::assert_snapshot!(refused("[service.api]"), @"kennel.toml:1: unknown key `service`; did you mean `services`?");
     insta::assert_snapshot!(refused("[static_sites.web]\nSPA = true"), @"kennel.toml:2: unknown key `SPA` in [static_sites.web]; did you mean `spa`?");
