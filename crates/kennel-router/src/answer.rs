@@ -43,6 +43,7 @@ async fn take(
     let is_head = parts.method == Method::HEAD;
     let client_end = if is_stream { websocket::translate(&mut parts) } else { None };
     worker.counters.requests.up();
+    worker.with_table(|table| table.rules.recognise(&turn, &parts));
     let mut response = respond(&worker, &turn, parts, incoming).await;
     worker.counters.answered(response.status());
     if is_stream {
@@ -87,13 +88,12 @@ async fn respond(
     }
     let (target, hsts, authority) = match asked {
         Ok(asked) => {
-            let secured = client.secured();
+            let came = exchange.came();
             let found = worker.with_table(|table| {
-                match table.lookup(&asked.host, parts.uri.path(), secured) {
+                match table.lookup(&asked.host, parts.uri.path(), &came) {
                     Lookup::Found(target, used) => {
                         used.now();
-                        let hsts = secured.and_then(|_| table.hsts(&asked.host)).cloned();
-                        Ok((target.clone(), hsts))
+                        Ok((target.clone(), table.hsts(&asked.host, &came).cloned()))
                     }
                     // Forges do not follow with a webhook, and whoever calls the API has not to.
                     Lookup::Redirect(target) if target.is_own() && !parts.method.is_safe() => {
@@ -126,7 +126,7 @@ async fn respond(
         Target::Site(serving) => serving.reply(&parts).await,
         Target::MissingSite => pages::page(Page::MissingSite),
         Target::Elsewhere(elsewhere) => {
-            let is_secured = elsewhere.is_secured || client.secured().is_some();
+            let is_secured = elsewhere.is_secured || exchange.is_secured();
             let scheme = if is_secured { "https" } else { "http" };
             pages::moved(scheme, elsewhere.host.as_str(), &parts.uri)
         }

@@ -15,8 +15,10 @@ use crate::tunnel::UpstreamEnd;
 
 /// A client's connection.
 pub(crate) struct Client {
-    /// Who the service is told it is.
-    pub(crate) peer: Peer,
+    /// Who has connected.
+    connected: Peer,
+    /// Whom a proxy has connected for, if it said so before the first request.
+    announced: OnceCell<Peer>,
     /// The host that a TLS connection was made for.
     secured: OnceCell<Box<str>>,
     /// What the service's side of an agreed upgrade is, until the connection takes it over.
@@ -60,7 +62,8 @@ impl Client {
     pub(crate) fn new(peer: Peer) -> Self {
         let now = Instant::now();
         Self {
-            peer,
+            connected: peer,
+            announced: OnceCell::new(),
             secured: OnceCell::new(),
             tunnel: RefCell::new(None),
             stage: Cell::new(Stage::Head),
@@ -75,6 +78,18 @@ impl Client {
             waker: RefCell::new(None),
             head: RefCell::new(Vec::new()),
         }
+    }
+
+    /// The connection is for somebody else's.
+    pub(crate) fn is_for(&self, peer: Peer) {
+        // Said once, before anything else.
+        let _known = self.announced.set(peer);
+    }
+
+    /// Who asks, as far as the connection knows. A request may know better
+    /// ([`Exchange::peer`]).
+    pub(crate) fn peer(&self) -> &Peer {
+        self.announced.get().unwrap_or(&self.connected)
     }
 
     /// The connection is a TLS connection, made for this host.

@@ -3,19 +3,24 @@
 //! Apart from the connection because an HTTP/2 connection has many at a time, and one that waits in
 //! vain ends without the others.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::Instant;
 
 use crate::client::Client;
+use crate::forwarded::Peer;
 use crate::limits::{Limits, is_over};
+use crate::table::Came;
 
 /// A request and its answer.
 pub(crate) struct Exchange {
     /// Whose it is.
     pub(crate) client: Rc<Client>,
+    /// Whom a trusted proxy asks for, if it is one.
+    vouched: OnceCell<Box<Peer>>,
     body_awaited: Cell<Option<Instant>>,
     body_broken: Cell<bool>,
     answer_awaited: Cell<Option<Instant>>,
@@ -63,6 +68,7 @@ impl Exchange {
     pub(crate) fn new(client: Rc<Client>) -> Self {
         Self {
             client,
+            vouched: OnceCell::new(),
             body_awaited: Cell::new(None),
             body_broken: Cell::new(false),
             answer_awaited: Cell::new(None),
@@ -71,6 +77,36 @@ impl Exchange {
             late: Cell::new(false),
             cut: Cell::new(false),
             waker: RefCell::new(None),
+        }
+    }
+
+    /// A trusted proxy asks for this one.
+    pub(crate) fn is_for(&self, peer: Peer) {
+        // Said once, when the request has come.
+        let _known = self.vouched.set(Box::new(peer));
+    }
+
+    /// Who asks: the one place that says so, whatever lies between.
+    pub(crate) fn peer(&self) -> &Peer {
+        self.vouched.get().map_or_else(|| self.client.peer(), |vouched| vouched)
+    }
+
+    /// The client's address, IPv4 never written as IPv6.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.peer().address()
+    }
+
+    /// Whether the client speaks HTTPS, with the router or with a trusted proxy.
+    pub(crate) fn is_secured(&self) -> bool {
+        self.peer().is_secured()
+    }
+
+    /// How it came.
+    pub(crate) fn came(&self) -> Came<'_> {
+        match self.client.secured() {
+            Some(host) if self.is_secured() => Came::Secured(host),
+            None if self.is_secured() => Came::SecuredElsewhere,
+            Some(_) | None => Came::Plainly,
         }
     }
 

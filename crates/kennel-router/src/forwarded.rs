@@ -1,7 +1,7 @@
 //! Who asked, as the service is told: `X-Forwarded-*`, `X-Real-IP` and `Forwarded` (RFC 7239).
 //!
-//! Always set and never believed: whatever a client sends under these names, also spelled with `_`
-//! as CGI would fold them, is dropped first.
+//! Always set, and believed of trusted proxies alone ([`crate::vouched`]): whatever a client sends
+//! under these names, also spelled with `_` as CGI would fold them, is dropped first.
 
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
@@ -11,10 +11,10 @@ use hyper::header::{FORWARDED, HeaderName, HeaderValue};
 
 use crate::listen::Scheme;
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(crate) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(crate) const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// Where a connection is from, and to which listener.
@@ -25,12 +25,15 @@ pub(crate) struct Origin {
     pub(crate) scheme: Scheme,
 }
 
-/// What is the same for all requests of a connection, as field values.
+/// Who asks: what is the same for all requests of a connection, as field values too.
 pub(crate) struct Peer {
+    address: IpAddr,
+    scheme: Scheme,
     ip: HeaderValue,
     node: String,
     port: HeaderValue,
-    proto: &'static str,
+    /// What a proxy was asked for, if it says so.
+    host: Option<HeaderValue>,
     /// The host of the last request and its `Forwarded`: nearly always the next one's too.
     last: RefCell<Option<(HeaderValue, HeaderValue)>>,
 }
@@ -38,32 +41,60 @@ pub(crate) struct Peer {
 impl Peer {
     /// The client that a connection is from.
     pub(crate) fn of(Origin { peer, port, scheme }: Origin) -> Self {
+        Self::new(peer.ip(), port, scheme, None)
+    }
+
+    /// The client that this one says it asks for. What it does not say is as it is here.
+    pub(crate) fn asks_for(
+        &self,
+        address: IpAddr,
+        scheme: Option<Scheme>,
+        port: Option<u16>,
+        host: Option<HeaderValue>,
+    ) -> Self {
+        let scheme = scheme.unwrap_or(self.scheme);
+        let asks = Self::new(address, port.unwrap_or(scheme.port()), scheme, host);
+        let port = if port.is_none() && scheme == self.scheme { &self.port } else { &asks.port };
+        Self { port: port.clone(), ..asks }
+    }
+
+    fn new(address: IpAddr, port: u16, scheme: Scheme, host: Option<HeaderValue>) -> Self {
         // A listener for both families shows IPv4 as ::ffff:192.0.2.1.
-        let ip = peer.ip().to_canonical();
-        let text = ip.to_string();
-        let node = match ip {
+        let address = address.to_canonical();
+        let text = address.to_string();
+        let node = match address {
             IpAddr::V4(_) => text.clone(),
             IpAddr::V6(_) => format!("\"[{text}]\""),
         };
         Self {
+            address,
+            scheme,
             ip: value(&text),
             node,
             port: HeaderValue::from(port),
-            proto: match scheme {
-                Scheme::Http => "http",
-                Scheme::Https => "https",
-            },
+            host,
             last: RefCell::new(None),
         }
+    }
+
+    /// Its address.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// Whether it speaks HTTPS.
+    pub(crate) fn is_secured(&self) -> bool {
+        self.scheme == Scheme::Https
     }
 
     /// Replaces whatever the request says about its origin by the truth. `host` is the checked
     /// `Host`, which has no character that needs quoting.
     pub(crate) fn tell(&self, headers: &mut HeaderMap, host: &HeaderValue) {
+        let host = self.host.as_ref().unwrap_or(host);
         drop_claims(headers);
         headers.insert(X_FORWARDED_FOR, self.ip.clone());
         headers.insert(X_REAL_IP, self.ip.clone());
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(self.proto));
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(self.scheme.name()));
         headers.insert(X_FORWARDED_PORT, self.port.clone());
         headers.insert(X_FORWARDED_HOST, host.clone());
         headers.insert(FORWARDED, self.forwarded(host));
@@ -76,7 +107,7 @@ impl Peer {
         {
             return forwarded.clone();
         }
-        let Self { node, proto, .. } = self;
+        let (node, proto) = (&self.node, self.scheme.name());
         let text = match host.to_str() {
             Ok(host) => format!("for={node};host=\"{host}\";proto={proto}"),
             Err(_) => format!("for={node};proto={proto}"),

@@ -99,6 +99,11 @@ fn check_target(uri: &Uri) -> Result<(), Refusal> {
     if target.starts_with('/') || target == "*" { Ok(()) } else { Err(Refusal::Target) }
 }
 
+/// Whether it is `host[:port]`.
+pub(crate) fn is_authority(text: &str) -> bool {
+    name_of(text).is_some()
+}
+
 /// The name in `host[:port]`, as the table spells it.
 fn name_of(authority: &str) -> Option<Cow<'_, str>> {
     let (name, port) = match authority.rfind(':') {

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 pub struct Limits {
     /// For a request's head to be complete, counted from its first byte or the connection's start.
     pub head: Duration,
+    /// For a proxy to say for whom a connection is, where it has to.
+    pub proxy_header: Duration,
     /// For a client's connection without a request. Above the 60 s that load balancers use, so
     /// that they close first and never send into a closing connection.
     pub idle: Duration,
@@ -50,6 +52,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             head: Duration::from_secs(15),
+            proxy_header: Duration::from_secs(5),
             idle: Duration::from_secs(75),
             stalled: Duration::from_secs(60),
             paused: Duration::from_secs(300),

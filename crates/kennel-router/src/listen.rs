@@ -33,12 +33,27 @@ pub enum Scheme {
     Https,
 }
 
-impl fmt::Display for Scheme {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Scheme {
+    /// As it stands before an address.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
             Self::Http => "http",
             Self::Https => "https",
-        })
+        }
+    }
+
+    /// Where it is spoken if nobody says otherwise.
+    pub(crate) fn port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

@@ -74,7 +74,7 @@ fn prepare(
     let upgrade = hop::upgrade(&parts.headers).filter(|_| is_http_11 && !has_body);
 
     hop::strip(&mut parts.headers);
-    exchange.client.peer.tell(&mut parts.headers, authority);
+    exchange.peer().tell(&mut parts.headers, authority);
     join_cookies(&mut parts.headers);
     if parts.uri.authority().is_some() {
         parts.headers.insert(HOST, authority.clone());

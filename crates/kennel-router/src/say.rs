@@ -3,6 +3,7 @@
 //! What visitors read is in `pages`.
 
 use std::fmt::{Display, Write};
+use std::net::IpAddr;
 use std::path::Path;
 
 use hyper::header::HeaderValue;
@@ -98,6 +99,16 @@ pub(crate) fn crowded(backend: &dyn Display, more: u64) -> String {
     )
 }
 
+/// A trusted proxy does not say for whom it connects.
+pub(crate) fn silent_proxy(proxy: IpAddr, more: u64) -> String {
+    counted(
+        format!(
+            "closed a connection of the trusted proxy {proxy}, which did not begin with a header of the PROXY protocol"
+        ),
+        more,
+    )
+}
+
 fn counted(text: String, more: u64) -> String {
     if more == 0 { text } else { format!("{text} ({more} like this were not logged)") }
 }
@@ -148,6 +159,7 @@ mod tests {
             late_service(&"deployment 7 on 127.0.0.1:18000", 4),
             absent_service(&"deployment 7 on 127.0.0.1:18000", 0),
             crowded(&"deployment 7 on 127.0.0.1:18000", 0),
+            silent_proxy("10.0.0.7".parse().unwrap(), 0),
             problem_of_site(
                 Path::new("/nix/store/x"),
                 &kennel_core::RuleProblem { file: "_redirects", line: 3, why: "no rule".into() },
@@ -176,6 +188,7 @@ mod tests {
         deployment 7 on 127.0.0.1:18000 did not answer in time (4 like this were not logged)
         deployment 7 on 127.0.0.1:18000 does not accept connections yet, or no longer
         all connections to services are in use; a request to deployment 7 on 127.0.0.1:18000 was sent away
+        closed a connection of the trusted proxy 10.0.0.7, which did not begin with a header of the PROXY protocol
         /nix/store/x is served without a rule: _redirects:3: no rule
         cannot read /nix/store/x/a: entity not found; was the store path collected as garbage?
         cannot start the thread that compresses: Resource temporarily unavailable (os error 11); files are sent as they are

@@ -17,6 +17,7 @@ use kennel_core::{
 };
 use tracing::warn;
 
+use crate::rules::Rules;
 use crate::say;
 use crate::site::{Former, Serving, Shelf, Site};
 use crate::tls::{Certificates, Loaded};
@@ -37,6 +38,8 @@ pub(crate) struct Table {
     redirect: bool,
     /// `Strict-Transport-Security`, for hosts that browsers can believe.
     hsts: Option<HeaderValue>,
+    /// What holds for all hosts.
+    pub(crate) rules: Rules,
 }
 
 #[derive(Debug)]
@@ -90,6 +93,17 @@ impl Target {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Spa(pub(crate) bool);
 
+/// How a request came to the host that it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Came<'a> {
+    /// Over HTTP as it is.
+    Plainly,
+    /// Over a TLS connection to this router, made for this host.
+    Secured(&'a str),
+    /// Over TLS to a trusted proxy.
+    SecuredElsewhere,
+}
+
 /// What the table says about a request.
 pub(crate) enum Lookup<'a> {
     /// This one answers; who lets it answer says so.
@@ -134,6 +148,7 @@ impl Table {
             certificates: Certificates::default(),
             redirect: false,
             hsts: None,
+            rules: Rules::default(),
         }
     }
 
@@ -173,6 +188,7 @@ impl Table {
             certificates,
             redirect: raw.tls.redirect,
             hsts: raw.tls.hsts_secs.map(say::hsts),
+            rules: Rules::new(&raw.router),
             ..Self::empty()
         };
         for (host, paths) in raw.hosts {
@@ -286,25 +302,32 @@ impl Table {
         self.hosts.get(host)?.certificate.as_ref()
     }
 
-    /// `Strict-Transport-Security` of a host that came over TLS.
-    pub(crate) fn hsts(&self, host: &str) -> Option<&HeaderValue> {
-        self.certificate(host)?.is_vouched_for().then_some(self.hsts.as_ref())?
+    /// `Strict-Transport-Security` of a host that came over HTTPS: if browsers have believed the
+    /// certificate, which is not this router's where a proxy has made the connection.
+    pub(crate) fn hsts(&self, host: &str, came: &Came<'_>) -> Option<&HeaderValue> {
+        let is_believed = match came {
+            Came::Plainly => false,
+            Came::Secured(_) => self.certificate(host).is_some_and(|it| it.is_vouched_for()),
+            Came::SecuredElsewhere => true,
+        };
+        self.hsts.as_ref().filter(|_| is_believed)
     }
 
-    /// Who answers for this host and path. `secured` is the host that a TLS connection was made
-    /// for, if it is one.
-    pub(crate) fn lookup(&self, host: &str, path: &str, secured: Option<&str>) -> Lookup<'_> {
+    /// Who answers for this host and path.
+    pub(crate) fn lookup(&self, host: &str, path: &str, came: &Came<'_>) -> Lookup<'_> {
         let Some(Host { routes, certificate }) = self.hosts.get(host) else {
             return Lookup::NoHost;
         };
-        if let Some(asked_for) = secured.filter(|asked_for| *asked_for != host) {
+        if let Came::Secured(asked_for) = *came
+            && asked_for != host
+        {
             // One connection for several hosts of a certificate is usual (RFC 9113 §9.1.1).
             let same = self.certificate(asked_for).zip(certificate.as_ref());
             if !same.is_some_and(|(one, other)| Arc::ptr_eq(one, other)) {
                 return Lookup::Misdirected;
             }
         }
-        let redirect = secured.is_none()
+        let redirect = matches!(came, Came::Plainly)
             && self.redirect
             && certificate.as_ref().is_some_and(|certificate| certificate.is_vouched_for());
         // `OPTIONS *` is for the whole host.
@@ -372,7 +395,7 @@ mod tests {
     }
 
     fn found(table: &Table, path: &str) -> String {
-        match table.lookup("a.example", path, None) {
+        match table.lookup("a.example", path, &Came::Plainly) {
             Lookup::Found(Target::Upstream(backend), _) => backend.address.to_string(),
             Lookup::Found(..) => "site".into(),
             Lookup::NoPath => "no path".into(),
@@ -398,7 +421,7 @@ mod tests {
         ] {
             assert_eq!(found(&table, path), target, "{path}");
         }
-        assert!(matches!(table.lookup("b.example", "/", None), Lookup::NoHost));
+        assert!(matches!(table.lookup("b.example", "/", &Came::Plainly), Lookup::NoHost));
         let table = with_routes(&socket("/webhook/", "/hook")).unwrap();
         assert_eq!(found(&table, "/"), "no path");
     }
@@ -447,7 +470,7 @@ mod tests {
         let site = r#"{"prefix":"/","target":{"kind":"site","deployment":1,"root":"/nix/store/0c0sxhkp9qsp9i0a8i4rzsm0yqzhsr1l-web","spa":false}}"#;
         let table = with_routes(site).unwrap();
         assert!(matches!(
-            table.lookup("a.example", "/", None),
+            table.lookup("a.example", "/", &Came::Plainly),
             Lookup::Found(Target::MissingSite, _)
         ));
     }
@@ -478,7 +501,9 @@ mod tests {
         assert_eq!(old.last_use(), LastUse::default());
         let new = load(&at(8), &old);
         // A request of a worker that has not seen the new table yet.
-        let Lookup::Found(_, used) = old.lookup("b.example", "/x", None) else { panic!() };
+        let Lookup::Found(_, used) = old.lookup("b.example", "/x", &Came::Plainly) else {
+            panic!()
+        };
         used.now();
         let used: Vec<_> = new.last_use().deployments.into_keys().collect();
         assert_eq!(used, [DeploymentId::from_row(8)]);

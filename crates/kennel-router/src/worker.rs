@@ -18,7 +18,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::spawn_local;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::warn;
 
@@ -30,6 +30,7 @@ use crate::http2;
 use crate::limits::Limits;
 use crate::listen::Scheme;
 use crate::pool::Pool;
+use crate::proxy_protocol::{self, Said};
 use crate::say;
 use crate::table::Table;
 use crate::throttle::Throttle;
@@ -295,8 +296,13 @@ impl Worker {
         let client = Rc::new(Client::new(Peer::of(origin)));
         let registered = self.register(&client);
         let worker = Rc::clone(self);
+        let announces = self.with_table(|table| table.rules.announces(client.peer()));
         spawn_local(async move {
             let _registered = registered;
+            let mut stream = stream;
+            if announces && !worker.hear(&client, &mut stream, origin).await {
+                return;
+            }
             match origin.scheme {
                 Scheme::Http => match http2::begins(&worker, &client, &stream).await {
                     Some(true) => http2::serve(worker, client, stream).await,
@@ -313,6 +319,27 @@ impl Worker {
                 }
             }
         });
+    }
+
+    /// Learns from a proxy for whom a connection is. False if it does not say so in time, or as it
+    /// has to: then nobody's request could be told from another's.
+    async fn hear(&self, client: &Client, stream: &mut TcpStream, origin: Origin) -> bool {
+        let said = timeout(self.limits.proxy_header, proxy_protocol::read(stream)).await;
+        match said {
+            Ok(Ok(Some(Said::For(peer, here)))) => {
+                client.is_for(Peer::of(Origin { peer, port: here.port(), ..origin }));
+                true
+            }
+            Ok(Ok(Some(Said::Own))) => true,
+            Ok(Ok(None)) => {
+                if let Some(more) = self.throttle.pass() {
+                    warn!("{}", say::silent_proxy(client.peer().address(), more));
+                }
+                false
+            }
+            // It has left, or says nothing.
+            Ok(Err(_)) | Err(_) => false,
+        }
     }
 
     fn register(self: &Rc<Self>, client: &Rc<Client>) -> Registered {

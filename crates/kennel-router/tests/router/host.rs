@@ -97,15 +97,20 @@ impl Router {
 
     /// Publishes a table and waits until it is in force.
     pub(crate) fn publish(&mut self, hosts: &[(&str, &str)]) {
+        let route = |(host, target): &(&str, &str)| {
+            format!(r#""{host}":[{{"prefix":"/","target":{target}}}]"#)
+        };
+        let hosts: Vec<String> = hosts.iter().map(route).collect();
+        self.publish_with("", &hosts.join(","));
+    }
+
+    /// Publishes a table of these hosts and waits until it is in force. `more` are members of the
+    /// table, each with its comma.
+    pub(crate) fn publish_with(&mut self, more: &str, hosts: &str) {
         self.generation += 1;
-        let hosts: Vec<String> = hosts
-            .iter()
-            .map(|(host, target)| format!(r#""{host}":[{{"prefix":"/","target":{target}}}]"#))
-            .collect();
         let generation = self.generation;
         self.publish_text(&format!(
-            r#"{{"version":1,"generation":{generation},"hosts":{{{}}}}}"#,
-            hosts.join(",")
+            r#"{{"version":1,"generation":{generation},{more}"hosts":{{{hosts}}}}}"#
         ));
         self.until(|status| status.generation == Some(generation));
     }

@@ -20,6 +20,8 @@ mod passing;
 #[cfg(test)]
 mod program;
 #[cfg(test)]
+mod proxies;
+#[cfg(test)]
 mod retries;
 #[cfg(test)]
 mod routes;
