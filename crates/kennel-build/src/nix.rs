@@ -1,5 +1,6 @@
 //! Nix, as Kennel runs it: confined to one project, never asking, never changing a lock file.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read};
 use std::num::NonZero;
@@ -8,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 
-use kennel_core::config::{FlakeOutput, NixConfig};
+use kennel_core::config::{FlakeOutput, NixConfig, System};
 use kennel_core::{BuildId, CommitSha, ServiceName, StorePath};
 use tracing::warn;
 
@@ -40,7 +41,8 @@ pub(crate) struct Nix<'a> {
     directories: &'a Directories,
     config: &'a NixConfig,
     flake: String,
-    system: String,
+    /// Of these the first for which the flake has an output.
+    systems: Vec<String>,
 }
 
 /// For Nix's own git: flakes have inputs from anywhere, the mirror is a `file`, and git's other
@@ -59,14 +61,14 @@ pub(crate) struct Asked<'a> {
 
 #[derive(Debug)]
 enum Answer {
-    /// The last one.
-    Remembered(String),
+    /// The operator's for this project, or the last one.
+    Known(Vec<String>),
     /// This one's, to be kept there.
     Awaited(Child, Option<Remembered>),
 }
 
 impl<'a> Asked<'a> {
-    /// Asks.
+    /// Asks, where the operator has not said for which `systems` the project is built.
     ///
     /// # Errors
     /// Nix cannot be started.
@@ -74,12 +76,17 @@ impl<'a> Asked<'a> {
         leash: &'a Leash,
         directories: &'a Directories,
         config: &'a NixConfig,
+        systems: &[System],
     ) -> Result<Self, NixError> {
-        let nix = Nix { leash, directories, config, flake: String::new(), system: String::new() };
+        let nix = Nix { leash, directories, config, flake: String::new(), systems: Vec::new() };
+        if !systems.is_empty() {
+            let systems = systems.iter().map(System::to_string).collect();
+            return Ok(Self { nix, answer: Answer::Known(systems) });
+        }
         let remembered =
             leash.find("nix").map(|program| Remembered::of(&directories.cache, &program));
         if let Some(system) = remembered.as_ref().and_then(Remembered::system) {
-            return Ok(Self { nix, answer: Answer::Remembered(system) });
+            return Ok(Self { nix, answer: Answer::Known(vec![system]) });
         }
         let answer = nix
             .command("eval")
@@ -95,18 +102,18 @@ impl<'a> Asked<'a> {
     /// # Errors
     /// [`NixError`] if there is no working Nix.
     pub(crate) fn on(self, build: BuildId, sha: &CommitSha) -> Result<Nix<'a>, NixError> {
-        let system = match self.answer {
-            Answer::Remembered(system) => system,
+        let systems = match self.answer {
+            Answer::Known(systems) => systems,
             Answer::Awaited(answer, remembered) => {
                 let system = heard(answer)?;
                 if let Some(Err(error)) = remembered.map(|it| it.keep(&system)) {
                     warn!("remembering Nix's system: {error}, ignoring: it is asked again");
                 }
-                system
+                vec![system]
             }
         };
         let flake = reference(&self.nix.directories.mirror, build, sha);
-        Ok(Nix { flake, system, ..self.nix })
+        Ok(Nix { flake, systems, ..self.nix })
     }
 }
 
@@ -139,15 +146,21 @@ impl Nix<'_> {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _gone => {}
         }
-        let before = Memory::now();
-        let (status, paths) = follow(self.build_command(name, output), log)?;
-        if !status.success() {
-            let reason = self.reason(status, output, log);
-            return Ok(Err(match Memory::now().short_since(before) {
-                Some(short) => say::out_of_memory(short, &reason),
-                None => reason,
-            }));
+        let mut built = None;
+        for system in &self.systems {
+            log.forget_kept();
+            match self.build_for(system, name, output, log)? {
+                Ok(paths) => {
+                    built = Some(paths);
+                    break;
+                }
+                Err(Unbuilt::Missing) => log.say(&say::not_for(system, output)),
+                Err(Unbuilt::Failed(reason)) => return Ok(Err(reason)),
+            }
         }
+        let Some(paths) = built else {
+            return Ok(Err(say::no_such_output(&self.systems, output, &self.outputs())));
+        };
         let path = match fs::read_link(&root) {
             Ok(held) => held.to_string_lossy().into_owned(),
             Err(_no_link) => match self.hold_another(&paths, &root, log)? {
@@ -159,6 +172,26 @@ impl Nix<'_> {
             return Ok(Err(say::not_a_store_path(output, &path)));
         };
         Ok(if self.is_held(name, &path) { Ok(path) } else { Err(say::no_root(&path)) })
+    }
+
+    /// The store paths that Nix prints.
+    fn build_for(
+        &self,
+        system: &str,
+        name: &ServiceName,
+        output: &FlakeOutput,
+        log: &mut OutputLog,
+    ) -> io::Result<Result<String, Unbuilt>> {
+        let before = Memory::now();
+        let (status, paths) = follow(self.build_command(system, name, output), log)?;
+        if status.success() {
+            return Ok(Ok(paths));
+        }
+        let Some(reason) = reason(status, log) else { return Ok(Err(Unbuilt::Missing)) };
+        Ok(Err(Unbuilt::Failed(match Memory::now().short_since(before) {
+            Some(short) => say::out_of_memory(short, &reason),
+            None => reason,
+        })))
     }
 
     /// Whether the build's GC root of this name holds `path`, and `path` is there.
@@ -185,8 +218,8 @@ impl Nix<'_> {
         Ok(Some(path.to_owned()))
     }
 
-    fn build_command(&self, name: &ServiceName, output: &FlakeOutput) -> Command {
-        let Self { config, flake, system, .. } = self;
+    fn build_command(&self, system: &str, name: &ServiceName, output: &FlakeOutput) -> Command {
+        let Self { config, flake, .. } = self;
         let mut command = self.command("build");
         command
             .args(["--max-silent-time", &config.max_silent_time.as_secs().to_string()])
@@ -234,35 +267,47 @@ impl Nix<'_> {
         command
     }
 
-    fn reason(&self, status: ExitStatus, output: &FlakeOutput, log: &OutputLog) -> String {
-        let Some(excerpt) = nix_error::excerpt(log.kept()) else {
-            let last: Vec<&str> = log.kept().collect();
-            let last = last.get(last.len().saturating_sub(10)..).unwrap_or_default();
-            return say::nix_ended_after(status, last);
+    /// The names of what the flake offers for these systems; none if it cannot be asked.
+    fn outputs(&self) -> BTreeSet<String> {
+        let of = |system: &String| -> Option<Vec<String>> {
+            let packages = format!("{}#packages.{system}", self.flake);
+            let mut eval = self.command("eval");
+            eval.args(["--json", &packages, "--apply", "builtins.attrNames"]);
+            let asked = eval.stderr(Stdio::null()).output().ok()?;
+            serde_json::from_slice(&asked.stdout).ok()
         };
-        if nix_error::is_missing_output(&excerpt) {
-            return say::no_such_output(&self.system, output, &self.outputs());
-        }
-        if nix_error::is_stale_lock(&excerpt) {
-            return say::stale_lock(&excerpt);
-        }
-        if status.signal().is_some() {
-            return format!("{}\n{excerpt}", say::nix_ended(status));
-        }
-        excerpt
+        self.systems.iter().filter_map(of).flatten().collect()
     }
+}
 
-    /// The names of what the flake offers for this system; none if it cannot be asked.
-    fn outputs(&self) -> Vec<String> {
-        let packages = format!("{}#packages.{}", self.flake, self.system);
-        self.command("eval")
-            .args(["--json", &packages, "--apply", "builtins.attrNames"])
-            .stderr(Stdio::null())
-            .output()
-            .ok()
-            .and_then(|asked| serde_json::from_slice(&asked.stdout).ok())
-            .unwrap_or_default()
+/// Why there is no store path.
+enum Unbuilt {
+    /// The flake has no such output for this system.
+    Missing,
+    /// Anything else, in words.
+    Failed(String),
+}
+
+/// Why Nix failed; none if the flake has no such output.
+fn reason(status: ExitStatus, log: &OutputLog) -> Option<String> {
+    let Some(excerpt) = nix_error::excerpt(log.kept()) else {
+        let last: Vec<&str> = log.kept().collect();
+        let last = last.get(last.len().saturating_sub(10)..).unwrap_or_default();
+        return Some(say::nix_ended_after(status, last));
+    };
+    if nix_error::is_missing_output(&excerpt) {
+        return None;
     }
+    if nix_error::is_stale_lock(&excerpt) {
+        return Some(say::stale_lock(&excerpt));
+    }
+    if nix_error::lacks_builder(&excerpt) {
+        return Some(say::no_builder(&excerpt));
+    }
+    if status.signal().is_some() {
+        return Some(format!("{}\n{excerpt}", say::nix_ended(status)));
+    }
+    Some(excerpt)
 }
 
 /// Nix's garbage collector would look for them in /proc/stat, which the unit hides
@@ -322,9 +367,13 @@ mod tests {
                 timeout: Duration::from_secs(10800),
             },
             flake: reference(&directories.mirror, build, &sha),
-            system: "x86_64-linux".into(),
+            systems: Vec::new(),
         };
-        let command = nix.build_command(&"api".parse().unwrap(), &"server.bin".parse().unwrap());
+        let command = nix.build_command(
+            "x86_64-linux",
+            &"api".parse().unwrap(),
+            &"server.bin".parse().unwrap(),
+        );
         insta::assert_snapshot!(shown(&command));
     }
 }

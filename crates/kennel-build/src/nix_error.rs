@@ -70,6 +70,13 @@ pub(crate) fn is_missing_output(reason: &str) -> bool {
     reason.contains("does not provide attribute")
 }
 
+/// Whether nobody builds for the system that a derivation is for.
+pub(crate) fn lacks_builder(reason: &str) -> bool {
+    // The latter since Nix 2.30.
+    reason.contains("is required to build")
+        || reason.contains("required system or feature not available")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

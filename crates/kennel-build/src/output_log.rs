@@ -125,6 +125,11 @@ impl OutputLog {
         self.kept.iter().map(String::as_str)
     }
 
+    /// What came so far is no reason for what fails from now on.
+    pub(crate) fn forget_kept(&mut self) {
+        self.kept.clear();
+    }
+
     fn keep(&mut self, line: &str, lines: &mut String) {
         lines.push_str(line);
         lines.push('\n');

@@ -241,7 +241,7 @@ impl Job<'_> {
         check_room(self.layout).map_err(Failure::Room)?;
         let _cache = cache::share(&self.directories.cache).map_err(Failure::Cache)?;
 
-        let nix = Asked::begin(self.leash, self.directories, &host.nix)?;
+        let nix = Asked::begin(self.leash, self.directories, &host.nix, &config.systems)?;
         self.step("fetching");
         self.log.tell(&say::fetching(git_ref, project, &config.repo_url));
         let mirror = Mirror::new(self.leash, self.directories, &config.repo_url)?;

@@ -1,5 +1,6 @@
 //! Every sentence that a build says to people: in the journal, in its log, as a reason.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -200,18 +201,31 @@ pub(crate) fn stale_lock(reason: &str) -> String {
     format!("{reason}\nrun `nix flake lock` and commit flake.lock: a build does not change it")
 }
 
-pub(crate) fn no_such_output(system: &str, output: &FlakeOutput, has: &[String]) -> String {
+pub(crate) fn no_builder(reason: &str) -> String {
+    format!(
+        "{reason}\nthis host does not: name a machine that does in nix.conf (builders=), or let this host emulate another processor (binfmt, and extra-platforms=)"
+    )
+}
+
+/// In the output's log, before the next system is tried.
+pub(crate) fn not_for(system: &str, output: &FlakeOutput) -> String {
+    in_log_of_output(&format!("the flake has no packages.{system}.{output}"))
+}
+
+pub(crate) fn no_such_output(
+    systems: &[String],
+    output: &FlakeOutput,
+    has: &BTreeSet<String>,
+) -> String {
+    let names: Vec<String> =
+        systems.iter().map(|system| format!("packages.{system}.{output}")).collect();
+    let none = format!("the flake has no {}", names.join(" and no "));
     if has.is_empty() {
-        return format!(
-            "the flake has no packages.{system}.{output}, nor any other package for {system}"
-        );
+        return format!("{none}, nor any other package for {}", systems.join(" or "));
     }
     let shown: Vec<&str> = has.iter().take(20).map(String::as_str).collect();
     let more = if has.len() > shown.len() { ", …" } else { "" };
-    format!(
-        "the flake has no packages.{system}.{output}; it has {}{more}; name one of them in `flake_output`",
-        shown.join(", ")
-    )
+    format!("{none}; it has {}{more}; name one of them in `flake_output`", shown.join(", "))
 }
 
 /// Why a build's program came to its end without saying so itself.
@@ -279,6 +293,8 @@ mod tests {
         };
         let exited = ExitStatus::from_raw(3 << 8);
         let lines = ["one".to_owned(), "two".to_owned()];
+        let systems = ["x86_64-linux".to_owned(), "aarch64-linux".to_owned()];
+        let has = BTreeSet::from(["api".to_owned(), "web".to_owned()]);
         let mut all = vec![
             claiming(id),
             status(&project, &git_ref, &sha, &step_of_output(&api, 1, 3)),
@@ -313,8 +329,11 @@ mod tests {
             nix_made_nothing(&output),
             not_a_store_path(&output, "/nix/store/x/public"),
             no_root(&path),
-            no_such_output("x86_64-linux", &output, &[]),
-            no_such_output("x86_64-linux", &output, &["api".into(), "web".into()]),
+            no_such_output(&systems[..1], &output, &BTreeSet::new()),
+            no_such_output(&systems[..1], &output, &has),
+            no_such_output(&systems, &output, &has),
+            not_for("x86_64-linux", &output),
+            no_builder("error: a 'aarch64-linux' with features {} is required to build 'x.drv'"),
             stale_lock("error: it needs an input"),
             stopped_by_hand(id),
             settled(id, BuildState::Queued, None),

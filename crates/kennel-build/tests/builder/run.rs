@@ -18,10 +18,16 @@ esac
 while [ $# -gt 0 ]; do
     case $1 in
     --out-link) link=$2; shift ;;
-    git+file*) output=${1##*.} ;;
+    git+file*) what=$1 output=${1##*.} ;;
     esac
     shift
 done
+case $what in
+*#packages.x86_64-linux.arm | *.nowhere)
+    echo "error: flake 'x' does not provide attribute '${what#*#}'" >&2
+    exit 1
+    ;;
+esac
 case $output in
 bad*) echo "error: $output is bad" >&2; exit 1 ;;
 killed) kill -KILL $$ ;;
@@ -137,6 +143,32 @@ impl Host {
         let reason = self.row(id).reason.unwrap_or_default();
         reason.replace(self.row(id).sha.short(), "SHA")
     }
+}
+
+#[test]
+fn an_output_is_for_the_first_system_that_the_flake_has_it_for() {
+    let Some(mut host) = Host::new("an_output_is_for") else { return };
+    let manifest = "[services.arm]\n[services.both]\n[static_sites.nowhere]\n";
+    let id = host.push(Some(manifest));
+    host.run(id);
+    insta::assert_snapshot!(host.outputs(id), @r"
+    arm failed the flake has no packages.x86_64-linux.arm, nor any other package for x86_64-linux
+    both failed Nix made /nix/store/0c0sxhkp9qsp9i0a8i4rzsm0yqzhsr1l-both, but no GC root for it; see the log
+    nowhere failed the flake has no packages.x86_64-linux.nowhere, nor any other package for x86_64-linux
+    ");
+    let file = host.layout.projects().join("demo.toml");
+    let project = fs::read_to_string(&file).unwrap();
+    let systems = "systems = [\"x86_64-linux\", \"aarch64-linux\"]\n";
+    fs::write(file, format!("{project}{systems}")).unwrap();
+    let id = host.push(Some(manifest));
+    host.run(id);
+    insta::assert_snapshot!(host.outputs(id), @r"
+    arm failed Nix made /nix/store/0c0sxhkp9qsp9i0a8i4rzsm0yqzhsr1l-arm, but no GC root for it; see the log
+    both failed Nix made /nix/store/0c0sxhkp9qsp9i0a8i4rzsm0yqzhsr1l-both, but no GC root for it; see the log
+    nowhere failed the flake has no packages.x86_64-linux.nowhere and no packages.aarch64-linux.nowhere, nor any other package for x86_64-linux or aarch64-linux
+    ");
+    let log = fs::read_to_string(host.directories(id).logs.join("arm.log")).unwrap();
+    assert!(log.contains("[kennel] the flake has no packages.x86_64-linux.arm\n"), "{log}");
 }
 
 /// The fake's paths are not in this machine's store, so that no output here is ever built; what

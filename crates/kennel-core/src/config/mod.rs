@@ -39,6 +39,7 @@ mod routes;
 mod schedule;
 mod seconds;
 mod share;
+mod system;
 mod tls;
 
 pub use acme::{Acme, ExternalAccount};
@@ -68,3 +69,4 @@ pub use resources::{ResourceRequest, Resources};
 pub use router::{AccessLog, RouterConfig};
 pub use schedule::Schedule;
 pub use share::Share;
+pub use system::System;

@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use toml::Spanned;
 
 use super::branch_patterns::BranchPattern;
 use super::document::Document;
 use super::path::AbsolutePath;
+use super::refusal::Refusal;
 use super::share::{RawShare, Share};
-use super::{BranchPatterns, DomainPattern, HostConfig, Lifetime, Problem, RepoUrl};
+use super::{BranchPatterns, DomainPattern, HostConfig, Lifetime, Problem, RepoUrl, System};
 use crate::{Branch, Forge, GitRef, HostName, Layout, ProjectName, SecretScope};
 
 /// What the operator decides for one project.
@@ -34,6 +36,9 @@ pub struct ProjectConfig {
     /// `domains`: the custom domains that the project may claim; none means any that nobody else
     /// holds.
     pub domains: Option<Vec<DomainPattern>>,
+    /// `systems`: for which systems its packages may be built, those first that are preferred; never
+    /// more than one of a kind. Empty means the host's own, as Nix reports it.
+    pub systems: Vec<System>,
     /// `secrets_dir`: one file per secret. Default `/etc/kennel/secrets/<project>`.
     pub secrets_dir: PathBuf,
     /// `expire_after`: how long a branch stays that nobody pushes to or visits. None means the
@@ -98,6 +103,7 @@ impl ProjectConfig {
                 default_branch: raw.default_branch,
                 pull_requests: raw.pull_requests,
                 domains: raw.domains,
+                systems: systems(raw.systems)?,
                 expire_after: raw.expire_after,
                 expire_branches: raw.expire_branches,
                 limits: raw.limits.settle(Share::WHOLE)?,
@@ -175,6 +181,7 @@ struct RawProject {
     #[serde(default)]
     pull_requests: PullRequestPolicy,
     domains: Option<Vec<DomainPattern>>,
+    systems: Option<Spanned<Vec<System>>>,
     secrets_dir: Option<AbsolutePath>,
     expire_after: Option<Lifetime>,
     #[serde(default)]
@@ -187,6 +194,22 @@ struct RawProject {
 
 /// A stranger's program is on the host for no longer than this after its last push.
 const LIFE_OF_FORKS: Duration = Duration::from_secs(24 * 3600);
+
+/// None of them is there twice, and there is one.
+fn systems(raw: Option<Spanned<Vec<System>>>) -> Result<Vec<System>, Refusal> {
+    let Some(raw) = raw else { return Ok(Vec::new()) };
+    let list = raw.get_ref();
+    if list.is_empty() {
+        return Err(Refusal::at(&raw, "nothing can be built for no system")
+            .help("leave the key out for the host's own"));
+    }
+    let again =
+        list.iter().enumerate().find(|(at, system)| list.iter().take(*at).any(|it| it == *system));
+    match again {
+        Some((_, system)) => Err(Refusal::at(&raw, format!("{system} stands in it twice"))),
+        None => Ok(raw.into_inner()),
+    }
+}
 
 fn main() -> Branch {
     #[expect(

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::Period;
+use crate::config::{Period, System};
 
 const FORGE: &str = "forge = \"forgejo\"\n";
 
@@ -45,6 +45,7 @@ fn two_keys_are_enough() {
     assert!(project.branches.matches(&branch("feature/x")));
     assert_eq!(project.pull_requests, PullRequestPolicy::Trusted);
     assert_eq!(project.domains, None);
+    assert_eq!(project.systems, []);
     assert!(project.allows_domain(&"anything.test".parse().unwrap()));
     assert_eq!(project.secrets_dir, PathBuf::from("/etc/kennel/secrets/site"));
 }
@@ -59,6 +60,7 @@ fn every_key_is_read() {
         branches = ["release/*", "v?"]
         pull_requests = "none"
         domains = ["site.test", "*.site.test"]
+        systems = ["x86_64-linux", "aarch64-linux"]
         secrets_dir = "/run/agenix/site"
         "#,
     );
@@ -77,6 +79,10 @@ fn every_key_is_read() {
         assert_eq!(project.allows_domain(&host.parse().unwrap()), allowed, "{host}");
     }
     assert_eq!(project.secrets_dir, PathBuf::from("/run/agenix/site"));
+    assert_eq!(
+        project.systems.iter().map(System::as_str).collect::<Vec<_>>(),
+        ["x86_64-linux", "aarch64-linux"]
+    );
 }
 
 #[test]
@@ -109,9 +115,12 @@ fn refusals() {
     insta::assert_snapshot!(refused(&with("branches = [\"refs/heads/main\"]")), @"site.toml:3: `branches`: `refs/heads/main` is not a pattern for branches: write the branch without refs/heads/");
     insta::assert_snapshot!(refused(&with("branches = \"main\"")), @r#"site.toml:3: `branches`: expected a list in brackets, found string "main""#);
     insta::assert_snapshot!(refused(&with("domains = [\"*site.test\"]")), @"site.toml:3: `domains`: `*site.test` is not a domain pattern: only a-z, 0-9, `-` and dots may stand in it (punycode for the rest)");
+    insta::assert_snapshot!(refused(&with("systems = [\"x86_64\"]")), @"site.toml:3: `systems`: `x86_64` is not a system: write a processor and a kernel, such as `aarch64-linux`");
+    insta::assert_snapshot!(refused(&with("systems = [\"x86_64-linux\", \"x86_64-linux\"]")), @"site.toml:3: `systems`: x86_64-linux stands in it twice");
+    insta::assert_snapshot!(refused(&with("systems = []")), @"site.toml:3: `systems`: nothing can be built for no system; leave the key out for the host's own");
     insta::assert_snapshot!(refused(&with("secrets_dir = \"secrets\"")), @"site.toml:3: `secrets_dir`: `secrets` is not a full path: it does not begin with `/`");
     insta::assert_snapshot!(refused(&with("branch = \"main\"")), @"site.toml:3: unknown key `branch`; did you mean `branches`?");
-    insta::assert_snapshot!(refused(&with("name = \"site\"")), @"site.toml:3: unknown key `name`; known keys here are repo_url, forge, default_branch, branches, pull_requests, domains, secrets_dir, expire_after, expire_branches, limits, preview_limits");
+    insta::assert_snapshot!(refused(&with("name = \"site\"")), @"site.toml:3: unknown key `name`; known keys here are repo_url, forge, default_branch, branches, pull_requests, domains, systems, secrets_dir, expire_after, expire_branches, limits, preview_limits");
 }
 
 #[test]
