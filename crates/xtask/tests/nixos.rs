@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use kennel_core::config::{HostConfig, ProjectConfig};
 use toml::{Table, Value};
@@ -122,6 +123,75 @@ fn beyond_its_range_neither_takes_a_number() {
             }
         }
     }
+}
+
+/// What the package makes of `units/`: the same lines, but for where programs are, and one path.
+#[test]
+fn units_differ_from_debians_in_paths_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (programs, out) = (folder.path().join("programs"), folder.path().join("out"));
+    fs::create_dir(&programs).unwrap();
+    let product: Vec<_> = fs::read_dir(repository().join("crates")).unwrap().collect();
+    for name in product.into_iter().map(|entry| entry.unwrap().file_name()) {
+        fs::write(programs.join(name), "").unwrap();
+    }
+    let install = Command::new("sh")
+        .arg(repository().join("nixos/install"))
+        .args([&repository(), &programs, &out])
+        .output()
+        .unwrap();
+    assert!(install.status.success(), "{install:?}");
+
+    let made = out.join("lib/systemd/system");
+    let lib = format!("{}/lib/kennel/", out.display());
+    let mut changed = BTreeSet::new();
+    let mut units = 0;
+    for unit in found_below(&repository().join("units")) {
+        let name = unit.strip_prefix(repository().join("units")).unwrap();
+        let (own, debians) = (fs::read_to_string(made.join(name)), fs::read_to_string(&unit));
+        let (own, debians) = (own.unwrap(), debians.unwrap());
+        assert_eq!(own.lines().count(), debians.lines().count(), "{}", name.display());
+        for (own, debians) in own.lines().zip(debians.lines()).filter(|(own, it)| own != it) {
+            if let Some((key, command)) = debians.split_once("=/usr/lib/kennel/") {
+                assert_eq!(own, format!("{key}={lib}{command}"));
+                let program = command.split(' ').next().unwrap();
+                assert!(out.join("lib/kennel").join(program).is_file(), "{program}");
+            } else {
+                changed.insert(format!("{debians}\n{own}"));
+            }
+        }
+        // Nothing in it leads to where NixOS has nothing.
+        for line in own.lines().filter(|line| !line.starts_with('#')) {
+            let gone = ["/usr/", "/bin/", "/sbin/"].iter().find(|it| {
+                line.replace(&lib, "").replace("/run/current-system/sw/bin/", "").contains(*it)
+            });
+            assert_eq!(gone, None, "{line}");
+        }
+        units += 1;
+    }
+    assert_eq!(found_below(&made).len(), units, "there are units of nobody's");
+    assert_eq!(
+        changed.into_iter().collect::<Vec<_>>(),
+        [
+            "ExecStart=systemctl stop kennel-webhook.service\n\
+             ExecStart=/run/current-system/sw/bin/systemctl stop kennel-webhook.service",
+            "ReadWritePaths=-/etc/systemd/system /run/systemd/system\n\
+             ReadWritePaths=/run/systemd/system",
+        ]
+    );
+}
+
+fn found_below(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(found_below(&path));
+        } else {
+            files.push(path);
+        }
+    }
+    files
 }
 
 /// Whoever adds a program to the product adds it to the package.
