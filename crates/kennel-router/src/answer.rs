@@ -16,6 +16,7 @@ use crate::challenge;
 use crate::client::Client;
 use crate::exchange::{Exchange, Turn};
 use crate::head::{self, Refusal};
+use crate::notes::Notes;
 use crate::pages::{self, Page};
 use crate::proxy;
 use crate::table::{Lookup, Target};
@@ -41,11 +42,23 @@ async fn take(
     let (mut parts, incoming) = request.into_parts();
     let is_stream = parts.version == Version::HTTP_2;
     let is_head = parts.method == Method::HEAD;
+    let version = parts.version;
     let client_end = if is_stream { websocket::translate(&mut parts) } else { None };
     worker.counters.requests.up();
-    worker.with_table(|table| table.rules.recognise(&turn, &parts));
+    let noting = worker.with_table(|table| {
+        table.rules.recognise(&turn, &parts);
+        table.rules.noting
+    });
+    if let Some(noting) = noting {
+        let is_trusted = turn.is_vouched_for();
+        turn.note(Notes::begin(noting, version, &mut parts, is_trusted, &worker.journal));
+    }
     let mut response = respond(&worker, &turn, parts, incoming).await;
-    worker.counters.answered(response.status());
+    let status = response.status();
+    worker.counters.answered(status);
+    if let Some(notes) = turn.notes() {
+        notes.tell(status, response.headers_mut());
+    }
     if is_stream {
         if let Some(client_end) = client_end {
             // Put there by nobody else: between that and here nothing is waited for.
@@ -90,10 +103,15 @@ async fn respond(
         Ok(asked) => {
             let came = exchange.came();
             let found = worker.with_table(|table| {
-                match table.lookup(&asked.host, parts.uri.path(), &came) {
-                    Lookup::Found(target, used) => {
-                        used.now();
-                        Ok((target.clone(), table.hsts(&asked.host, &came).cloned()))
+                let looked = table.lookup(&asked.host, parts.uri.path(), &came);
+                table.admit(&looked, exchange)?;
+                match looked {
+                    Lookup::Found(route) => {
+                        route.used.now();
+                        if let Some(notes) = exchange.notes() {
+                            notes.is_for(|| route.noted());
+                        }
+                        Ok((route.target.clone(), table.hsts(&asked.host, &came).cloned()))
                     }
                     // Forges do not follow with a webhook, and whoever calls the API has not to.
                     Lookup::Redirect(target) if target.is_own() && !parts.method.is_safe() => {
@@ -107,7 +125,12 @@ async fn respond(
             });
             let (target, hsts) = match found {
                 Ok(found) => found,
-                Err(Some(page)) => return pages::page(page),
+                Err(Some(page)) => {
+                    if let Page::TooManyRequests(_) = page {
+                        worker.counters.requests_limited.up();
+                    }
+                    return pages::page(page);
+                }
                 Err(None) => return pages::moved("https", &asked.host, &parts.uri),
             };
             let authority = match parts.headers.get(HOST) {

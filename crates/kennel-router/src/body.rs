@@ -12,6 +12,7 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
 use crate::exchange::Turn;
 use crate::hop;
+use crate::notes::Notes;
 use crate::pool::Lease;
 use crate::site::FileBody;
 
@@ -131,8 +132,13 @@ impl HttpBody for Body {
         if let Some(turn) = turn {
             match &frame {
                 Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => turn.completes(),
-                Poll::Ready(Some(Ok(_))) => turn.answer_offered(true),
-                Poll::Ready(Some(Err(_))) => {}
+                Poll::Ready(Some(Ok(frame))) => {
+                    turn.answer_offered(true);
+                    if let Some(notes) = turn.notes() {
+                        notes.sends(frame.data_ref().map_or(0, Bytes::len));
+                    }
+                }
+                Poll::Ready(Some(Err(_))) => turn.notes().into_iter().for_each(Notes::broke),
                 Poll::Ready(None) => turn.completes(),
                 Poll::Pending => turn.answer_offered(false),
             }

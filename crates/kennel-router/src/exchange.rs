@@ -13,6 +13,8 @@ use std::time::Instant;
 use crate::client::Client;
 use crate::forwarded::Peer;
 use crate::limits::{Limits, is_over};
+use crate::load::Underway;
+use crate::notes::Notes;
 use crate::table::Came;
 
 /// A request and its answer.
@@ -21,6 +23,11 @@ pub(crate) struct Exchange {
     pub(crate) client: Rc<Client>,
     /// Whom a trusted proxy asks for, if it is one.
     vouched: OnceCell<Box<Peer>>,
+    /// What is noted of it, if anything is.
+    notes: OnceCell<Box<Notes>>,
+    /// Its place among those of the service that answers.
+    underway: Cell<Option<Underway>>,
+    body_too_long: Cell<bool>,
     body_awaited: Cell<Option<Instant>>,
     body_broken: Cell<bool>,
     answer_awaited: Cell<Option<Instant>>,
@@ -60,6 +67,11 @@ impl Deref for Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
+        // Whatever still knows it, nothing is under way any more.
+        self.exchange.leaves_service();
+        if let Some(notes) = self.exchange.notes() {
+            notes.end(&self.exchange, self.complete);
+        }
         self.exchange.client.ended(&self.exchange, self.complete);
     }
 }
@@ -69,6 +81,9 @@ impl Exchange {
         Self {
             client,
             vouched: OnceCell::new(),
+            notes: OnceCell::new(),
+            underway: Cell::new(None),
+            body_too_long: Cell::new(false),
             body_awaited: Cell::new(None),
             body_broken: Cell::new(false),
             answer_awaited: Cell::new(None),
@@ -88,7 +103,10 @@ impl Exchange {
 
     /// Who asks: the one place that says so, whatever lies between.
     pub(crate) fn peer(&self) -> &Peer {
-        self.vouched.get().map_or_else(|| self.client.peer(), |vouched| vouched)
+        match self.vouched.get() {
+            Some(vouched) => vouched,
+            None => self.client.peer(),
+        }
     }
 
     /// The client's address, IPv4 never written as IPv6.
@@ -99,6 +117,31 @@ impl Exchange {
     /// Whether the client speaks HTTPS, with the router or with a trusted proxy.
     pub(crate) fn is_secured(&self) -> bool {
         self.peer().is_secured()
+    }
+
+    /// Whether a trusted proxy asks.
+    pub(crate) fn is_vouched_for(&self) -> bool {
+        self.vouched.get().is_some()
+    }
+
+    /// These are to be kept of it.
+    pub(crate) fn note(&self, notes: Notes) {
+        let _known = self.notes.set(Box::new(notes));
+    }
+
+    /// What is noted of it, if anything is.
+    pub(crate) fn notes(&self) -> Option<&Notes> {
+        self.notes.get().map(|notes| &**notes)
+    }
+
+    /// It has one of the places of a service.
+    pub(crate) fn enters_service(&self, underway: Underway) {
+        self.underway.set(Some(underway));
+    }
+
+    /// It needs that no more.
+    pub(crate) fn leaves_service(&self) {
+        drop(self.underway.take());
     }
 
     /// How it came.
@@ -135,6 +178,16 @@ impl Exchange {
     pub(crate) fn body_failed(&self) {
         self.body_awaited.set(None);
         self.body_broken.set(true);
+    }
+
+    /// The request's body is longer than its service takes.
+    pub(crate) fn body_exceeds(&self) {
+        self.body_too_long.set(true);
+    }
+
+    /// Whether the request's body was longer than its service takes.
+    pub(crate) fn is_body_too_long(&self) -> bool {
+        self.body_too_long.get()
     }
 
     /// Nobody reads the body any more.

@@ -20,6 +20,8 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use crate::counters::Counters;
+use crate::crowd::Crowd;
+use crate::journal::Journal;
 use crate::limits::Limits;
 use crate::listen::{SocketError, Sockets};
 use crate::say;
@@ -38,6 +40,8 @@ pub struct Settings {
     pub certificates: PathBuf,
     /// The directory of answers to certificate authorities.
     pub challenges: PathBuf,
+    /// The journal's socket.
+    pub journal: PathBuf,
     /// Where store paths are: `/nix/store`, but in tests.
     pub store: PathBuf,
     /// How many worker threads.
@@ -169,6 +173,7 @@ impl Control {
                 table: Arc::clone(&table),
                 refused: Default::default(),
                 counters: crew.iter().map(|mate| Arc::clone(&mate.counters)).collect(),
+                journal: Arc::new(Journal::new(settings.journal.clone())),
             }),
             crew: Arc::clone(&crew),
             news,
@@ -176,6 +181,7 @@ impl Control {
         };
         control.load().await;
         let connections = (limits.connections.min(affordable()) / workers).max(1);
+        let crowd = Arc::new(Crowd::default());
         for (index, orders) in receivers.into_iter().enumerate() {
             worker::start(Setup {
                 index,
@@ -185,6 +191,9 @@ impl Control {
                 challenges: Arc::clone(&challenges),
                 limits: Arc::clone(&limits),
                 connections,
+                share: (connections * workers / 2).max(1),
+                crowd: Arc::clone(&crowd),
+                journal: Arc::clone(&control.state.journal),
                 crew: Arc::clone(&crew),
                 orders,
                 news: UnboundedSender::clone(&tell),
@@ -271,6 +280,7 @@ impl Control {
         if left > 0 {
             info!("{}", say::cut_off(self.state.open()));
         }
+        self.state.journal.finish();
     }
 
     fn order(&self, order: impl Fn() -> Order) {

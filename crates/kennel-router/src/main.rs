@@ -32,6 +32,9 @@ struct Arguments {
     /// The directory of answers to certificate authorities.
     #[arg(long, value_name = "DIR", default_value_os_t = Layout::default().acme_challenges())]
     challenges: PathBuf,
+    /// The journal's socket, for the access log.
+    #[arg(long, value_name = "PATH", default_value = JOURNAL)]
+    journal: PathBuf,
     /// Where Nix keeps what it builds.
     #[arg(long, value_name = "DIR", default_value = StorePath::STORE)]
     store: PathBuf,
@@ -39,6 +42,9 @@ struct Arguments {
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
 }
+
+/// Where systemd-journald listens (systemd-journald.service(8)).
+const JOURNAL: &str = "/run/systemd/journal/socket";
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -74,6 +80,7 @@ fn run(arguments: Arguments) -> Result<(), RouterError> {
         table: arguments.table,
         certificates: arguments.certificates,
         challenges: arguments.challenges,
+        journal: arguments.journal,
         store: arguments.store,
         workers: arguments.workers.unwrap_or_else(cores),
         limits: Limits::default(),

@@ -31,6 +31,10 @@ pub(crate) enum Page {
     Refused(Refusal),
     /// The body is no body.
     BadBody,
+    /// The body is longer than the service takes.
+    BodyTooLong,
+    /// The client asks for more than it may, for so many seconds.
+    TooManyRequests(u64),
     /// A site has nothing but GET and HEAD.
     MethodNotAllowed,
     /// `If-Match` does not.
@@ -67,6 +71,8 @@ impl Page {
                 Refusal::TransferEncoding => StatusCode::NOT_IMPLEMENTED,
             },
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::BodyTooLong => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooManyRequests(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::ConditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::NoSuchPart => StatusCode::RANGE_NOT_SATISFIABLE,
@@ -92,6 +98,13 @@ impl Page {
             Self::BadBody => {
                 ("Bad request", "The body of this request is incomplete or malformed.")
             }
+            Self::BodyTooLong => {
+                ("Too large", "The body of this request is larger than is taken at this address.")
+            }
+            Self::TooManyRequests(_) => (
+                "Too many requests",
+                "More requests come from your address than are answered; try again in a moment.",
+            ),
             Self::Refused(refusal) => match refusal {
                 Refusal::Host => {
                     ("Bad request", "The request does not name exactly one valid host.")
@@ -176,8 +189,11 @@ pub(crate) fn page(page: Page) -> Response<Body> {
         Page::NotUp | Page::Crowded | Page::MissingSite => {
             headers.insert(RETRY_AFTER, RETRY_SECS);
         }
-        // Where the next request begins is not certain after such a head.
-        Page::Refused(_) | Page::BadBody => {
+        Page::TooManyRequests(secs) => {
+            headers.insert(RETRY_AFTER, HeaderValue::from(secs));
+        }
+        // Where the next request begins is not certain after such a head or body.
+        Page::Refused(_) | Page::BadBody | Page::BodyTooLong => {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         Page::UnknownHost
@@ -218,12 +234,14 @@ pub(crate) fn moved(scheme: &str, host: &str, uri: &Uri) -> Response<Body> {
 mod tests {
     use super::*;
 
-    const ALL: [Page; 21] = [
+    const ALL: [Page; 23] = [
         Page::UnknownHost,
         Page::NoPath,
         Page::NoSuchFile,
         Page::BadTarget,
         Page::BadBody,
+        Page::BodyTooLong,
+        Page::TooManyRequests(1),
         Page::Refused(Refusal::Host),
         Page::Refused(Refusal::Target),
         Page::Refused(Refusal::TargetTooLong),
@@ -257,6 +275,8 @@ mod tests {
         404 Page not found: This site has no page under this path.
         400 Bad request: The path of this request cannot be read.
         400 Bad request: The body of this request is incomplete or malformed.
+        413 Too large: The body of this request is larger than is taken at this address.
+        429 Too many requests: More requests come from your address than are answered; try again in a moment.
         400 Bad request: The request does not name exactly one valid host.
         400 Bad request: The target of this request cannot be read.
         414 Address too long: The address of this request is longer than 8 KiB.
@@ -298,6 +318,7 @@ mod tests {
     fn a_service_that_is_not_up_says_when_to_come_again() {
         let response = page(Page::NotUp);
         assert_eq!(response.headers()[RETRY_AFTER], "2");
+        assert_eq!(page(Page::TooManyRequests(7)).headers()[RETRY_AFTER], "7");
         assert_eq!(page(Page::BadGateway).headers().get(RETRY_AFTER), None);
     }
 }

@@ -24,11 +24,12 @@ use tracing::warn;
 use crate::body::Body;
 use crate::exchange::Exchange;
 use crate::hop;
+use crate::notes::Notes;
 use crate::pages::{self, Page};
 use crate::pool::Lease;
 use crate::request_body::{Gate, RequestBody};
 use crate::say;
-use crate::upstream::{Backend, ConnectError, Upstream, connect};
+use crate::upstream::{Backend, ConnectError, Place, Upstream, connect};
 use crate::worker::Worker;
 
 /// Passes a request on. `authority` is the checked host as the client wrote it.
@@ -40,8 +41,16 @@ pub(crate) async fn forward(
     incoming: Incoming,
     authority: &HeaderValue,
 ) -> Response<Body> {
-    let outgoing = prepare(exchange, &backend, parts, incoming, authority);
     let passing = Passing { worker, exchange, backend };
+    let backend = &passing.backend;
+    if hyper::body::Body::size_hint(&incoming).lower() > backend.bounds.body {
+        return passing.apologise(&Failure::TooLong);
+    }
+    let Some(underway) = backend.load.begin(backend.bounds.requests) else {
+        return passing.apologise(&Failure::Full);
+    };
+    exchange.enters_service(underway);
+    let outgoing = prepare(exchange, backend, parts, incoming, authority);
     let upgrade = outgoing.upgrade.clone();
     match passing.send(outgoing).await {
         Ok((response, lease)) => passing.finish(response, lease, upgrade).await,
@@ -64,7 +73,7 @@ fn prepare(
     incoming: Incoming,
     authority: &HeaderValue,
 ) -> Outgoing {
-    let mut body = RequestBody::new(incoming, exchange);
+    let mut body = RequestBody::new(incoming, backend.bounds.body, exchange);
     let has_body = !hyper::body::Body::is_end_stream(&body);
     // In HTTP/2 a body ends by itself, and mostly nobody says how long it will be.
     let is_stream = parts.version == Version::HTTP_2;
@@ -146,12 +155,16 @@ enum Failure {
     Absent,
     /// There is no place for one more connection.
     Crowded,
+    /// The service has as many requests as it takes.
+    Full,
     /// It takes too long.
     Late,
     /// What came was no answer.
     Broken(String),
     /// The client's own body broke.
     Client,
+    /// The client's body is longer than the service takes.
+    TooLong,
 }
 
 /// Why one attempt brought no answer.
@@ -197,6 +210,7 @@ impl Passing<'_> {
             let spare = (reused && repeatable).then(|| self.copy(&request));
             match self.attempt(upstream, request, gate.as_ref()).await {
                 Ok(answered) => return Ok(answered),
+                Err(_) if self.exchange.is_body_too_long() => return Err(Failure::TooLong),
                 Err(_) if self.exchange.is_body_broken() => return Err(Failure::Client),
                 Err(Lost::Late) => return Err(Failure::Late),
                 Err(Lost::Invalid(why)) => return Err(Failure::Broken(why)),
@@ -235,8 +249,17 @@ impl Passing<'_> {
                 // Idle ones hold the places of those that are needed.
                 pool.sweep(Instant::now(), Duration::ZERO);
             }
+            let load = &self.backend.load;
+            let of_service = load.connect(self.worker.share).or_else(|| {
+                pool.sweep(Instant::now(), Duration::ZERO);
+                load.connect(self.worker.share)
+            });
             let acquired = timeout(limits.connect, Arc::clone(places).acquire_owned()).await;
-            acquired.ok().and_then(Result::ok).ok_or(Failure::Crowded)
+            let of_all = acquired.ok().and_then(Result::ok);
+            let (Some(_of_all), Some(_of_service)) = (of_all, of_service) else {
+                return Err(Failure::Crowded);
+            };
+            Ok(Place { _of_all, _of_service })
         };
         let mut connected = connect(&self.backend, place().await?, limits).await;
         if let Err(ConnectError::Refused(_)) = connected {
@@ -263,6 +286,7 @@ impl Passing<'_> {
         match answer {
             None => Err(Lost::Late),
             Some(Ok(response)) => {
+                self.exchange.notes().into_iter().for_each(Notes::answered);
                 let pool = Rc::clone(&self.worker.pool);
                 let key = self.backend.key.clone();
                 Ok((response, Lease { upstream, key, pool, gate: gate.cloned() }))
@@ -334,6 +358,8 @@ impl Passing<'_> {
             let Ok(end) = (&mut lease.upstream.upgraded).await else {
                 return self.broken("it closed the connection that it had upgraded");
             };
+            // It may be open for days, and many of them are no burden.
+            self.exchange.leaves_service();
             *self.exchange.client.tunnel.borrow_mut() = Some(end);
             hop::strip(&mut parts.headers);
             parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -354,12 +380,14 @@ impl Passing<'_> {
         let (page, sentence): (_, Option<&dyn Fn(u64) -> String>) = match failure {
             Failure::Absent => (Page::NotUp, Some(&|more| say::absent_service(backend, more))),
             Failure::Crowded => (Page::Crowded, Some(&|more| say::crowded(backend, more))),
+            Failure::Full => (Page::Crowded, Some(&|more| say::full_service(backend, more))),
             Failure::Late => (Page::TooLate, Some(&|more| say::late_service(backend, more))),
             Failure::Broken(why) => {
                 (Page::BadGateway, Some(&|more| say::broken_service(backend, why, more)))
             }
             // The client knows, and nobody else needs to.
             Failure::Client => (Page::BadBody, None),
+            Failure::TooLong => (Page::BodyTooLong, None),
         };
         if let Some(sentence) = sentence
             && let Some(more) = self.worker.throttle.pass()

@@ -18,6 +18,8 @@ use crate::exchange::Exchange;
 pub(crate) struct RequestBody {
     incoming: Option<Incoming>,
     gate: Option<oneshot::Receiver<()>>,
+    /// How many bytes of it may still come.
+    left: u64,
     exchange: Rc<Exchange>,
 }
 
@@ -33,6 +35,8 @@ pub(crate) enum RequestBodyError {
     Client(#[source] hyper::Error),
     #[error("the service did not want the body")]
     NotWanted,
+    #[error("the client's body is longer than the service takes")]
+    TooLong,
 }
 
 impl Gate {
@@ -60,15 +64,15 @@ impl Gate {
 }
 
 impl RequestBody {
-    /// The body of a request that may have none.
-    pub(crate) fn new(incoming: Incoming, exchange: &Rc<Exchange>) -> Self {
+    /// The body of a request that may have none, and of `most` bytes at most.
+    pub(crate) fn new(incoming: Incoming, most: u64, exchange: &Rc<Exchange>) -> Self {
         let incoming = (!incoming.is_end_stream()).then_some(incoming);
-        Self { incoming, gate: None, exchange: Rc::clone(exchange) }
+        Self { incoming, gate: None, left: most, exchange: Rc::clone(exchange) }
     }
 
     /// No body.
     pub(crate) fn none(exchange: &Rc<Exchange>) -> Self {
-        Self { incoming: None, gate: None, exchange: Rc::clone(exchange) }
+        Self { incoming: None, gate: None, left: 0, exchange: Rc::clone(exchange) }
     }
 
     /// Holds it back until the gate opens.
@@ -99,28 +103,36 @@ impl Body for RequestBody {
             }
             self.gate = None;
         }
-        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
+        let Self { incoming: body, left, exchange, .. } = &mut *self;
+        let Some(incoming) = body else { return Poll::Ready(None) };
         let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
-            self.exchange.body_awaited();
+            exchange.body_awaited();
             return Poll::Pending;
         };
         match frame {
             Some(Ok(frame)) if frame.is_data() => {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                let rest = left.checked_sub(u64::try_from(length).unwrap_or(u64::MAX));
+                let Some(rest) = rest else {
+                    exchange.body_exceeds();
+                    return Poll::Ready(Some(Err(RequestBodyError::TooLong)));
+                };
+                *left = rest;
                 if incoming.is_end_stream() {
-                    self.exchange.body_complete();
+                    exchange.body_complete();
                 } else {
-                    self.exchange.body_moved();
+                    exchange.body_moved();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             // Trailers belong to the connection that announced them, and that was the client's.
             Some(Ok(_)) | None => {
-                self.exchange.body_complete();
-                self.incoming = None;
+                exchange.body_complete();
+                *body = None;
                 Poll::Ready(None)
             }
             Some(Err(error)) => {
-                self.exchange.body_failed();
+                exchange.body_failed();
                 Poll::Ready(Some(Err(RequestBodyError::Client(error))))
             }
         }

@@ -99,6 +99,26 @@ pub(crate) fn crowded(backend: &dyn Display, more: u64) -> String {
     )
 }
 
+/// A service has as many requests under way as it takes.
+pub(crate) fn full_service(backend: &dyn Display, more: u64) -> String {
+    counted(
+        format!(
+            "{backend} has as many requests under way as `max_requests` lets it; one was sent away"
+        ),
+        more,
+    )
+}
+
+/// A client has as many connections as it may.
+pub(crate) fn too_many_connections(client: IpAddr, most: u32, more: u64) -> String {
+    counted(
+        format!(
+            "refused a connection of {client}, which has {most} open; see `connections_per_client`"
+        ),
+        more,
+    )
+}
+
 /// A trusted proxy does not say for whom it connects.
 pub(crate) fn silent_proxy(proxy: IpAddr, more: u64) -> String {
     counted(
@@ -159,6 +179,8 @@ mod tests {
             late_service(&"deployment 7 on 127.0.0.1:18000", 4),
             absent_service(&"deployment 7 on 127.0.0.1:18000", 0),
             crowded(&"deployment 7 on 127.0.0.1:18000", 0),
+            full_service(&"deployment 7 on 127.0.0.1:18000", 0),
+            too_many_connections("192.0.2.7".parse().unwrap(), 256, 3),
             silent_proxy("10.0.0.7".parse().unwrap(), 0),
             problem_of_site(
                 Path::new("/nix/store/x"),
@@ -188,6 +210,8 @@ mod tests {
         deployment 7 on 127.0.0.1:18000 did not answer in time (4 like this were not logged)
         deployment 7 on 127.0.0.1:18000 does not accept connections yet, or no longer
         all connections to services are in use; a request to deployment 7 on 127.0.0.1:18000 was sent away
+        deployment 7 on 127.0.0.1:18000 has as many requests under way as `max_requests` lets it; one was sent away
+        refused a connection of 192.0.2.7, which has 256 open; see `connections_per_client` (3 like this were not logged)
         closed a connection of the trusted proxy 10.0.0.7, which did not begin with a header of the PROXY protocol
         /nix/store/x is served without a rule: _redirects:3: no rule
         cannot read /nix/store/x/a: entity not found; was the store path collected as garbage?

@@ -23,6 +23,7 @@ use tokio::task::spawn_local;
 use tracing::warn;
 
 use crate::counters::{self, Counters, sum};
+use crate::journal::Journal;
 use crate::say;
 use crate::table::Table;
 
@@ -32,6 +33,7 @@ pub(crate) struct State {
     /// Why the last table on disk was refused, if it was.
     pub(crate) refused: RefCell<Option<String>>,
     pub(crate) counters: Vec<Arc<Counters>>,
+    pub(crate) journal: Arc<Journal>,
 }
 
 impl State {
@@ -69,7 +71,8 @@ impl State {
             }
             (&Method::GET | &Method::HEAD, "/metrics") => {
                 let table = self.table.load();
-                let text = counters::metrics(&self.counters, table.generation, table.hosts());
+                let mut text = counters::metrics(&self.counters, table.generation, table.hosts());
+                text.push_str(&self.journal.metrics());
                 ("text/plain; version=0.0.4; charset=utf-8", text)
             }
             (_, "/status" | "/last-use" | "/metrics") => {

@@ -12,16 +12,21 @@ use std::time::Duration;
 
 use hyper::header::HeaderValue;
 use kennel_core::{
-    DeploymentId, HostName, LastUse, RouteTable, StorePath, Target as RawTarget, Timestamp,
-    UnknownTableVersion, error_chain,
+    DeploymentId, HostName, LastUse, RouteOutput, RouteTable, StorePath, Target as RawTarget,
+    Timestamp, UnknownTableVersion, error_chain,
 };
 use tracing::warn;
 
+use crate::exchange::Exchange;
+use crate::load::Load;
+use crate::notes::Noted;
+use crate::pages::Page;
+use crate::rates::{Rate, Rates};
 use crate::rules::Rules;
 use crate::say;
 use crate::site::{Former, Serving, Shelf, Site};
 use crate::tls::{Certificates, Loaded};
-use crate::upstream::{Address, Backend, BackendKey};
+use crate::upstream::{Address, Backend, BackendKey, Bounds};
 use crate::used::Used;
 
 /// The routes in force.
@@ -40,6 +45,10 @@ pub(crate) struct Table {
     hsts: Option<HeaderValue>,
     /// What holds for all hosts.
     pub(crate) rules: Rules,
+    /// What clients have used up, where anything is limited.
+    rates: Option<Arc<Rates>>,
+    /// What services are busy with.
+    loads: HashMap<BackendKey, Arc<Load>>,
 }
 
 #[derive(Debug)]
@@ -48,15 +57,27 @@ struct Host {
     certificate: Option<Arc<Loaded>>,
 }
 
+/// Who answers below a path.
 #[derive(Debug)]
-struct Route {
+pub(crate) struct Route {
     prefix: Box<str>,
-    target: Target,
+    pub(crate) target: Target,
     /// The deployment behind it; none for Kennel's own programs.
     deployment: Option<DeploymentId>,
+    /// Whose it is; none for Kennel's own programs.
+    output: Option<Arc<RouteOutput>>,
+    /// How fast one client may ask.
+    rate: Option<Rate>,
     /// Handed on from table to table, so that a deployment that takes over a host is as used as
     /// the one before.
-    used: Arc<Used>,
+    pub(crate) used: Arc<Used>,
+}
+
+impl Route {
+    /// What the access log says of it.
+    pub(crate) fn noted(&self) -> Noted {
+        Noted { output: self.output.clone(), deployment: self.deployment }
+    }
 }
 
 /// Who answers.
@@ -106,8 +127,8 @@ pub(crate) enum Came<'a> {
 
 /// What the table says about a request.
 pub(crate) enum Lookup<'a> {
-    /// This one answers; who lets it answer says so.
-    Found(&'a Target, &'a Used),
+    /// This one answers; who lets it answer says that it was used.
+    Found(&'a Route),
     /// The same is there under HTTPS; without, this one would answer.
     Redirect(&'a Target),
     /// The connection was made for another host's certificate.
@@ -149,6 +170,8 @@ impl Table {
             redirect: false,
             hsts: None,
             rules: Rules::default(),
+            rates: None,
+            loads: HashMap::new(),
         }
     }
 
@@ -189,6 +212,7 @@ impl Table {
             redirect: raw.tls.redirect,
             hsts: raw.tls.hsts_secs.map(say::hsts),
             rules: Rules::new(&raw.router),
+            rates: previous.rates.clone(),
             ..Self::empty()
         };
         for (host, paths) in raw.hosts {
@@ -203,14 +227,24 @@ impl Table {
                 }
                 let deployment = path.target.deployment();
                 let before = previous.route(host.as_str(), &prefix);
-                let mut target = table.target(&host, path.target, shelf, previous, before)?;
+                let bounds = Bounds::from(&path.limits);
+                // One allowance for all the hosts and paths of a service.
+                let whose = path
+                    .output
+                    .as_ref()
+                    .map_or_else(|| Rates::name(&(host.as_str(), &prefix)), Rates::name);
+                let rate = path.limits.rate_limit.map(|limit| Rate::new(&limit, whose));
+                let output = path.output.map(Arc::new);
+                let mut target =
+                    table.target(&host, path.target, bounds, shelf, previous, before)?;
                 if let Target::Upstream(backend) = &mut target
                     && path.strip
                 {
                     target = Target::Upstream(Arc::new(backend.below(&prefix)));
                 }
                 let used = before.map(|route| Arc::clone(&route.used)).unwrap_or_default();
-                routes.push(Route { prefix: prefix.into(), target, deployment, used });
+                let prefix = prefix.into();
+                routes.push(Route { prefix, target, deployment, output, rate, used });
             }
             routes.sort_by_key(|route| std::cmp::Reverse(route.prefix.len()));
             let certificate = table.certificates.of(&host).or_else(|| {
@@ -220,6 +254,12 @@ impl Table {
             let of_host = Host { routes: routes.into(), certificate };
             table.hosts.insert(String::from(host).into(), of_host);
         }
+        let is_limited = table.rules.rate.is_some() || table.routes().any(|it| it.rate.is_some());
+        if !is_limited {
+            table.rates = None;
+        } else if table.rates.is_none() {
+            table.rates = Some(Arc::new(Rates::new()));
+        }
         Ok(table)
     }
 
@@ -227,6 +267,7 @@ impl Table {
         &mut self,
         host: &HostName,
         raw: RawTarget,
+        bounds: Bounds,
         shelf: &Arc<Shelf>,
         previous: &Self,
         before: Option<&Route>,
@@ -235,7 +276,8 @@ impl Table {
             RawTarget::Service { deployment, port, health_check: _, fork } => {
                 let key = BackendKey::Deployment(deployment);
                 let address = Address::Service { port, fork };
-                Ok(Target::Upstream(Arc::new(Backend::new(key, address))))
+                let load = self.load_of(&key, previous);
+                Ok(Target::Upstream(Arc::new(Backend::new(key, address, load, bounds))))
             }
             RawTarget::Socket { path } => {
                 if !path.starts_with('/') {
@@ -243,7 +285,8 @@ impl Table {
                 }
                 let path: Arc<Path> = PathBuf::from(path).into();
                 let key = BackendKey::Socket(Arc::clone(&path));
-                Ok(Target::Upstream(Arc::new(Backend::new(key, Address::Unix(path)))))
+                let (address, load) = (Address::Unix(path), self.load_of(&key, previous));
+                Ok(Target::Upstream(Arc::new(Backend::new(key, address, load, bounds))))
             }
             RawTarget::Site { deployment: _, root, spa, drain_secs } => {
                 let Some(site) = self.site(&root, shelf, previous) else {
@@ -264,6 +307,12 @@ impl Table {
             }
             RawTarget::Absent => Ok(Target::Absent),
         }
+    }
+
+    /// One per service, however many hosts and tables lead to it.
+    fn load_of(&mut self, key: &BackendKey, previous: &Self) -> Arc<Load> {
+        let known = || previous.loads.get(key).cloned().unwrap_or_default();
+        Arc::clone(self.loads.entry(key.clone()).or_insert_with(known))
     }
 
     /// One site per root, walked once. A root that cannot be read must not keep all the other
@@ -334,9 +383,28 @@ impl Table {
         let path = if path == "*" { "/" } else { path };
         match routes.iter().find(|route| is_below(path, &route.prefix)) {
             Some(route) if redirect => Lookup::Redirect(&route.target),
-            Some(route) => Lookup::Found(&route.target, &route.used),
+            Some(route) => Lookup::Found(route),
             None => Lookup::NoPath,
         }
+    }
+
+    /// Counts a request among those of its client, or says when there is room for it. Kennel's own
+    /// programs are not counted: a forge does not ask again.
+    pub(crate) fn admit(&self, looked: &Lookup<'_>, exchange: &Exchange) -> Result<(), Page> {
+        let Some(rates) = &self.rates else { return Ok(()) };
+        let route = match looked {
+            Lookup::Found(route) if route.target.is_own() => return Ok(()),
+            Lookup::Redirect(target) if target.is_own() => return Ok(()),
+            Lookup::Found(route) => route.rate.as_ref(),
+            Lookup::Redirect(_) | Lookup::Misdirected | Lookup::NoPath | Lookup::NoHost => None,
+        };
+        for rate in self.rules.rate.as_ref().into_iter().chain(route) {
+            rates.admit(rate, exchange.address()).map_err(|wait| {
+                // A whole second more than needed is less than one too few.
+                Page::TooManyRequests(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
+            })?;
+        }
+        Ok(())
     }
 
     /// When each deployment was used last.
@@ -396,8 +464,10 @@ mod tests {
 
     fn found(table: &Table, path: &str) -> String {
         match table.lookup("a.example", path, &Came::Plainly) {
-            Lookup::Found(Target::Upstream(backend), _) => backend.address.to_string(),
-            Lookup::Found(..) => "site".into(),
+            Lookup::Found(Route { target: Target::Upstream(backend), .. }) => {
+                backend.address.to_string()
+            }
+            Lookup::Found(_) => "site".into(),
             Lookup::NoPath => "no path".into(),
             Lookup::NoHost => "no host".into(),
             Lookup::Redirect(_) => "redirect".into(),
@@ -471,7 +541,7 @@ mod tests {
         let table = with_routes(site).unwrap();
         assert!(matches!(
             table.lookup("a.example", "/", &Came::Plainly),
-            Lookup::Found(Target::MissingSite, _)
+            Lookup::Found(Route { target: Target::MissingSite, .. })
         ));
     }
 
@@ -501,7 +571,8 @@ mod tests {
         assert_eq!(old.last_use(), LastUse::default());
         let new = load(&at(8), &old);
         // A request of a worker that has not seen the new table yet.
-        let Lookup::Found(_, used) = old.lookup("b.example", "/x", &Came::Plainly) else {
+        let Lookup::Found(Route { used, .. }) = old.lookup("b.example", "/x", &Came::Plainly)
+        else {
             panic!()
         };
         used.now();

@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 
 use hyper::client::conn::http1::{Builder, Parts, SendRequest};
 use hyper_util::rt::TokioIo;
+use kennel_core::config::{BodySize, RequestLimits};
 use kennel_core::{DeploymentId, Port};
 use kennel_systemd::call_service;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -21,6 +22,7 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use crate::limits::{HEAD_BYTES, Limits};
+use crate::load::{Connected, Load};
 use crate::prefix::Prefix;
 use crate::request_body::RequestBody;
 
@@ -35,6 +37,29 @@ pub(crate) struct Backend {
     pub(crate) prefix: Option<Prefix>,
     /// Who may connect at the moment: [`AT_THE_DOOR`].
     pub(crate) door: Semaphore,
+    /// What it is busy with, whichever route and table leads to it.
+    pub(crate) load: Arc<Load>,
+    /// How much it takes.
+    pub(crate) bounds: Bounds,
+}
+
+/// How much a service takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Requests under way at a time.
+    pub(crate) requests: usize,
+    /// Bytes of a request's body.
+    pub(crate) body: u64,
+}
+
+impl From<&RequestLimits> for Bounds {
+    fn from(limits: &RequestLimits) -> Self {
+        let requests = limits.max_requests.unwrap_or(RequestLimits::MAX_REQUESTS);
+        Self {
+            requests: usize::try_from(requests).unwrap_or(usize::MAX),
+            body: limits.max_body.and_then(BodySize::bytes).unwrap_or(u64::MAX),
+        }
+    }
 }
 
 /// How many connections to one service are made at a time. More than most programs' queue holds
@@ -43,14 +68,15 @@ pub(crate) struct Backend {
 const AT_THE_DOOR: usize = 64;
 
 impl Backend {
-    /// One that nobody has connected to.
-    pub(crate) fn new(key: BackendKey, address: Address) -> Self {
-        Self { key, address, prefix: None, door: Semaphore::new(AT_THE_DOOR) }
+    /// One that nobody has connected to through this route.
+    pub(crate) fn new(key: BackendKey, address: Address, load: Arc<Load>, bounds: Bounds) -> Self {
+        Self { key, address, prefix: None, door: Semaphore::new(AT_THE_DOOR), load, bounds }
     }
 
     /// The same, that nobody has connected to, behind a prefix of which it knows nothing.
     pub(crate) fn below(&self, prefix: &str) -> Self {
-        let new = Self::new(self.key.clone(), self.address.clone());
+        let load = Arc::clone(&self.load);
+        let new = Self::new(self.key.clone(), self.address.clone(), load, self.bounds);
         Self { prefix: Prefix::new(prefix), ..new }
     }
 }
@@ -123,10 +149,17 @@ pub(crate) enum ConnectError {
     Begin(#[source] hyper::Error),
 }
 
-/// Connects. `place` is the descriptor's among those that the router may have.
+/// A descriptor's place among those that the router may have, and among those of its service.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) _of_all: OwnedSemaphorePermit,
+    pub(crate) _of_service: Connected,
+}
+
+/// Connects.
 pub(crate) async fn connect(
     backend: &Backend,
-    place: OwnedSemaphorePermit,
+    place: Place,
     limits: &Limits,
 ) -> Result<Upstream, ConnectError> {
     let stream = match timeout(limits.connect, Stream::connect(&backend.address, place)).await {
@@ -167,7 +200,7 @@ fn sorted(error: io::Error) -> ConnectError {
 #[derive(Debug)]
 pub(crate) struct Stream {
     socket: Socket,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 #[derive(Debug)]
@@ -177,7 +210,7 @@ enum Socket {
 }
 
 impl Stream {
-    async fn connect(address: &Address, place: OwnedSemaphorePermit) -> io::Result<Self> {
+    async fn connect(address: &Address, place: Place) -> io::Result<Self> {
         let socket = match address {
             Address::Service { port, fork } => {
                 let stream = call_service(*port, *fork).await?;

@@ -24,11 +24,14 @@ use tracing::warn;
 
 use crate::client::Client;
 use crate::counters::Counters;
+use crate::crowd::{Crowd, Seat};
 use crate::forwarded::{Origin, Peer};
 use crate::http1;
 use crate::http2;
+use crate::journal::Journal;
 use crate::limits::Limits;
 use crate::listen::Scheme;
+use crate::network::Network;
 use crate::pool::Pool;
 use crate::proxy_protocol::{self, Said};
 use crate::say;
@@ -73,6 +76,10 @@ pub(crate) struct Setup {
     pub(crate) limits: Arc<Limits>,
     /// The most connections of this worker.
     pub(crate) connections: usize,
+    /// The most connections to one service, of all workers.
+    pub(crate) share: usize,
+    pub(crate) crowd: Arc<Crowd>,
+    pub(crate) journal: Arc<Journal>,
     pub(crate) crew: Arc<[Mate]>,
     pub(crate) orders: UnboundedReceiver<Order>,
     pub(crate) news: UnboundedSender<News>,
@@ -96,6 +103,11 @@ pub(crate) struct Worker {
     /// Places for connections to services: as many as there may be clients, though one of HTTP/2
     /// may have use for many.
     pub(crate) places: Arc<Semaphore>,
+    /// How many of all workers' places one service may have: half of them, so that it never keeps
+    /// the others from theirs.
+    pub(crate) share: usize,
+    pub(crate) journal: Arc<Journal>,
+    crowd: Arc<Crowd>,
     table: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
     clients: RefCell<HashMap<u64, Rc<Client>>>,
     last_client: Cell<u64>,
@@ -156,6 +168,9 @@ async fn run(setup: Setup) {
         challenges,
         limits,
         connections,
+        share,
+        crowd,
+        journal,
         crew,
         mut orders,
         news,
@@ -169,6 +184,9 @@ async fn run(setup: Setup) {
         acceptor,
         challenges,
         places: Arc::new(Semaphore::new(connections)),
+        share,
+        journal,
+        crowd,
         table: RefCell::new(Cache::new(table)),
         clients: RefCell::default(),
         last_client: Cell::new(0),
@@ -293,16 +311,22 @@ impl Worker {
     }
 
     fn serve(self: &Rc<Self>, stream: TcpStream, origin: Origin) {
-        let client = Rc::new(Client::new(Peer::of(origin)));
+        let peer = Peer::of(origin);
+        let announces = self.with_table(|table| table.rules.announces(&peer));
+        // Where a proxy says for whom it is, that one is counted.
+        let seat = if announces { Ok(None) } else { self.seat(&peer) };
+        let Ok(mut seat) = seat else { return };
+        let client = Rc::new(Client::new(peer));
         let registered = self.register(&client);
         let worker = Rc::clone(self);
-        let announces = self.with_table(|table| table.rules.announces(client.peer()));
+        let mut stream = stream;
         spawn_local(async move {
             let _registered = registered;
-            let mut stream = stream;
-            if announces && !worker.hear(&client, &mut stream, origin).await {
-                return;
+            if announces {
+                let Some(heard) = worker.hear(&client, &mut stream, origin).await else { return };
+                seat = heard;
             }
+            let _seat = seat;
             match origin.scheme {
                 Scheme::Http => match http2::begins(&worker, &client, &stream).await {
                     Some(true) => http2::serve(worker, client, stream).await,
@@ -321,24 +345,44 @@ impl Worker {
         });
     }
 
-    /// Learns from a proxy for whom a connection is. False if it does not say so in time, or as it
-    /// has to: then nobody's request could be told from another's.
-    async fn hear(&self, client: &Client, stream: &mut TcpStream, origin: Origin) -> bool {
+    /// One of the places that a client has; none if its connections are not counted. An error if
+    /// all are taken: then it is this connection that is not served, and nobody else's.
+    fn seat(&self, peer: &Peer) -> Result<Option<Seat>, Taken> {
+        let most = self.with_table(|table| table.rules.connections(peer));
+        let Some(most) = most else { return Ok(None) };
+        let seat = self.crowd.enter(Network::from(peer.address()), most);
+        if seat.is_none() {
+            self.counters.connections_refused.up();
+            if let Some(more) = self.throttle.pass() {
+                warn!("{}", say::too_many_connections(peer.address(), most, more));
+            }
+        }
+        seat.map(Some).ok_or(Taken)
+    }
+
+    /// Learns from a proxy for whom a connection is, and takes a place of that one. None if the proxy
+    /// does not say so in time, or as it has to: then one's requests could not be told from another's.
+    async fn hear(
+        &self,
+        client: &Client,
+        stream: &mut TcpStream,
+        origin: Origin,
+    ) -> Option<Option<Seat>> {
         let said = timeout(self.limits.proxy_header, proxy_protocol::read(stream)).await;
         match said {
             Ok(Ok(Some(Said::For(peer, here)))) => {
                 client.is_for(Peer::of(Origin { peer, port: here.port(), ..origin }));
-                true
+                self.seat(client.peer()).ok()
             }
-            Ok(Ok(Some(Said::Own))) => true,
+            Ok(Ok(Some(Said::Own))) => Some(None),
             Ok(Ok(None)) => {
                 if let Some(more) = self.throttle.pass() {
                     warn!("{}", say::silent_proxy(client.peer().address(), more));
                 }
-                false
+                None
             }
             // It has left, or says nothing.
-            Ok(Err(_)) | Err(_) => false,
+            Ok(Err(_)) | Err(_) => None,
         }
     }
 
@@ -372,6 +416,9 @@ impl Worker {
         }
     }
 }
+
+/// A client has as many connections as it may.
+struct Taken;
 
 /// Keeps a connection known and counted for as long as it is open.
 struct Registered {

@@ -15,7 +15,7 @@ pub struct RequestLimits {
     /// `max_body`: the most bytes of a request's body, within the operator's limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_body: Option<BodySize>,
-    /// `max_requests`: how many may be under way at a time. 1 to 20,000, default 1024.
+    /// `max_requests`: how many may be under way at a time. 1 to 20,000, default 4096.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_requests: Option<u32>,
     /// `rate_limit`: how many one client may send in a time.
@@ -24,9 +24,9 @@ pub struct RequestLimits {
 }
 
 impl RequestLimits {
-    /// How many requests to one service may be under way where nobody says: far more than what a
-    /// program works at, and far less than what the router has places for.
-    pub const MAX_REQUESTS: u32 = 1024;
+    /// How many requests to one service may be under way where nobody says: what a crowd that comes at
+    /// once has, and a fifth of what the router has places for.
+    pub const MAX_REQUESTS: u32 = 4096;
 
     /// What `max_requests` may be; the end is how many clients the router has at most.
     const REQUESTS: RangeInclusive<u32> = 1..=20_000;

@@ -53,7 +53,7 @@ pub enum AccessLog {
     /// None.
     #[default]
     Off,
-    /// Those that were answered with 500 or more, or not to the end.
+    /// Those that were answered with 500 or more, or broken off by their service.
     Errors,
     /// Those, and one in `access_log_sample` of the others.
     Sampled,
@@ -62,6 +62,10 @@ pub enum AccessLog {
 }
 
 impl AccessLog {
+    /// What tells such entries apart from what the router says of itself: journalctl shows them alone
+    /// with `MESSAGE_ID=` and this (sd-id128(3)).
+    pub const MESSAGE_ID: &str = "8c3f4b0d6f5e4c0b9d0a7b61c2a4e97f";
+
     /// Whether nothing is logged.
     #[must_use]
     pub fn is_off(&self) -> bool {

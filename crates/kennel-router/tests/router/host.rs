@@ -75,6 +75,7 @@ impl Router {
             table: dir.path().join("routes.json"),
             certificates: dir.path().join("certs"),
             challenges: dir.path().join("challenges"),
+            journal: dir.path().join("journal"),
             store: dir.path().join("store"),
             workers: 2,
             limits,

@@ -16,6 +16,10 @@ mod http2;
 #[cfg(test)]
 mod life;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod notes;
+#[cfg(test)]
 mod passing;
 #[cfg(test)]
 mod program;

@@ -85,7 +85,7 @@ fn who_came_to_the_proxy_over_https_is_secured() {
 
     // Who came to the proxy in the clear is sent on, however the proxy came.
     let config = Arc::new(authority.client());
-    let mut over_tls = |fields: &str| {
+    let over_tls = |fields: &str| {
         let stream = connect_from(PROXY, router.secure);
         let mut secured = Secured::over(stream, "a.example", &config).unwrap();
         secured.ask(&format!("GET / HTTP/1.1\r\nHost: a.example\r\n{fields}\r\n")).status
