@@ -36,6 +36,7 @@ mod reconcile;
 mod redeploy;
 mod release;
 mod rollback;
+mod router;
 mod routing;
 mod secrets;
 mod sites;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         .test("nixos::module_says_what_to_write_instead", nixos::module_says_what_to_write_instead)
         .test("nixos::flake_has_all_outputs", nixos::flake_has_all_outputs)
         .test("routing::several_under_one_domain", routing::several_under_one_domain)
+        .test("router::limits_requests", router::limits_requests)
         .test("api::cancels_builds", api::cancels_builds)
         .test("api::reads_through_a_wall", api::reads_through_a_wall)
         .test("redeploy::of_what_serves", redeploy::of_what_serves)
@@ -175,6 +177,7 @@ fn main() -> ExitCode {
         .test_alone("full_disk::under_the_databases", full_disk::under_the_databases)
         .test_alone("tls::with_the_operators_certificate", tls::with_the_operators_certificate)
         .test_alone("tls::from_an_authority", tls::from_an_authority)
+        .test_alone("router::writes_an_access_log", router::writes_an_access_log)
         .test_from_nothing("tls::one_wildcard_by_dns", tls::one_wildcard_by_dns)
         // They repair the whole host, and with it what others have broken on purpose.
         .test_alone("slices::of_a_project_and_its_branches", slices::of_a_project_and_its_branches)

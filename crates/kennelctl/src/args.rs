@@ -440,18 +440,26 @@ pub(crate) struct TeardownArgs {
 ///
 /// Runs journalctl for the service's slice, so that the log goes on from one deployment to the
 /// next, with systemd's own messages about them. Without a name, all services of the branch.
+///
+/// With --requests it is the router's access log of the services and sites instead, as far as
+/// `access_log` in config.toml has it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   kennelctl logs site/main/api
   kennelctl logs site/main/api -f
   kennelctl logs site/main -n 20
+  kennelctl logs site/main/api --requests -- HTTP_STATUS=502
   kennelctl logs site/main/api -- --since yesterday --grep panic
                                          anything that journalctl takes")]
 pub(crate) struct LogsArgs {
     /// Whose log
     #[arg(value_name = "PROJECT/BRANCH[/SERVICE]")]
     pub(crate) target: Asked,
+
+    /// Who asked for what, and how it was answered
+    #[arg(long)]
+    pub(crate) requests: bool,
 
     /// Go on until interrupted
     #[arg(long, short)]

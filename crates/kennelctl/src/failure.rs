@@ -89,6 +89,8 @@ pub(crate) enum Failure {
     Interrupted(String),
     #[error("{}", say::no_service_log(.0))]
     NoServiceLog(String),
+    #[error("{}", say::no_requests(.0))]
+    NoRequests(String),
     #[error("{}", say::no_file(.0))]
     NoFile(PathBuf),
     #[error("{}", say::unknown_kind(.0))]
@@ -147,6 +149,7 @@ impl Failure {
             | Self::NeverBuilt { .. }
             | Self::NothingWaits { .. }
             | Self::NoServiceLog(_)
+            | Self::NoRequests(_)
             | Self::NoSecret(_)
             | Self::NoToken(_)
             | Self::NoFile(_) => Exit::NotFound,

@@ -72,10 +72,14 @@ pub(crate) fn nothing_to_tear_down(asked: &str) -> String {
     format!("{asked} is a whole project; name a branch of it, as in {asked}/main")
 }
 
+pub(crate) fn no_requests(asked: &str) -> String {
+    format!("{asked} has nothing that could be asked for anything")
+}
+
 pub(crate) fn no_service_log(asked: &str) -> String {
     format!(
         "{asked} has no service that could have a log; sites are served by the router, see \
-         `journalctl -u kennel-router`"
+         `kennelctl logs {asked} --requests`"
     )
 }
 

@@ -133,8 +133,24 @@ fn logs_follow_the_slice_and_what_systemd_says_of_it() {
     exit 0
     ");
     insta::assert_snapshot!(logs(&["shop/main/web"]), @"
-    kennelctl: shop/main/web has no service that could have a log; sites are served by the router, see `journalctl -u kennel-router`
+    kennelctl: shop/main/web has no service that could have a log; sites are served by the router, see `kennelctl logs shop/main/web --requests`
     exit 3
+    ");
+    insta::assert_snapshot!(logs(&["shop/main", "--requests"]), @"
+    --lines=100
+    --root=/
+    _SYSTEMD_UNIT=kennel-router.service
+    MESSAGE_ID=8c3f4b0d6f5e4c0b9d0a7b61c2a4e97f
+    KENNEL_PROJECT=shop
+    KENNEL_BRANCH=main
+    KENNEL_SERVICE=api
+    +
+    _SYSTEMD_UNIT=kennel-router.service
+    MESSAGE_ID=8c3f4b0d6f5e4c0b9d0a7b61c2a4e97f
+    KENNEL_PROJECT=shop
+    KENNEL_BRANCH=main
+    KENNEL_SERVICE=web
+    exit 0
     ");
     insta::assert_snapshot!(logs(&["shop/pr-7"]), @"
     kennelctl: nothing is deployed as shop/pr-7; known: shop/feature/x/api, shop/main/api, shop/main/web, shop/pr-5/web
