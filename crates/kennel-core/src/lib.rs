@@ -68,7 +68,9 @@ pub use newtype::Invalid;
 pub use output::{OutputKey, OutputKind, OutputState};
 pub use port::Port;
 pub use route_table::{PathRoute, RouteOutput, RouteTable, Target, UnknownTableVersion};
-pub use router_status::{LastUse, RouterStatus};
+pub use router_status::{
+    LastUse, Look, RouteTraffic, RouterHealth, RouterStatus, RouterTraffic, ServiceHealth,
+};
 pub use secret::{BadSecret, SecretName, SecretScope, SecretValue};
 pub use settings::Settings;
 pub use site_rules::{

@@ -143,6 +143,7 @@ async fn respond(
     };
     let Ok(authority) = authority else { return pages::page(Page::Refused(Refusal::Host)) };
     let mut response = match target {
+        Target::Upstream(backend) if backend.is_out() => pages::page(Page::Unhealthy),
         Target::Upstream(backend) => {
             proxy::forward(worker, exchange, backend, parts, incoming, &authority).await
         }

@@ -14,6 +14,7 @@ mod crowd;
 mod exchange;
 mod forwarded;
 mod head;
+mod health;
 mod hop;
 mod http1;
 mod http2;

@@ -21,8 +21,9 @@ use tracing::{info, warn};
 
 use crate::counters::Counters;
 use crate::crowd::Crowd;
+use crate::health::Monitor;
 use crate::journal::Journal;
-use crate::limits::Limits;
+use crate::limits::{LOOKS_AT_ONCE, Limits};
 use crate::listen::{SocketError, Sockets};
 use crate::say;
 use crate::site::Shelf;
@@ -172,6 +173,7 @@ impl Control {
             state: Rc::new(State {
                 table: Arc::clone(&table),
                 refused: Default::default(),
+                monitor: Rc::new(Monitor::new(Arc::clone(&limits), &table.load())),
                 counters: crew.iter().map(|mate| Arc::clone(&mate.counters)).collect(),
                 journal: Arc::new(Journal::new(settings.journal.clone())),
             }),
@@ -180,6 +182,7 @@ impl Control {
             settings,
         };
         control.load().await;
+        spawn_local(Rc::clone(&control.state.monitor).run());
         let connections = (limits.connections.min(affordable()) / workers).max(1);
         let crowd = Arc::new(Crowd::default());
         for (index, orders) in receivers.into_iter().enumerate() {
@@ -250,6 +253,7 @@ impl Control {
                     warn!("{}", say::older(old, new));
                 }
                 info!("{}", say::loaded(table.generation, table.hosts(), table.certificates()));
+                self.state.monitor.follow(&table);
                 self.state.table.store(Arc::new(table));
                 None
             }
@@ -304,8 +308,8 @@ async fn wait(news: &mut UnboundedReceiver<News>, mut left: usize, until: Instan
     0
 }
 
-/// How many clients the descriptors suffice for: each may need one more to a service. Read, since
-/// the limit belongs to the unit (`LimitNOFILE=`).
+/// How many clients the descriptors suffice for: each may need one more to a service, and looks at
+/// services' health are not kept from them. Read, since the limit belongs to the unit (`LimitNOFILE=`).
 fn affordable() -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let descriptors = limits
@@ -314,7 +318,7 @@ fn affordable() -> usize {
         .and_then(|rest| rest.split_whitespace().next())
         .and_then(|soft| soft.parse().ok())
         .unwrap_or(1024_usize);
-    (descriptors.saturating_sub(64) / 2).max(16)
+    (descriptors.saturating_sub(64 + LOOKS_AT_ONCE) / 2).max(16)
 }
 
 /// How many workers this machine has use for.

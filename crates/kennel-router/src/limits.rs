@@ -39,6 +39,12 @@ pub struct Limits {
     pub discard: Duration,
     /// How often deadlines are looked at, while there are connections.
     pub tick: Duration,
+    /// Between two looks at a service's health.
+    pub health_every: Duration,
+    /// For a service to answer such a look.
+    pub health_answer: Duration,
+    /// The least between two looks, for a service that somebody asks for in vain.
+    pub health_soon: Duration,
     /// The most connections of clients at a time; fewer if the descriptors do not suffice. For one
     /// more, the one is closed that has owed a request, or the rest of one, for the longest.
     pub connections: usize,
@@ -65,6 +71,9 @@ impl Default for Limits {
             stop: Duration::from_secs(10),
             discard: Duration::from_secs(2),
             tick: Duration::from_secs(1),
+            health_every: Duration::from_secs(30),
+            health_answer: Duration::from_secs(5),
+            health_soon: Duration::from_secs(5),
             connections: 20_000,
             upstream_idle_each: 256,
             memory: 64 << 20,
@@ -77,6 +86,9 @@ pub(crate) fn is_over(since: Option<Instant>, now: Instant, limit: Duration) -> 
     since.is_some_and(|since| now.saturating_duration_since(since) > limit)
 }
 
+/// Looks at services' health at a time: as many descriptors are kept free. Those that hang hold the
+/// others up only when there are more than this.
+pub(crate) const LOOKS_AT_ONCE: usize = 64;
 /// The most bytes of a request's head, and of an answer's.
 pub(crate) const HEAD_BYTES: usize = 64 << 10;
 /// How many exchanges a client may break off on one HTTP/2 connection within [`BROKEN_OFF_WITHIN`]:

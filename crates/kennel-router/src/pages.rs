@@ -43,6 +43,8 @@ pub(crate) enum Page {
     NoSuchPart,
     /// The service does not listen.
     NotUp,
+    /// The service fails its health check.
+    Unhealthy,
     /// There are too many requests for services.
     Crowded,
     /// The service's answer is none.
@@ -61,7 +63,9 @@ const RETRY_SECS: HeaderValue = HeaderValue::from_static("2");
 impl Page {
     fn status(self) -> StatusCode {
         match self {
-            Self::UnknownHost | Self::NoPath | Self::NoSuchFile => StatusCode::NOT_FOUND,
+            Self::UnknownHost | Self::NoPath | Self::NoSuchFile | Self::Unhealthy => {
+                StatusCode::NOT_FOUND
+            }
             Self::BadTarget | Self::BadBody => StatusCode::BAD_REQUEST,
             Self::Refused(refusal) => match refusal {
                 Refusal::Host | Refusal::Target | Refusal::Connect | Refusal::TwoLengths => {
@@ -140,6 +144,10 @@ impl Page {
                 "Starting",
                 "The service behind this address is not up at the moment. It may be starting; try again in a few seconds.",
             ),
+            Self::Unhealthy => (
+                "Out of order",
+                "The service behind this address does not pass its health check. It is looked at again and again, and comes back by itself as soon as it does.",
+            ),
             Self::Crowded => (
                 "Busy",
                 "There are more requests than this server can pass on at the moment; try again in a few seconds.",
@@ -201,6 +209,7 @@ pub(crate) fn page(page: Page) -> Response<Body> {
         | Page::NoSuchFile
         | Page::BadTarget
         | Page::Misdirected
+        | Page::Unhealthy
         | Page::MethodNotAllowed
         | Page::ConditionFailed
         | Page::NoSuchPart
@@ -234,7 +243,7 @@ pub(crate) fn moved(scheme: &str, host: &str, uri: &Uri) -> Response<Body> {
 mod tests {
     use super::*;
 
-    const ALL: [Page; 23] = [
+    const ALL: [Page; 24] = [
         Page::UnknownHost,
         Page::NoPath,
         Page::NoSuchFile,
@@ -253,6 +262,7 @@ mod tests {
         Page::ConditionFailed,
         Page::NoSuchPart,
         Page::NotUp,
+        Page::Unhealthy,
         Page::Crowded,
         Page::BadGateway,
         Page::TooLate,
@@ -288,6 +298,7 @@ mod tests {
         412 Precondition failed: The page is no longer the one that the request was for.
         416 Range not satisfiable: The file is shorter than the part that was asked for.
         503 Starting: The service behind this address is not up at the moment. It may be starting; try again in a few seconds.
+        404 Out of order: The service behind this address does not pass its health check. It is looked at again and again, and comes back by itself as soon as it does.
         503 Busy: There are more requests than this server can pass on at the moment; try again in a few seconds.
         502 Bad gateway: The service behind this address broke off or gave no valid answer.
         504 Gateway timeout: The service behind this address did not answer in time.

@@ -377,6 +377,9 @@ impl Passing<'_> {
 
     fn apologise(&self, failure: &Failure) -> Response<Body> {
         let backend = &*self.backend;
+        if let Failure::Absent = failure {
+            backend.refused();
+        }
         let (page, sentence): (_, Option<&dyn Fn(u64) -> String>) = match failure {
             Failure::Absent => (Page::NotUp, Some(&|more| say::absent_service(backend, more))),
             Failure::Crowded => (Page::Crowded, Some(&|more| say::crowded(backend, more))),

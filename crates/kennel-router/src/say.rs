@@ -5,8 +5,11 @@
 use std::fmt::{Display, Write};
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
+use hyper::StatusCode;
 use hyper::header::HeaderValue;
+use kennel_core::{DeploymentId, RouteOutput};
 
 /// `STATUS=`: what is in force, and what was refused.
 pub(crate) fn status(generation: Option<u64>, hosts: usize, refused: Option<&str>) -> String {
@@ -133,6 +136,60 @@ fn counted(text: String, more: u64) -> String {
     if more == 0 { text } else { format!("{text} ({more} like this were not logged)") }
 }
 
+/// A look at a service's health: it is well.
+pub(crate) fn look_healthy() -> String {
+    "it answered 200".to_owned()
+}
+
+/// A look: it answers something else.
+pub(crate) fn look_answered(status: StatusCode) -> String {
+    format!("it answered {status} instead of 200")
+}
+
+/// A look: nobody listens.
+pub(crate) fn look_refused() -> String {
+    "nothing listened on its port".to_owned()
+}
+
+/// A look: no answer within this time.
+pub(crate) fn look_late(limit: Duration) -> String {
+    format!("it did not answer within {} s", limit.as_secs_f64())
+}
+
+/// A look: what came was no answer.
+pub(crate) fn look_broken(error: &hyper::Error) -> String {
+    format!("it did not answer in HTTP: {error}")
+}
+
+/// A look: the table has a path that is none.
+pub(crate) fn look_impossible() -> String {
+    "its health path cannot be asked for".to_owned()
+}
+
+/// A service has failed too many looks.
+pub(crate) fn taken_out(id: DeploymentId, output: Option<&RouteOutput>, why: &str) -> String {
+    format!(
+        "{} is unhealthy and gets no more requests: three looks in a row failed, the last because {why}; the next that succeeds brings it back",
+        named(id, output)
+    )
+}
+
+/// It is well again.
+pub(crate) fn brought_back(
+    id: DeploymentId,
+    output: Option<&RouteOutput>,
+    after: Duration,
+) -> String {
+    format!("{} is healthy and gets requests again, after {} s", named(id, output), after.as_secs())
+}
+
+fn named(id: DeploymentId, output: Option<&RouteOutput>) -> String {
+    match output {
+        Some(output) => format!("{output} (deployment {id})"),
+        None => format!("deployment {id}"),
+    }
+}
+
 /// A line of a site's rules is none. kennel-deploy refuses such a site; this one is from before.
 pub(crate) fn problem_of_site(site: &Path, problem: &kennel_core::RuleProblem) -> String {
     format!("{} is served without a rule: {problem}", site.display())
@@ -159,6 +216,12 @@ mod tests {
 
     #[test]
     fn sentences() {
+        let id = DeploymentId::from_row(7);
+        let output = RouteOutput {
+            project: "shop".parse().unwrap(),
+            branch: "main".into(),
+            service: "api".parse().unwrap(),
+        };
         let all = [
             status(None, 0, None),
             status(Some(12), 8, None),
@@ -182,6 +245,14 @@ mod tests {
             full_service(&"deployment 7 on 127.0.0.1:18000", 0),
             too_many_connections("192.0.2.7".parse().unwrap(), 256, 3),
             silent_proxy("10.0.0.7".parse().unwrap(), 0),
+            look_healthy(),
+            look_answered(StatusCode::SERVICE_UNAVAILABLE),
+            look_refused(),
+            look_late(Duration::from_secs(5)),
+            look_impossible(),
+            taken_out(id, None, &look_refused()),
+            taken_out(id, Some(&output), &look_answered(StatusCode::SERVICE_UNAVAILABLE)),
+            brought_back(id, Some(&output), Duration::from_millis(61_200)),
             problem_of_site(
                 Path::new("/nix/store/x"),
                 &kennel_core::RuleProblem { file: "_redirects", line: 3, why: "no rule".into() },
@@ -213,6 +284,14 @@ mod tests {
         deployment 7 on 127.0.0.1:18000 has as many requests under way as `max_requests` lets it; one was sent away
         refused a connection of 192.0.2.7, which has 256 open; see `connections_per_client` (3 like this were not logged)
         closed a connection of the trusted proxy 10.0.0.7, which did not begin with a header of the PROXY protocol
+        it answered 200
+        it answered 503 Service Unavailable instead of 200
+        nothing listened on its port
+        it did not answer within 5 s
+        its health path cannot be asked for
+        deployment 7 is unhealthy and gets no more requests: three looks in a row failed, the last because nothing listened on its port; the next that succeeds brings it back
+        shop/main/api (deployment 7) is unhealthy and gets no more requests: three looks in a row failed, the last because it answered 503 Service Unavailable instead of 200; the next that succeeds brings it back
+        shop/main/api (deployment 7) is healthy and gets requests again, after 61 s
         /nix/store/x is served without a rule: _redirects:3: no rule
         cannot read /nix/store/x/a: entity not found; was the store path collected as garbage?
         cannot start the thread that compresses: Resource temporarily unavailable (os error 11); files are sent as they are

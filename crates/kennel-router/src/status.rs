@@ -1,4 +1,4 @@
-//! The status socket: `GET /status`, `GET /last-use` and `GET /metrics`, over HTTP like everything
+//! The status socket: `GET /status`, `/health`, `/last-use` and `/metrics`, over HTTP like everything
 //! else.
 //!
 //! Answered by the control thread. It only reads; who may connect is the socket's mode to say.
@@ -23,6 +23,7 @@ use tokio::task::spawn_local;
 use tracing::warn;
 
 use crate::counters::{self, Counters, sum};
+use crate::health::Monitor;
 use crate::journal::Journal;
 use crate::say;
 use crate::table::Table;
@@ -34,6 +35,7 @@ pub(crate) struct State {
     pub(crate) refused: RefCell<Option<String>>,
     pub(crate) counters: Vec<Arc<Counters>>,
     pub(crate) journal: Arc<Journal>,
+    pub(crate) monitor: Rc<Monitor>,
 }
 
 impl State {
@@ -65,6 +67,10 @@ impl State {
             (&Method::GET | &Method::HEAD, "/status") => {
                 ("application/json", serde_json::to_string(&self.report()).unwrap_or_default())
             }
+            (&Method::GET | &Method::HEAD, "/health") => {
+                let health = self.monitor.report();
+                ("application/json", serde_json::to_string(&health).unwrap_or_default())
+            }
             (&Method::GET | &Method::HEAD, "/last-use") => {
                 let last = self.table.load().last_use();
                 ("application/json", serde_json::to_string(&last).unwrap_or_default())
@@ -75,13 +81,14 @@ impl State {
                 text.push_str(&self.journal.metrics());
                 ("text/plain; version=0.0.4; charset=utf-8", text)
             }
-            (_, "/status" | "/last-use" | "/metrics") => {
+            (_, "/status" | "/health" | "/last-use" | "/metrics") => {
                 let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
                 response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
                 return response;
             }
             _ => {
-                return plain(StatusCode::NOT_FOUND, "there are /status, /last-use and /metrics\n");
+                let known = "there are /status, /health, /last-use and /metrics\n";
+                return plain(StatusCode::NOT_FOUND, known);
             }
         };
         let mut response = Response::new(Full::new(Bytes::from(text)));

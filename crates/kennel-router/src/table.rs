@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use hyper::header::HeaderValue;
 use kennel_core::{
-    DeploymentId, HostName, LastUse, RouteOutput, RouteTable, StorePath, Target as RawTarget,
-    Timestamp, UnknownTableVersion, error_chain,
+    DeploymentId, HostName, LastUse, PathRoute, RouteOutput, RouteTable, StorePath,
+    Target as RawTarget, Timestamp, UnknownTableVersion, error_chain,
 };
 use tracing::warn;
 
 use crate::exchange::Exchange;
+use crate::health::{Alarm, Pulse, Watched};
 use crate::load::Load;
 use crate::notes::Noted;
 use crate::pages::Page;
@@ -38,6 +39,9 @@ pub(crate) struct Table {
     pub(crate) loaded_at: Option<Timestamp>,
     hosts: HashMap<Box<str>, Host>,
     sites: HashMap<StorePath, Arc<Site>>,
+    /// The services that are expected to answer.
+    watched: HashMap<DeploymentId, Watched>,
+    alarm: Arc<Alarm>,
     certificates: Certificates,
     /// Whether plain HTTP is answered with the address under HTTPS.
     redirect: bool,
@@ -166,6 +170,8 @@ impl Table {
             loaded_at: None,
             hosts: HashMap::new(),
             sites: HashMap::new(),
+            watched: HashMap::new(),
+            alarm: Arc::default(),
             certificates: Certificates::default(),
             redirect: false,
             hsts: None,
@@ -213,11 +219,13 @@ impl Table {
             hsts: raw.tls.hsts_secs.map(say::hsts),
             rules: Rules::new(&raw.router),
             rates: previous.rates.clone(),
+            alarm: Arc::clone(&previous.alarm),
             ..Self::empty()
         };
         for (host, paths) in raw.hosts {
             let mut routes: Vec<Route> = Vec::with_capacity(paths.len());
             for path in paths {
+                table.watch(&path, previous);
                 let prefix = path.prefix;
                 if !prefix.starts_with('/') {
                     return Err(TableError::Prefix { host, prefix });
@@ -277,7 +285,9 @@ impl Table {
                 let key = BackendKey::Deployment(deployment);
                 let address = Address::Service { port, fork };
                 let load = self.load_of(&key, previous);
-                Ok(Target::Upstream(Arc::new(Backend::new(key, address, load, bounds))))
+                let pulse = self.watched.get(&deployment).map(|it| Arc::clone(&it.pulse));
+                let backend = Backend::new(key, address, load, bounds);
+                Ok(Target::Upstream(Arc::new(Backend { pulse, ..backend })))
             }
             RawTarget::Socket { path } => {
                 if !path.starts_with('/') {
@@ -315,6 +325,22 @@ impl Table {
         Arc::clone(self.loads.entry(key.clone()).or_insert_with(known))
     }
 
+    /// A service that is expected to answer is looked after, however many routes lead to it.
+    fn watch(&mut self, path: &PathRoute, previous: &Self) {
+        let RawTarget::Service { deployment, port, health_check, fork } = &path.target else {
+            return;
+        };
+        let new = || Arc::new(Pulse::new(Arc::clone(&self.alarm)));
+        let before = previous.watched.get(deployment).map(|it| Arc::clone(&it.pulse));
+        let pulse = before.unwrap_or_else(new);
+        self.watched.entry(*deployment).or_insert_with(|| Watched {
+            address: Address::Service { port: *port, fork: *fork },
+            path: health_check.as_str().into(),
+            output: path.output.clone(),
+            pulse,
+        });
+    }
+
     /// One site per root, walked once. A root that cannot be read must not keep all the other
     /// hosts from their new routes: its own requests say so.
     fn site(&mut self, root: &StorePath, shelf: &Arc<Shelf>, previous: &Self) -> Option<Arc<Site>> {
@@ -334,6 +360,16 @@ impl Table {
                 None
             }
         }
+    }
+
+    /// The services that are expected to answer.
+    pub(crate) fn watched(&self) -> impl Iterator<Item = (DeploymentId, &Watched)> {
+        self.watched.iter().map(|(id, watched)| (*id, watched))
+    }
+
+    /// Who is told when somebody asks for one of them in vain.
+    pub(crate) fn alarm(&self) -> &Arc<Alarm> {
+        &self.alarm
     }
 
     /// How many hosts it has.

@@ -21,6 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
+use crate::health::Pulse;
 use crate::limits::{HEAD_BYTES, Limits};
 use crate::load::{Connected, Load};
 use crate::prefix::Prefix;
@@ -41,6 +42,8 @@ pub(crate) struct Backend {
     pub(crate) load: Arc<Load>,
     /// How much it takes.
     pub(crate) bounds: Bounds,
+    /// Whether it is well; none for Kennel's own programs.
+    pub(crate) pulse: Option<Arc<Pulse>>,
 }
 
 /// How much a service takes.
@@ -70,14 +73,30 @@ const AT_THE_DOOR: usize = 64;
 impl Backend {
     /// One that nobody has connected to through this route.
     pub(crate) fn new(key: BackendKey, address: Address, load: Arc<Load>, bounds: Bounds) -> Self {
-        Self { key, address, prefix: None, door: Semaphore::new(AT_THE_DOOR), load, bounds }
+        let door = Semaphore::new(AT_THE_DOOR);
+        Self { key, address, prefix: None, door, load, bounds, pulse: None }
+    }
+
+    /// Whether no request is passed to it, since it is not well. Whoever asks is one more reason to
+    /// look at it again.
+    pub(crate) fn is_out(&self) -> bool {
+        let out = self.pulse.as_ref().filter(|pulse| pulse.is_out());
+        out.is_some_and(|pulse| {
+            pulse.missed();
+            true
+        })
+    }
+
+    /// It refused a connection.
+    pub(crate) fn refused(&self) {
+        self.pulse.iter().for_each(|pulse| pulse.missed());
     }
 
     /// The same, that nobody has connected to, behind a prefix of which it knows nothing.
     pub(crate) fn below(&self, prefix: &str) -> Self {
         let load = Arc::clone(&self.load);
         let new = Self::new(self.key.clone(), self.address.clone(), load, self.bounds);
-        Self { prefix: Prefix::new(prefix), ..new }
+        Self { prefix: Prefix::new(prefix), pulse: self.pulse.clone(), ..new }
     }
 }
 

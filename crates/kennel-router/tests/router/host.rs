@@ -47,13 +47,18 @@ pub(crate) const HASH: &str = "0c0sxhkp9qsp9i0a8i4rzsm0yqzhsr1l";
 
 /// Bounds that make deadlines testable, and nothing else different.
 pub(crate) fn short() -> Limits {
-    Limits { tick: Duration::from_millis(20), ..Limits::default() }
+    Limits { tick: Duration::from_millis(20), ..usual() }
+}
+
+/// The usual bounds, but that no service is asked for its health, which few here expect.
+pub(crate) fn usual() -> Limits {
+    Limits { health_every: Duration::from_secs(1 << 20), ..Limits::default() }
 }
 
 impl Router {
     /// Starts one without a table.
     pub(crate) fn boot() -> Self {
-        Self::boot_with(Limits::default(), |_| ())
+        Self::boot_with(usual(), |_| ())
     }
 
     /// Starts one that serves `target` under `a.example`.

@@ -12,6 +12,8 @@ mod cutover;
 #[cfg(test)]
 mod heads;
 #[cfg(test)]
+mod health;
+#[cfg(test)]
 mod http2;
 #[cfg(test)]
 mod life;

@@ -38,7 +38,11 @@ impl Seen {
 impl Service {
     /// Runs `talk` for each connection, each in a thread of its own.
     pub(crate) fn new(talk: impl Fn(Conn) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), talk)
+    }
+
+    /// The same on a port that the test has chosen.
+    pub(crate) fn on(listener: TcpListener, talk: impl Fn(Conn) + Send + Sync + 'static) -> Self {
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&connections);
