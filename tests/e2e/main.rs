@@ -15,6 +15,7 @@ mod flood;
 mod full_disk;
 mod garbage;
 mod hardening;
+mod health;
 mod host;
 mod hostile;
 mod idle;
@@ -66,6 +67,10 @@ fn main() -> ExitCode {
         .test("router::limits_requests", router::limits_requests)
         .test("api::cancels_builds", api::cancels_builds)
         .test("api::reads_through_a_wall", api::reads_through_a_wall)
+        .test(
+            "health::of_a_service_that_stops_answering",
+            health::of_a_service_that_stops_answering,
+        )
         .test("redeploy::of_what_serves", redeploy::of_what_serves)
         .test(
             "redeploy::of_a_build_whose_cause_has_gone",

@@ -72,7 +72,8 @@ pub struct RouterTraffic {
     pub running_us: u64,
     /// The upper ends of the classes of durations, in microseconds; above the last is one more.
     pub bounds_us: Vec<u64>,
-    /// By project, branch and service; those that somebody has asked for something.
+    /// By project, branch and service: those that somebody has asked for something, or that are
+    /// unhealthy.
     pub routes: Vec<RouteTraffic>,
 }
 

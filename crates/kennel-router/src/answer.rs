@@ -56,6 +56,9 @@ async fn take(
     let mut response = respond(&worker, &turn, parts, incoming).await;
     let status = response.status();
     worker.counters.answered(status);
+    if let Some(visit) = turn.visit() {
+        visit.answered(status);
+    }
     if let Some(notes) = turn.notes() {
         notes.tell(status, response.headers_mut());
     }
@@ -104,6 +107,11 @@ async fn respond(
             let came = exchange.came();
             let found = worker.with_table(|table| {
                 let looked = table.lookup(&asked.host, parts.uri.path(), &came);
+                if let Lookup::Found(route) = &looked {
+                    // Who is refused is counted as well.
+                    let share = route.traffic.as_ref().and_then(|it| it.share(worker.index));
+                    share.into_iter().for_each(|share| exchange.visits(share));
+                }
                 table.admit(&looked, exchange)?;
                 match looked {
                     Lookup::Found(route) => {

@@ -134,8 +134,12 @@ impl HttpBody for Body {
                 Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => turn.completes(),
                 Poll::Ready(Some(Ok(frame))) => {
                     turn.answer_offered(true);
+                    let length = frame.data_ref().map_or(0, Bytes::len);
+                    if let Some(visit) = turn.visit() {
+                        visit.sent(length);
+                    }
                     if let Some(notes) = turn.notes() {
-                        notes.sends(frame.data_ref().map_or(0, Bytes::len));
+                        notes.sends(length);
                     }
                 }
                 Poll::Ready(Some(Err(_))) => turn.notes().into_iter().for_each(Notes::broke),

@@ -125,6 +125,7 @@ impl Client {
     pub(crate) fn ended(&self, exchange: &Rc<Exchange>, complete: bool) {
         self.exchanges.borrow_mut().retain(|other| !Rc::ptr_eq(other, exchange));
         let now = Instant::now();
+        exchange.ended(now);
         if !self.is_multiplexed() {
             self.stage.set(Stage::Idle);
         } else if !complete {

@@ -7,6 +7,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
@@ -16,6 +17,7 @@ use crate::limits::{Limits, is_over};
 use crate::load::Underway;
 use crate::notes::Notes;
 use crate::table::Came;
+use crate::traffic::{Share, Visit};
 
 /// A request and its answer.
 pub(crate) struct Exchange {
@@ -31,6 +33,8 @@ pub(crate) struct Exchange {
     body_awaited: Cell<Option<Instant>>,
     body_broken: Cell<bool>,
     answer_awaited: Cell<Option<Instant>>,
+    /// What counts it, from when it is known whose it is.
+    visit: OnceCell<Visit>,
     /// Since when the client takes nothing of the answer that is there. HTTP/2 only: elsewhere it is
     /// the connection that is blocked.
     answer_offered: Cell<Option<Instant>>,
@@ -87,6 +91,7 @@ impl Exchange {
             body_awaited: Cell::new(None),
             body_broken: Cell::new(false),
             answer_awaited: Cell::new(None),
+            visit: OnceCell::new(),
             answer_offered: Cell::new(None),
             is_tunnel: Cell::new(false),
             late: Cell::new(false),
@@ -150,6 +155,24 @@ impl Exchange {
             Some(host) if self.is_secured() => Came::Secured(host),
             None if self.is_secured() => Came::SecuredElsewhere,
             Some(_) | None => Came::Plainly,
+        }
+    }
+
+    /// It is counted here from now on.
+    pub(crate) fn visits(&self, share: Arc<Share>) {
+        // There is one route for each.
+        let _known = self.visit.set(Visit::begin(share));
+    }
+
+    /// What counts it, if it is known whose it is.
+    pub(crate) fn visit(&self) -> Option<&Visit> {
+        self.visit.get()
+    }
+
+    /// It is over.
+    pub(crate) fn ended(&self, now: Instant) {
+        if let Some(visit) = self.visit.get() {
+            visit.ended(now, self.is_tunnel());
         }
     }
 

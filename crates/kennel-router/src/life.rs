@@ -25,9 +25,10 @@ use crate::health::Monitor;
 use crate::journal::Journal;
 use crate::limits::{LOOKS_AT_ONCE, Limits};
 use crate::listen::{SocketError, Sockets};
+use crate::process::most_descriptors;
 use crate::say;
 use crate::site::Shelf;
-use crate::status::{self, State};
+use crate::status::{self, Started, State};
 use crate::table::{Table, TableError};
 use crate::tls;
 use crate::worker::{self, Mate, News, Order, Setup};
@@ -156,10 +157,10 @@ impl Control {
     /// Loads the table, starts the workers, and says so when all accept.
     async fn start(settings: Settings, mut sockets: Sockets) -> Result<Self, RouterError> {
         let limits = Arc::new(settings.limits.clone());
-        let table = Arc::new(ArcSwap::from_pointee(Table::empty()));
+        let workers = settings.workers.max(1);
+        let table = Arc::new(ArcSwap::from_pointee(Table::empty().for_workers(workers)));
         let challenges = Arc::from(settings.challenges.as_path());
         let acceptor = tls::acceptor(Arc::clone(&table)).map_err(RouterError::Tls)?;
-        let workers = settings.workers.max(1);
         let (mates, receivers): (Vec<_>, Vec<_>) = (0..workers)
             .map(|_| {
                 let (orders, receiver) = unbounded_channel();
@@ -173,6 +174,7 @@ impl Control {
             state: Rc::new(State {
                 table: Arc::clone(&table),
                 refused: Default::default(),
+                started: Started::now(),
                 monitor: Rc::new(Monitor::new(Arc::clone(&limits), &table.load())),
                 counters: crew.iter().map(|mate| Arc::clone(&mate.counters)).collect(),
                 journal: Arc::new(Journal::new(settings.journal.clone())),
@@ -312,12 +314,7 @@ async fn wait(news: &mut UnboundedReceiver<News>, mut left: usize, until: Instan
 /// services' health are not kept from them. Read, since the limit belongs to the unit (`LimitNOFILE=`).
 fn affordable() -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let descriptors = limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"))
-        .and_then(|rest| rest.split_whitespace().next())
-        .and_then(|soft| soft.parse().ok())
-        .unwrap_or(1024_usize);
+    let descriptors = usize::try_from(most_descriptors(&limits)).unwrap_or(usize::MAX);
     (descriptors.saturating_sub(64 + LOOKS_AT_ONCE) / 2).max(16)
 }
 

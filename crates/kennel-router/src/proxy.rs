@@ -355,11 +355,16 @@ impl Passing<'_> {
             let Some((_, protocol)) = same else {
                 return self.broken("it changed to a protocol that was not asked for");
             };
-            let Ok(end) = (&mut lease.upstream.upgraded).await else {
+            let Ok(mut end) = (&mut lease.upstream.upgraded).await else {
                 return self.broken("it closed the connection that it had upgraded");
             };
             // It may be open for days, and many of them are no burden.
             self.exchange.leaves_service();
+            if let Some(visit) = self.exchange.visit() {
+                // A stream's request lasts as long as its tunnel.
+                let tunnel = visit.tunnelled(self.exchange.client.is_multiplexed());
+                end.io.inner_mut().becomes_tunnel(tunnel);
+            }
             *self.exchange.client.tunnel.borrow_mut() = Some(end);
             hop::strip(&mut parts.headers);
             parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));

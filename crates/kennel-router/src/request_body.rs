@@ -118,6 +118,9 @@ impl Body for RequestBody {
                     return Poll::Ready(Some(Err(RequestBodyError::TooLong)));
                 };
                 *left = rest;
+                if let Some(visit) = exchange.visit() {
+                    visit.received(length);
+                }
                 if incoming.is_end_stream() {
                     exchange.body_complete();
                 } else {

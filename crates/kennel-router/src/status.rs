@@ -1,5 +1,5 @@
-//! The status socket: `GET /status`, `/health`, `/last-use` and `/metrics`, over HTTP like everything
-//! else.
+//! The status socket: `GET /status`, `/health`, `/last-use`, `/traffic` and `/metrics`, over HTTP like
+//! everything else.
 //!
 //! Answered by the control thread. It only reads; who may connect is the socket's mode to say.
 
@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use kennel_core::RouterStatus;
+use kennel_core::{RouterStatus, RouterTraffic, Timestamp};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::spawn_local;
 use tracing::warn;
@@ -25,8 +25,11 @@ use tracing::warn;
 use crate::counters::{self, Counters, sum};
 use crate::health::Monitor;
 use crate::journal::Journal;
+use crate::metrics;
+use crate::process::Process;
 use crate::say;
 use crate::table::Table;
+use crate::traffic::BOUNDS_US;
 
 /// What can be asked about.
 pub(crate) struct State {
@@ -36,6 +39,19 @@ pub(crate) struct State {
     pub(crate) counters: Vec<Arc<Counters>>,
     pub(crate) journal: Arc<Journal>,
     pub(crate) monitor: Rc<Monitor>,
+    pub(crate) started: Started,
+}
+
+/// When the router started, by the clock on the wall and by one that nobody sets.
+pub(crate) struct Started {
+    at: Timestamp,
+    instant: Instant,
+}
+
+impl Started {
+    pub(crate) fn now() -> Self {
+        Self { at: Timestamp::from(SystemTime::now()), instant: Instant::now() }
+    }
 }
 
 impl State {
@@ -62,6 +78,32 @@ impl State {
         }
     }
 
+    fn traffic(&self) -> RouterTraffic {
+        let table = self.table.load();
+        let healths = table.healths();
+        let routes = table.traffic().filter_map(|(output, traffic)| {
+            let healthy = healths.get(output).copied();
+            let is_shown = traffic.is_used() || healthy == Some(false);
+            is_shown.then(|| traffic.report(output, healthy))
+        });
+        RouterTraffic {
+            started_at: self.started.at,
+            running_us: u64::try_from(self.started.instant.elapsed().as_micros())
+                .unwrap_or(u64::MAX),
+            bounds_us: BOUNDS_US.to_vec(),
+            routes: routes.collect(),
+        }
+    }
+
+    fn metrics(&self) -> String {
+        let table = self.table.load();
+        let mut text = counters::metrics(&self.counters, table.generation, table.hosts());
+        text.push_str(&self.journal.metrics());
+        metrics::of_routes(&mut text, &table);
+        metrics::of_process(&mut text, &Process::look(), self.started.at);
+        text
+    }
+
     fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
         let (kind, text) = match (method, path) {
             (&Method::GET | &Method::HEAD, "/status") => {
@@ -75,19 +117,19 @@ impl State {
                 let last = self.table.load().last_use();
                 ("application/json", serde_json::to_string(&last).unwrap_or_default())
             }
-            (&Method::GET | &Method::HEAD, "/metrics") => {
-                let table = self.table.load();
-                let mut text = counters::metrics(&self.counters, table.generation, table.hosts());
-                text.push_str(&self.journal.metrics());
-                ("text/plain; version=0.0.4; charset=utf-8", text)
+            (&Method::GET | &Method::HEAD, "/traffic") => {
+                ("application/json", serde_json::to_string(&self.traffic()).unwrap_or_default())
             }
-            (_, "/status" | "/health" | "/last-use" | "/metrics") => {
+            (&Method::GET | &Method::HEAD, "/metrics") => {
+                ("text/plain; version=0.0.4; charset=utf-8", self.metrics())
+            }
+            (_, "/status" | "/health" | "/last-use" | "/traffic" | "/metrics") => {
                 let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
                 response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
                 return response;
             }
             _ => {
-                let known = "there are /status, /health, /last-use and /metrics\n";
+                let known = "there are /status, /health, /last-use, /traffic and /metrics\n";
                 return plain(StatusCode::NOT_FOUND, known);
             }
         };

@@ -3,7 +3,7 @@
 //! Built on the control thread, read by workers without a lock. A request keeps what it resolved
 //! (an [`Arc`] of the backend or site), so that a swap never touches a request under way.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,7 @@ use crate::rules::Rules;
 use crate::say;
 use crate::site::{Former, Serving, Shelf, Site};
 use crate::tls::{Certificates, Loaded};
+use crate::traffic::Traffic;
 use crate::upstream::{Address, Backend, BackendKey, Bounds};
 use crate::used::Used;
 
@@ -42,6 +43,9 @@ pub(crate) struct Table {
     /// The services that are expected to answer.
     watched: HashMap<DeploymentId, Watched>,
     alarm: Arc<Alarm>,
+    /// By whose routes they are.
+    traffic: BTreeMap<RouteOutput, Arc<Traffic>>,
+    workers: usize,
     certificates: Certificates,
     /// Whether plain HTTP is answered with the address under HTTPS.
     redirect: bool,
@@ -72,6 +76,8 @@ pub(crate) struct Route {
     output: Option<Arc<RouteOutput>>,
     /// How fast one client may ask.
     rate: Option<Rate>,
+    /// What counts its requests, together with other routes of the same service or site.
+    pub(crate) traffic: Option<Arc<Traffic>>,
     /// Handed on from table to table, so that a deployment that takes over a host is as used as
     /// the one before.
     pub(crate) used: Arc<Used>,
@@ -172,6 +178,8 @@ impl Table {
             sites: HashMap::new(),
             watched: HashMap::new(),
             alarm: Arc::default(),
+            traffic: BTreeMap::new(),
+            workers: 1,
             certificates: Certificates::default(),
             redirect: false,
             hsts: None,
@@ -179,6 +187,11 @@ impl Table {
             rates: None,
             loads: HashMap::new(),
         }
+    }
+
+    /// The same for so many workers.
+    pub(crate) fn for_workers(self, workers: usize) -> Self {
+        Self { workers, ..self }
     }
 
     /// Reads the table at `path`, and the certificates in a directory. Sites and certificates that
@@ -220,12 +233,14 @@ impl Table {
             rules: Rules::new(&raw.router),
             rates: previous.rates.clone(),
             alarm: Arc::clone(&previous.alarm),
+            workers: previous.workers,
             ..Self::empty()
         };
         for (host, paths) in raw.hosts {
             let mut routes: Vec<Route> = Vec::with_capacity(paths.len());
             for path in paths {
-                table.watch(&path, previous);
+                table.look_after(&path, previous);
+                let traffic = path.output.as_ref().map(|it| table.count(it, previous));
                 let prefix = path.prefix;
                 if !prefix.starts_with('/') {
                     return Err(TableError::Prefix { host, prefix });
@@ -252,7 +267,7 @@ impl Table {
                 }
                 let used = before.map(|route| Arc::clone(&route.used)).unwrap_or_default();
                 let prefix = prefix.into();
-                routes.push(Route { prefix, target, deployment, output, rate, used });
+                routes.push(Route { prefix, target, deployment, output, traffic, rate, used });
             }
             routes.sort_by_key(|route| std::cmp::Reverse(route.prefix.len()));
             let certificate = table.certificates.of(&host).or_else(|| {
@@ -325,8 +340,9 @@ impl Table {
         Arc::clone(self.loads.entry(key.clone()).or_insert_with(known))
     }
 
-    /// A service that is expected to answer is looked after, however many routes lead to it.
-    fn watch(&mut self, path: &PathRoute, previous: &Self) {
+    /// A service that is expected to answer is looked after, however many routes lead to it. What a
+    /// target says to the contrary is heeded here and nowhere else.
+    fn look_after(&mut self, path: &PathRoute, previous: &Self) {
         let RawTarget::Service { deployment, port, health_check, fork } = &path.target else {
             return;
         };
@@ -339,6 +355,13 @@ impl Table {
             output: path.output.clone(),
             pulse,
         });
+    }
+
+    /// What counts a service's or site's requests, whichever deployment answers.
+    fn count(&mut self, output: &RouteOutput, previous: &Self) -> Arc<Traffic> {
+        let before = previous.traffic.get(output).map(Arc::clone);
+        let new = || before.unwrap_or_else(|| Arc::new(Traffic::new(self.workers)));
+        Arc::clone(self.traffic.entry(output.clone()).or_insert_with(new))
     }
 
     /// One site per root, walked once. A root that cannot be read must not keep all the other
@@ -365,6 +388,17 @@ impl Table {
     /// The services that are expected to answer.
     pub(crate) fn watched(&self) -> impl Iterator<Item = (DeploymentId, &Watched)> {
         self.watched.iter().map(|(id, watched)| (*id, watched))
+    }
+
+    /// What counts the requests of each service and site.
+    pub(crate) fn traffic(&self) -> impl Iterator<Item = (&RouteOutput, &Traffic)> {
+        self.traffic.iter().map(|(output, traffic)| (output, &**traffic))
+    }
+
+    /// Whether each service gets requests that is expected to answer.
+    pub(crate) fn healths(&self) -> HashMap<&RouteOutput, bool> {
+        let watched = self.watched.values();
+        watched.filter_map(|it| Some((it.output.as_ref()?, !it.pulse.is_out()))).collect()
     }
 
     /// Who is told when somebody asks for one of them in vain.

@@ -26,6 +26,7 @@ use crate::limits::{HEAD_BYTES, Limits};
 use crate::load::{Connected, Load};
 use crate::prefix::Prefix;
 use crate::request_body::RequestBody;
+use crate::traffic::Tunnelled;
 
 /// A program that answers requests.
 #[derive(Debug)]
@@ -219,6 +220,8 @@ fn sorted(error: io::Error) -> ConnectError {
 #[derive(Debug)]
 pub(crate) struct Stream {
     socket: Socket,
+    /// What counts its bytes, once it is a tunnel: requests and answers are counted as such.
+    tunnel: Option<Tunnelled>,
     _place: Place,
 }
 
@@ -238,7 +241,30 @@ impl Stream {
             }
             Address::Unix(path) => Socket::Unix(UnixStream::connect(path).await?),
         };
-        Ok(Self { socket, _place: place })
+        Ok(Self { socket, tunnel: None, _place: place })
+    }
+
+    /// It is a tunnel from here on, which this counts.
+    pub(crate) fn becomes_tunnel(&mut self, tunnel: Tunnelled) {
+        self.tunnel = Some(tunnel);
+    }
+
+    fn poll_read_socket(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut self.socket {
+            Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Socket::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+
+    fn poll_write_socket(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.socket {
+            Socket::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Socket::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
     }
 }
 
@@ -248,10 +274,13 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().socket {
-            Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Socket::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let read = this.poll_read_socket(cx, buf);
+        if let Some(tunnel) = &this.tunnel {
+            tunnel.sent(buf.filled().len() - before);
         }
+        read
     }
 }
 
@@ -261,10 +290,13 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().socket {
-            Socket::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
-            Socket::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+        let this = self.get_mut();
+        let written = this.poll_write_socket(cx, buf);
+        // A tunnel's are written so and never vectored: tokio copies them out of one buffer.
+        if let (Some(tunnel), Poll::Ready(Ok(bytes))) = (&this.tunnel, &written) {
+            tunnel.received(*bytes);
         }
+        written
     }
 
     fn poll_write_vectored(

@@ -94,6 +94,8 @@ const STACK: usize = 1 << 20;
 
 /// A worker's own things.
 pub(crate) struct Worker {
+    /// Which one it is, from 0.
+    pub(crate) index: usize,
     pub(crate) pool: Rc<Pool>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) counters: Arc<Counters>,
@@ -177,6 +179,7 @@ async fn run(setup: Setup) {
     } = setup;
     let counters = crew.get(index).map(|mate| Arc::clone(&mate.counters)).unwrap_or_default();
     let worker = Rc::new(Worker {
+        index,
         pool: Rc::new(Pool::new(limits.upstream_idle_each)),
         limits,
         counters,

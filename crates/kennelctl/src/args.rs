@@ -48,6 +48,7 @@ const TOP_EXAMPLES: &str = "\
 Examples:
   kennelctl status                       what serves what, and what is being built
   kennelctl status --watch               the same, as it changes
+  kennelctl top                          who is visited, how often and how fast
   kennelctl builds --state failed        what could not be built
   kennelctl build 42 --follow            watch build 42 until it ends
   kennelctl logs site/main/api -f        follow a service, whichever deployment runs
@@ -76,6 +77,7 @@ UTC, absent values are null, and keys are only ever added.";
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Status(StatusArgs),
+    Top(TopArgs),
     Builds(BuildsArgs),
     Build(BuildArgs),
     Approve(ApproveArgs),
@@ -104,8 +106,8 @@ pub(crate) enum Command {
 /// One line for each deployment that serves, starts, drains or is being removed, with the address
 /// that the router has for it; then newer deployments that failed, with the reason; then builds
 /// that wait or run. EXPIRES is when a branch is removed that nobody pushes to or visits until then.
-/// A service counts as healthy if its health check answers 200 within a second.
-/// What is wrong with the router stands at the end.
+/// A service counts as healthy if its health check answers 200 within a second and the router, which
+/// asks every 30 s, passes requests to it. What is wrong with the router stands at the end.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -116,7 +118,8 @@ Examples:
   kennelctl status --json | jq -r '.deployments[] | select(.health != \"healthy\").urls[]'
 
 JSON: an object with `deployments` (id, project, branch, ref, name, kind, state, health,
-held, health_detail, urls, commit, build, port, unit, since, expires_at, drain_until, reason),
+held, health_detail, monitor, urls, commit, build, port, unit, since, expires_at, drain_until,
+reason; monitor is what the router has seen: out_since, strikes, looked_at, took_ms, answer),
 `builds` (as `kennelctl builds --json`), `pins` (project, branch, ref, name, by, since), `router`
 (reachable, generation, published_generation, refused) and `warnings`.
 Health is healthy, unhealthy, down, starting, unknown or null (not asked).")]
@@ -139,6 +142,43 @@ pub(crate) struct StatusArgs {
 
     /// Print JSON
     #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Show live traffic per service and site, the busiest first
+///
+/// Requests, errors and bytes are per second since the last look; OPEN is what is being answered now,
+/// with open tunnels; P50 and P99 say how long half and 99 % of the answers took at most, from the
+/// request's head to the answer's last byte; REQUESTS is all since the router started. Shown is what
+/// somebody has asked for since then, and what is unhealthy.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kennelctl top
+  kennelctl top site/main
+  kennelctl top --once
+  kennelctl top --json | jq -r '.routes[] | select(.server_errors_per_second > 0).name'
+
+JSON: an object with `seconds` (over how long the rates are) and `routes` (project, branch, name,
+healthy, requests_per_second, client_errors_per_second, server_errors_per_second, p50_ms, p99_ms,
+in_flight, received_bytes_per_second, sent_bytes_per_second, and since the router started requests,
+server_errors, received_bytes, sent_bytes).")]
+pub(crate) struct TopArgs {
+    /// Only this project, branch (or pr-<number>), or service
+    #[arg(value_name = "PROJECT[/BRANCH[/NAME]]")]
+    pub(crate) target: Option<Asked>,
+
+    /// Look every SECONDS
+    #[arg(long, value_name = "SECONDS", default_value = "1",
+          value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub(crate) interval: u32,
+
+    /// Show one second and end
+    #[arg(long, conflicts_with = "interval")]
+    pub(crate) once: bool,
+
+    /// Print one second as JSON and end
+    #[arg(long, conflicts_with_all = ["once", "interval"])]
     pub(crate) json: bool,
 }
 

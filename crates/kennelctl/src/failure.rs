@@ -107,6 +107,8 @@ pub(crate) enum Failure {
     Restore(#[source] ManagerError),
     #[error("{}", say::not_running())]
     NotRunning,
+    #[error("{}", say::router_untold(.0))]
+    RouterSilent(String),
     #[error("{}", say::no_journalctl())]
     Journalctl(#[source] io::Error),
     #[error("the project cannot be used; see `kennelctl check`")]
@@ -178,6 +180,7 @@ impl Failure {
             | Self::Refused(_)
             | Self::Generate { .. }
             | Self::Undecided
+            | Self::RouterSilent(_)
             | Self::BuildEnded(..)
             | Self::Runtime(_)
             | Self::Journalctl(_)

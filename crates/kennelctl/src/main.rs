@@ -36,6 +36,7 @@ mod target;
 mod teardown;
 mod terminal;
 mod token;
+mod top;
 mod watch;
 
 use std::path::Path;
@@ -66,6 +67,7 @@ fn run(cli: &Cli, terminal: Terminal) -> Result<Exit, Failure> {
         Host { layout: Layout::under(&cli.root), is_live: cli.root == Path::new("/"), terminal };
     match &cli.command {
         Command::Status(args) => status::run(&host, args),
+        Command::Top(args) => top::run(&host, args),
         Command::Builds(args) => builds::run(&host, args),
         Command::Build(args) => build::run(&host, args),
         Command::Approve(args) => approve::run(&host, args),

@@ -368,6 +368,10 @@ pub(crate) fn router_silent(why: &str) -> String {
     format!("The router does not tell its status ({why}); see `systemctl status kennel-router`.")
 }
 
+pub(crate) fn router_untold(why: &str) -> String {
+    format!("the router does not tell its figures ({why}); see `systemctl status kennel-router`")
+}
+
 pub(crate) fn router_refused(reason: &str) -> String {
     format!("The router refused the newest route table and serves the one before: {reason}")
 }
@@ -394,6 +398,15 @@ pub(crate) fn not_routed(key: &str) -> String {
 pub(crate) fn program_unwell(place: &str, kind: OutputKind, detail: &str) -> String {
     let does = does(kind);
     format!("{place} should {does}, but {detail}; see `kennelctl logs {place}`.")
+}
+
+pub(crate) fn out_of_routes(since: &str, answer: &str, answers_now: bool) -> String {
+    let now = if answers_now {
+        ". It answers now, and serves again after the router's next look"
+    } else {
+        ""
+    };
+    format!("the router passes no requests to it since {since}: {answer}{now}")
 }
 
 /// What a deployment is there for, in a word.

@@ -4,6 +4,7 @@ mod addresses;
 mod expiry;
 pub(crate) mod health;
 mod line;
+mod monitor;
 mod report;
 pub(crate) mod router;
 
@@ -16,6 +17,7 @@ pub(crate) use self::addresses::Addresses;
 use self::expiry::Ends;
 use self::health::Healths;
 use self::line::Line;
+use self::monitor::Monitor;
 pub(crate) use self::report::state_cell;
 use self::report::{PinView, Report};
 use self::router::Router;
@@ -38,9 +40,10 @@ pub(crate) fn run(host: &Host, args: &StatusArgs) -> Result<Exit, Failure> {
         let title = format!("{}, until Ctrl-C", title.trim_end());
         let every = Duration::from_secs(seconds.into());
         return watch(host, &title, every, &mut || {
-            let report = look(host, args)?;
-            let says = serde_json::to_string(&report).map_err(Failure::Json)?;
+            let mut report = look(host, args)?;
             let text = report.render(asked.as_deref(), clock::now(), host.terminal);
+            report.forget_looks();
+            let says = serde_json::to_string(&report).map_err(Failure::Json)?;
             Ok(Frame { text, says })
         });
     }
@@ -67,7 +70,7 @@ fn look(host: &Host, args: &StatusArgs) -> Result<Report, Failure> {
         Err(_) if deployments.is_empty() => (Addresses::default(), Vec::new()),
         Err(why) => (Addresses::default(), vec![say::no_route_table(&why)]),
     };
-    let (healths, router) = ask(host, &deployments, !args.no_probe)?;
+    let (healths, monitor, router) = ask(host, &deployments, !args.no_probe)?;
     let pins = match host.state()? {
         Some(state) => state.pins()?,
         None => Vec::new(),
@@ -76,7 +79,12 @@ fn look(host: &Host, args: &StatusArgs) -> Result<Report, Failure> {
     let lines: Vec<Line> = deployments
         .iter()
         .map(|it| {
-            let mut line = Line::new(it, it.is_held(&pins), addresses.of(it.id), healths.of(it.id));
+            let seen = monitor.of(it.id);
+            let now = healths.of(it.id);
+            let verdict = seen.as_ref().map_or_else(|| now.cloned(), |seen| seen.beside(now));
+            let urls = addresses.of(it.id);
+            let mut line = Line::new(it, it.is_held(&pins), urls, verdict.as_ref());
+            line.monitor = seen;
             line.expires_at = ends.of(&it.key);
             line
         })
@@ -128,9 +136,13 @@ fn target(
 }
 
 /// Asks systemd, the services and the router, all at once.
-fn ask(host: &Host, deployments: &[Deployment], probe: bool) -> Result<(Healths, Router), Failure> {
+fn ask(
+    host: &Host,
+    deployments: &[Deployment],
+    probe: bool,
+) -> Result<(Healths, Monitor, Router), Failure> {
     if !host.is_live {
-        return Ok((Healths::default(), Router::default()));
+        return Ok((Healths::default(), Monitor::default(), Router::default()));
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -138,6 +150,10 @@ fn ask(host: &Host, deployments: &[Deployment], probe: bool) -> Result<(Healths,
         .map_err(Failure::Runtime)?;
     let socket = host.layout.router_socket();
     Ok(runtime.block_on(async {
-        tokio::join!(Healths::ask(&host.layout, deployments, probe), Router::ask(&socket))
+        tokio::join!(
+            Healths::ask(&host.layout, deployments, probe),
+            Monitor::ask(&socket),
+            Router::ask(&socket)
+        )
     }))
 }

@@ -29,6 +29,8 @@
 //! `visit <host> <requests> <ms>` makes it a visitor instead: that many requests for `/` on port 80,
 //! one after the other with a rest between; it prints how many microseconds each took, one a line.
 //!
+//! `/deaf?ms=<n>` lets nobody in for that long: its port refuses connections.
+//!
 //! `/eat?mib=<n>`, `/threads?n=<n>` and `/spin?n=<n>` take memory, start threads that sleep and
 //! threads that do not, all of them for as long as the process lives.
 //!
@@ -43,7 +45,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -153,7 +155,8 @@ fn server(conf: Conf) -> ExitCode {
         }
     };
     eprintln!("{} listens on {address} port {port}", conf.version);
-    serve(listener, Arc::new(Service { conf, ..Service::default() }), port as u16);
+    let port = port as u16;
+    serve(listener, Arc::new(Service { conf, port, ..Service::default() }));
     ExitCode::SUCCESS
 }
 
@@ -161,11 +164,14 @@ fn server(conf: Conf) -> ExitCode {
 #[derive(Default)]
 struct Service {
     conf: Conf,
+    port: u16,
     leaving: AtomicBool,
+    deaf: AtomicBool,
+    deaf_ms: AtomicU64,
     busy: AtomicUsize,
 }
 
-fn serve(listener: TcpListener, service: Arc<Service>, port: u16) {
+fn serve(mut listener: TcpListener, service: Arc<Service>) {
     if let Some(lines) = service.conf.number("log_lines").filter(|lines| *lines > 0) {
         thread::spawn(move || {
             for n in 0u64.. {
@@ -185,16 +191,27 @@ fn serve(listener: TcpListener, service: Arc<Service>, port: u16) {
                 }
                 service.leaving.store(true, Ordering::SeqCst);
                 // Wakes the accept below, which std restarts after every signal.
-                let _ = TcpStream::connect(("127.0.0.1", port));
+                let _ = TcpStream::connect(("127.0.0.1", service.port));
                 return;
             }
         });
     }
-    for stream in listener.incoming() {
+    loop {
+        let accepted = listener.accept();
+        let deaf_ms = service.deaf_ms.swap(0, Ordering::SeqCst);
+        if let Some(address) = listener.local_addr().ok().filter(|_| deaf_ms > 0) {
+            drop(listener);
+            thread::sleep(Duration::from_millis(deaf_ms));
+            listener = match TcpListener::bind(address) {
+                Ok(listener) => listener,
+                Err(err) => return eprintln!("cannot listen on {address} again: {err}"),
+            };
+            service.deaf.store(false, Ordering::SeqCst);
+        }
         if service.leaving.load(Ordering::SeqCst) {
             break;
         }
-        let Ok(stream) = stream else { continue };
+        let Ok((stream, _)) = accepted else { continue };
         let service = Arc::clone(&service);
         thread::spawn(move || {
             let _ = connection(&stream, &service);
@@ -235,7 +252,8 @@ fn connection(stream: &TcpStream, service: &Service) -> io::Result<()> {
             (&*stream).write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
         let close = request.header("connection").is_some_and(|v| v.eq_ignore_ascii_case("close"))
-            || service.leaving.load(Ordering::SeqCst);
+            || service.leaving.load(Ordering::SeqCst)
+            || service.deaf.load(Ordering::SeqCst);
         let mut answer = Answer { stream, head: request.method == "HEAD", close, service };
         let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
         if path == "/echo" {
@@ -263,6 +281,14 @@ fn route(path: &str, query: &str, answer: &mut Answer) -> io::Result<()> {
             thread::sleep(Duration::from_millis(ms));
             answer.chunk(b"done\n")?;
             answer.chunk(b"")
+        }
+        "/deaf" => {
+            answer.close = true;
+            answer.whole(200, "text/plain", "what?\n")?;
+            answer.service.deaf.store(true, Ordering::SeqCst);
+            answer.service.deaf_ms.store(number_of(query), Ordering::SeqCst);
+            // Wakes the accept, which then sees it.
+            TcpStream::connect(("127.0.0.1", answer.service.port)).map(|_| ())
         }
         "/eat" => {
             eat(number_of(query));

@@ -66,7 +66,10 @@ fn the_status_socket_speaks_http() {
     let status = router.status();
     assert_eq!(status.requests, 1);
     assert!(router.ask("/metrics").contains("kennel_router_responses_total{class=\"4xx\"} 1\n"));
-    assert_eq!(router.ask("/other"), "there are /status, /health, /last-use and /metrics\n");
+    assert_eq!(
+        router.ask("/other"),
+        "there are /status, /health, /last-use, /traffic and /metrics\n"
+    );
     router.until(|status| status.connections == 0);
 }
 

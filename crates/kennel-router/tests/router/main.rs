@@ -36,4 +36,6 @@ mod sites;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]
+mod traffic;
+#[cfg(test)]
 mod upgrades;

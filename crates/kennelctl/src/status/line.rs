@@ -8,6 +8,7 @@ use kennel_store::Deployment;
 use serde::Serialize;
 
 use super::health::{Health, Verdict};
+use super::monitor::Seen;
 use crate::{clock, say};
 
 /// One deployment. The fields are the keys of its JSON.
@@ -25,6 +26,8 @@ pub(crate) struct Line {
     pub(crate) held: bool,
     pub(crate) health: Option<Health>,
     health_detail: Option<String>,
+    /// What the router has seen of it; none if it does not look after it.
+    pub(crate) monitor: Option<Seen>,
     pub(crate) urls: Vec<String>,
     pub(crate) commit: CommitSha,
     build: BuildId,
@@ -65,6 +68,7 @@ impl Line {
             held,
             health: verdict.map(|verdict| verdict.health),
             health_detail: verdict.and_then(|verdict| verdict.detail.clone()),
+            monitor: None,
             urls,
             commit: it.sha.clone(),
             build: it.build,

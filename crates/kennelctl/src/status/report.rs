@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::health::Health;
 use super::line::Line;
+use super::monitor::Seen;
 use super::router::Router;
 use crate::build_view::{self, BuildView, first_line};
 use crate::clock::{self, ago, until};
@@ -54,6 +55,14 @@ impl From<&Pin> for PinView {
 }
 
 impl Report {
+    /// Without when the router looked last, which changes although nothing happens.
+    pub(crate) fn forget_looks(&mut self) {
+        self.deployments
+            .iter_mut()
+            .filter_map(|it| it.monitor.as_mut())
+            .for_each(Seen::forget_look);
+    }
+
     /// For people; `asked` is what they asked for, if not for all.
     pub(crate) fn render(&self, asked: Option<&str>, now: Timestamp, terminal: Terminal) -> String {
         let mut parts = Vec::new();
