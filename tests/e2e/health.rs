@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kennel_tests::{Kennel, LIMIT, Result, bail, ensure};
+use kennel_tests::{Ask, Kennel, LIMIT, Result, bail, ensure};
 use serde_json::Value;
 
 /// How long the service refuses connections: three looks take ten seconds, as soon as somebody asks in
@@ -68,9 +68,18 @@ fn figures(kennel: &Kennel, refused: u32) -> Result<()> {
         "/run/kennel/router.sock",
         "http://router/metrics",
     ])?;
+    // From elsewhere with a token made for that, and not without.
+    let make = ["kennelctl", "token", "create", "scraper", "--may", "metrics"];
+    let token = host.run(&make)?;
+    let ask = Ask::get(&kennel.control_host(), "/metrics");
+    ensure!(kennel.ask(&ask)?.status == 401, "figures are told to anybody");
+    let told = kennel.ask(&ask.header("Authorization", &format!("Bearer {}", token.trim())))?;
     let healthy =
         r#"kennel_router_service_healthy{project="unwell",branch="main",service="api"} 1"#;
-    ensure!(metrics.lines().any(|line| line == healthy), "{metrics}");
+    for (whence, text) in [("the socket", metrics), ("the control host", told.text())] {
+        ensure!(text.lines().any(|line| line == healthy), "{whence} says {text}");
+    }
+    host.run(&["kennelctl", "token", "revoke", "scraper"])?;
     Ok(())
 }
 

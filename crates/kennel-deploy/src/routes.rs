@@ -164,7 +164,8 @@ fn control(host: &Host) -> Vec<PathRoute> {
         to("/webhook/", webhook),
         to("/api/", api.clone()),
         to("/builds/", api.clone()),
-        to("/health", api),
+        to("/health", api.clone()),
+        to("/metrics", api),
     ]
 }
 

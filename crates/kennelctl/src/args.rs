@@ -667,6 +667,7 @@ pub(crate) enum TokenCommand {
 Examples:
   kennelctl token create ci --project shop --may cancel
   kennelctl token create dashboard --project shop,blog --expires 30d
+  kennelctl token create prometheus --may metrics --expires 365d
   kennelctl token create ci --project shop --json | jq -r .token
 
 JSON: an object with name, token, projects, may and expires_at.")]
@@ -675,11 +676,12 @@ pub(crate) struct TokenCreateArgs {
     #[arg(value_name = "NAME")]
     pub(crate) name: TokenName,
 
-    /// Whose builds it is for, separated by commas
-    #[arg(long, short, value_name = "PROJECT", value_delimiter = ',', required = true)]
+    /// Whose builds it is for, separated by commas; needed unless it is for figures
+    #[arg(long, short, value_name = "PROJECT", value_delimiter = ',')]
     pub(crate) project: Vec<ProjectName>,
 
-    /// What it allows: read shows builds, cancel ends them as well
+    /// What it allows: read shows builds, cancel ends them as well; metrics shows the router's figures
+    /// of all projects, and nothing else
     #[arg(long, value_name = "RIGHT", default_value = "read", value_parser = right())]
     pub(crate) may: TokenRight,
 

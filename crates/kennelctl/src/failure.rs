@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use kennel_core::{BadSecret, BuildId, BuildState, ProjectName, SecretName, TokenName};
+use kennel_core::{BadSecret, BuildId, BuildState, ProjectName, SecretName, TokenName, TokenRight};
 use kennel_store::{ConfigError, SecretsError, StoreError, TokensError};
 use kennel_systemd::{ManagerError, SealError};
 
@@ -130,6 +130,8 @@ pub(crate) enum Failure {
     NoSecret(String),
     #[error(transparent)]
     Tokens(TokensError),
+    #[error("{}", token::say::projects(*.0))]
+    TokenProjects(TokenRight),
     #[error("{}", token::say::no_token(.0))]
     NoToken(TokenName),
     #[error("cannot print the answer")]
@@ -166,6 +168,7 @@ impl Failure {
             | Self::BuildOfOne { .. }
             | Self::UnknownKind(_)
             | Self::Typed(_)
+            | Self::TokenProjects(_)
             | Self::NotRunning
             | Self::NobodyToAsk => Exit::Usage,
             Self::ProjectFileName { .. } | Self::Config(_) => Exit::BadConfiguration,

@@ -61,6 +61,7 @@ fn holes(unit: &str) -> Vec<(&'static str, Vec<&'static str>)> {
         "kennel-api.service" => vec![
             ("ReadWritePaths", vec!["/var/lib/kennel/inbox"]),
             ("RestrictAddressFamilies", vec!["AF_UNIX"]),
+            ("SupplementaryGroups", vec!["kennel-state"]),
             ("SystemCallFilter", vec!["@system-service"]),
             ("User", vec!["kennel-api"]),
         ],
