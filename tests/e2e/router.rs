@@ -34,7 +34,7 @@ pub(crate) fn writes_an_access_log(kennel: &Kennel) -> Result<()> {
         ("KENNEL_BRANCH", "main"),
         ("KENNEL_SERVICE", "api"),
         ("HTTP_METHOD", "GET"),
-        ("HTTP_HOST", &host),
+        ("HTTP_HOST", host.as_str()),
         ("HTTP_PATH", "/version"),
         ("HTTP_STATUS", "200"),
         ("CLIENT", "203.0.113.5"),
