@@ -31,6 +31,7 @@ mod layout;
 mod name;
 mod output;
 mod port;
+mod protocol;
 mod route_table;
 mod router_status;
 mod secret;
@@ -67,6 +68,7 @@ pub use name::{ProjectName, ServiceName, UserName};
 pub use newtype::Invalid;
 pub use output::{OutputKey, OutputKind, OutputState};
 pub use port::Port;
+pub use protocol::Protocol;
 pub use route_table::{PathRoute, RouteOutput, RouteTable, Target, UnknownTableVersion};
 pub use router_status::{
     LastUse, Look, RouteTraffic, RouterHealth, RouterStatus, RouterTraffic, ServiceHealth,

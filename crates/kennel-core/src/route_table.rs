@@ -5,11 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::{RequestLimits, RouterConfig};
-use crate::{DeploymentId, HostName, OutputKey, Port, ProjectName, ServiceName, StorePath, Tls};
+use crate::{
+    DeploymentId, HostName, OutputKey, Port, ProjectName, Protocol, ServiceName, StorePath, Tls,
+};
 
 /// The whole table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,6 +145,12 @@ pub enum Target {
         /// Whether it is a fork's, which answers only to who calls it so.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         fork: bool,
+        /// What it understands.
+        #[serde(default, skip_serializing_if = "Protocol::is_http1")]
+        protocol: Protocol,
+        /// For how many seconds what the one before has begun may go on; none if nobody says so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        drain_secs: Option<u64>,
     },
     /// A static site.
     Site {
@@ -178,6 +187,17 @@ impl Target {
             Self::Redirect { .. } | Self::Absent | Self::Socket { .. } => None,
         }
     }
+
+    /// How long what another deployment has begun may go on once this target is in its place; none
+    /// if the table does not say.
+    #[must_use]
+    pub fn drain(&self) -> Option<Duration> {
+        match self {
+            Self::Service { drain_secs, .. } => drain_secs.map(Duration::from_secs),
+            Self::Site { drain_secs, .. } => Some(Duration::from_secs(*drain_secs)),
+            Self::Redirect { .. } | Self::Absent | Self::Socket { .. } => None,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -196,11 +216,13 @@ mod tests {
                     port: Port::try_from(18000).unwrap(),
                     health_check: "/health".into(),
                     fork: false,
+                    protocol: Protocol::H2c,
+                    drain_secs: Some(30),
                 },
             )],
         );
         let text = serde_json::to_string(&table).unwrap();
-        insta::assert_snapshot!(text, @r#"{"version":1,"generation":7,"tls":{"redirect":true},"hosts":{"api-main.site.example.com":[{"prefix":"/","target":{"kind":"service","deployment":97,"port":18000,"health_check":"/health"}}]}}"#);
+        insta::assert_snapshot!(text, @r#"{"version":1,"generation":7,"tls":{"redirect":true},"hosts":{"api-main.site.example.com":[{"prefix":"/","target":{"kind":"service","deployment":97,"port":18000,"health_check":"/health","protocol":"h2c","drain_secs":30}}]}}"#);
         assert_eq!(serde_json::from_str::<RouteTable>(&text).unwrap(), table);
     }
 

@@ -144,6 +144,8 @@ fn target(host: &Host, deployment: &Deployment) -> Option<Target> {
             port: deployment.port?,
             health_check: service.health_check.to_string(),
             fork: deployment.fork,
+            protocol: service.protocol,
+            drain_secs: Some(service.drain.unwrap_or(host.config.drain).as_secs()),
         },
         Settings::Worker(_) | Settings::Timer(_) => return None,
         Settings::Site(site) => Target::Site {

@@ -186,7 +186,7 @@ async fn wait_until_healthy(
         match ensure_own_listener(host, unit, port).await? {
             Listener::Own => {
                 // The look itself must not outlast the time that the service has.
-                let look = health::look(port, deployment.fork, &manifest.health_check);
+                let look = health::look(port, deployment.fork, manifest);
                 if let Ok(found) = tokio::time::timeout_at(deadline, look).await {
                     last = found;
                 }

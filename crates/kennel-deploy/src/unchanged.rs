@@ -107,7 +107,7 @@ async fn is_healthy(
     }
     let service = host.manager.service(unit.as_str()).await?;
     let own = matches!(listener::on(port, &service.control_group), Ok(Listener::Own));
-    Ok(own && health::look(port, active.fork, &manifest.health_check).await == Health::Healthy)
+    Ok(own && health::look(port, active.fork, manifest).await == Health::Healthy)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::{
     Addresses, BodySize, EnvName, EnvValue, FlakeOutput, HealthPath, Problem, ProgramPath,
     RateLimit, RequestLimits, ResourceRequest, Schedule, seconds,
 };
-use crate::{HostName, SecretName, ServiceName};
+use crate::{HostName, Protocol, SecretName, ServiceName};
 
 /// All outputs of a repository: at least one, at most 64, each name once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +51,9 @@ pub struct ServiceManifest {
     /// What it takes of requests.
     #[serde(flatten)]
     pub requests: RequestLimits,
+    /// `protocol`: how the router and the health check speak to it. Default `http1`.
+    #[serde(default, skip_serializing_if = "Protocol::is_http1")]
+    pub protocol: Protocol,
 }
 
 /// A program that runs at its times and then ends. As JSON: the same keys as in `kennel.toml`, all of
@@ -166,6 +169,8 @@ struct RawService {
     #[serde(default)]
     credentials: Vec<Spanned<SecretName>>,
     drain_secs: Option<Spanned<i64>>,
+    #[serde(default)]
+    protocol: Protocol,
     release: Option<ProgramPath>,
     release_timeout_secs: Option<Spanned<i64>>,
     #[serde(default)]
@@ -336,6 +341,7 @@ impl RawService {
             .settle()?,
             drain: drain.transpose()?.map(Duration::from_secs),
             requests,
+            protocol: self.protocol,
             program: program.settle(name)?,
         })
     }

@@ -28,6 +28,7 @@ env = { LOG_LEVEL = "info" }
 secrets = ["JWT_SECRET"]
 credentials = ["TLS_KEY"]
 drain_secs = 30
+protocol = "h2c"
 resources = { memory_max = "512M", cpu_quota = "100%", tasks_max = 128 }
 
 [static_sites.web]
@@ -41,7 +42,7 @@ fn every_key_is_read_and_settles_as_json() {
     let manifest = parse(EXAMPLE);
     let api = serde_json::to_string(&manifest.services.values().next()).unwrap();
     let web = serde_json::to_string(&manifest.static_sites.values().next()).unwrap();
-    insta::assert_snapshot!(api, @r#"{"flake_output":"api","preview_database":true,"env":{"LOG_LEVEL":"info"},"secrets":["JWT_SECRET"],"credentials":["TLS_KEY"],"release":null,"release_timeout_secs":300,"resources":{"memory_max":536870912,"cpu_quota":"100%","tasks_max":128},"health_check":"/health","health_check_timeout_secs":30,"custom_domain":"api.myproject.org","drain_secs":30}"#);
+    insta::assert_snapshot!(api, @r#"{"flake_output":"api","preview_database":true,"env":{"LOG_LEVEL":"info"},"secrets":["JWT_SECRET"],"credentials":["TLS_KEY"],"release":null,"release_timeout_secs":300,"resources":{"memory_max":536870912,"cpu_quota":"100%","tasks_max":128},"health_check":"/health","health_check_timeout_secs":30,"custom_domain":"api.myproject.org","drain_secs":30,"protocol":"h2c"}"#);
     insta::assert_snapshot!(web, @r#"{"flake_output":"web","spa":true,"custom_domain":"myproject.org"}"#);
     assert_eq!(
         serde_json::from_str::<ServiceManifest>(&api).unwrap(),
@@ -164,7 +165,7 @@ fn a_row_with_another_hands_values_is_refused() {
 fn unknown_keys_and_what_was_meant() {
     insta::assert_snapshot!(in_service("helth_check = \"/health\""), @"kennel.toml:2: unknown key `helth_check` in [services.api]; did you mean `health_check`?");
     insta::assert_snapshot!(in_service("health_check_timeout = 3"), @"kennel.toml:2: unknown key `health_check_timeout` in [services.api]; did you mean `health_check_timeout_secs`?");
-    insta::assert_snapshot!(in_service("xyz = 3"), @"kennel.toml:2: unknown key `xyz` in [services.api]; known keys here are flake_output, health_check, health_check_timeout_secs, preview_database, custom_domain, redirect_from, env, secrets, credentials, drain_secs, release, release_timeout_secs, resources, max_body, max_requests, rate_limit");
+    insta::assert_snapshot!(in_service("xyz = 3"), @"kennel.toml:2: unknown key `xyz` in [services.api]; known keys here are flake_output, health_check, health_check_timeout_secs, preview_database, custom_domain, redirect_from, env, secrets, credentials, drain_secs, protocol, release, release_timeout_secs, resources, max_body, max_requests, rate_limit");
     insta::assert_snapshot!(in_service("resources = { memory = \"1G\" }"), @"kennel.toml:2: unknown key `memory` in [services.api.resources]; did you mean `memory_max`?");
     insta::assert_snapshot!(refused("[service.api]"), @"kennel.toml:1: unknown key `service`; did you mean `services`?");
     insta::assert_snapshot!(refused("[static_sites.web]\nSPA = true"), @"kennel.toml:2: unknown key `SPA` in [static_sites.web]; did you mean `spa`?");
@@ -207,6 +208,7 @@ fn values_that_would_reach_a_unit_or_a_path() {
     insta::assert_snapshot!(in_service("custom_domain = \"*.a.test\""), @"kennel.toml:2: `custom_domain` in [services.api]: `*.a.test` is not a host name: only a-z, 0-9, `-` and dots may stand in it (punycode for the rest)");
     insta::assert_snapshot!(in_service("health_check_timeout_secs = 0"), @"kennel.toml:2: `health_check_timeout_secs` in [services.api]: 0 is not between 1 and 600");
     insta::assert_snapshot!(in_service("health_check_timeout_secs = 601"), @"kennel.toml:2: `health_check_timeout_secs` in [services.api]: 601 is not between 1 and 600");
+    insta::assert_snapshot!(in_service("protocol = \"http2\""), @"kennel.toml:2: `protocol` in [services.api]: `http2` is none of http1, h2c");
     insta::assert_snapshot!(in_service("drain_secs = -1"), @"kennel.toml:2: `drain_secs` in [services.api]: -1 is not between 0 and 3600");
     insta::assert_snapshot!(in_service("resources = { memory_max = \"512MB\" }"), @"kennel.toml:2: `memory_max` in [services.api.resources]: `512MB` is not a memory size: write it like 512M or 2G (K, M, G, T; 1024-based), or as bytes");
     insta::assert_snapshot!(in_service("resources = { memory_max = 1024 }"), @"kennel.toml:2: `memory_max` in [services.api.resources]: `1024` is not a memory size: it is less than 4M");
