@@ -15,6 +15,7 @@ use crate::body::Body;
 use crate::challenge;
 use crate::client::Client;
 use crate::exchange::{Exchange, Turn};
+use crate::grpc;
 use crate::head::{self, Refusal};
 use crate::notes::Notes;
 use crate::pages::{self, Page};
@@ -44,6 +45,7 @@ async fn take(
     let is_head = parts.method == Method::HEAD;
     let version = parts.version;
     let client_end = if is_stream { websocket::translate(&mut parts) } else { None };
+    let is_call = grpc::is_call(&parts);
     worker.counters.requests.up();
     let noting = worker.with_table(|table| {
         table.rules.recognise(&turn, &parts);
@@ -61,6 +63,9 @@ async fn take(
     }
     if let Some(notes) = turn.notes() {
         notes.tell(status, response.headers_mut());
+    }
+    if is_call && !response.body().is_of_service() {
+        response = grpc::instead_of(&response);
     }
     if is_stream {
         if let Some(client_end) = client_end {

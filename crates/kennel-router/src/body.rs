@@ -62,6 +62,11 @@ impl Body {
         Self { kind: Kind::Upstream(incoming, lease), turn: None }
     }
 
+    /// Whether a service says it.
+    pub(crate) fn is_of_service(&self) -> bool {
+        matches!(self.kind, Kind::Upstream(..))
+    }
+
     /// Keeps the request counted as under way until this body has been sent.
     pub(crate) fn during(mut self, turn: Turn) -> Self {
         self.turn = Some(turn);

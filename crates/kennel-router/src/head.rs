@@ -105,7 +105,7 @@ pub(crate) fn is_authority(text: &str) -> bool {
 }
 
 /// The name in `host[:port]`, as the table spells it.
-fn name_of(authority: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn name_of(authority: &str) -> Option<Cow<'_, str>> {
     let (name, port) = match authority.rfind(':') {
         // The last colon of an address in brackets is not a port's.
         Some(at) if !authority.ends_with(']') => authority.split_at(at),

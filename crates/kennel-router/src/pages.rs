@@ -51,6 +51,8 @@ pub(crate) enum Page {
     BadGateway,
     /// The service does not answer.
     TooLate,
+    /// The service speaks HTTP/2, and has no WebSockets there.
+    NoWebSocket,
     /// A site's folder is missing.
     MissingSite,
     /// A site's file cannot be read.
@@ -83,6 +85,7 @@ impl Page {
             Self::NotUp | Self::Crowded | Self::MissingSite => StatusCode::SERVICE_UNAVAILABLE,
             Self::BadGateway => StatusCode::BAD_GATEWAY,
             Self::TooLate => StatusCode::GATEWAY_TIMEOUT,
+            Self::NoWebSocket => StatusCode::NOT_IMPLEMENTED,
             Self::Unreadable => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -159,6 +162,10 @@ impl Page {
             Self::TooLate => {
                 ("Gateway timeout", "The service behind this address did not answer in time.")
             }
+            Self::NoWebSocket => (
+                "Not implemented",
+                "The service behind this address speaks HTTP/2 and offers no WebSockets (RFC 8441).",
+            ),
             Self::MissingSite => {
                 ("Site unavailable", "The files of this site are not available at the moment.")
             }
@@ -215,6 +222,7 @@ pub(crate) fn page(page: Page) -> Response<Body> {
         | Page::NoSuchPart
         | Page::BadGateway
         | Page::TooLate
+        | Page::NoWebSocket
         | Page::Unreadable => {}
     }
     response
@@ -266,6 +274,7 @@ mod tests {
         Page::Crowded,
         Page::BadGateway,
         Page::TooLate,
+        Page::NoWebSocket,
         Page::MissingSite,
         Page::Unreadable,
     ];
@@ -302,6 +311,7 @@ mod tests {
         503 Busy: There are more requests than this server can pass on at the moment; try again in a few seconds.
         502 Bad gateway: The service behind this address broke off or gave no valid answer.
         504 Gateway timeout: The service behind this address did not answer in time.
+        501 Not implemented: The service behind this address speaks HTTP/2 and offers no WebSockets (RFC 8441).
         503 Site unavailable: The files of this site are not available at the moment.
         500 Internal error: A file of this site cannot be read.
         ");

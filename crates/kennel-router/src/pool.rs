@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::request_body::Gate;
+use crate::trunk::Slot;
 use crate::upstream::{BackendKey, Upstream};
 
 /// The idle connections.
@@ -85,8 +86,26 @@ impl Pool {
     }
 }
 
+/// What an answer comes over. Dropped, it ends.
+pub(crate) enum Lease {
+    /// A connection of its own.
+    Connection(Kept),
+    /// One of a connection's streams.
+    Stream(Slot),
+}
+
+impl Lease {
+    /// The answer has ended: what it came over can be used again.
+    pub(crate) fn give_back(self) {
+        match self {
+            Self::Connection(kept) => kept.give_back(),
+            Self::Stream(slot) => drop(slot),
+        }
+    }
+}
+
 /// A connection that is being used. Dropped, it is closed.
-pub(crate) struct Lease {
+pub(crate) struct Kept {
     pub(crate) upstream: Upstream,
     pub(crate) key: BackendKey,
     pub(crate) pool: Rc<Pool>,
@@ -94,9 +113,8 @@ pub(crate) struct Lease {
     pub(crate) gate: Option<Gate>,
 }
 
-impl Lease {
-    /// The answer has ended: the connection can be used again.
-    pub(crate) fn give_back(self) {
+impl Kept {
+    fn give_back(self) {
         if let Some(gate) = &self.gate
             && gate.is_closed()
         {

@@ -13,6 +13,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::sync::oneshot;
 
 use crate::exchange::Exchange;
+use crate::hop;
 
 /// A request's body.
 pub(crate) struct RequestBody {
@@ -20,6 +21,7 @@ pub(crate) struct RequestBody {
     gate: Option<oneshot::Receiver<()>>,
     /// How many bytes of it may still come.
     left: u64,
+    passes_trailers: bool,
     exchange: Rc<Exchange>,
 }
 
@@ -67,12 +69,30 @@ impl RequestBody {
     /// The body of a request that may have none, and of `most` bytes at most.
     pub(crate) fn new(incoming: Incoming, most: u64, exchange: &Rc<Exchange>) -> Self {
         let incoming = (!incoming.is_end_stream()).then_some(incoming);
-        Self { incoming, gate: None, left: most, exchange: Rc::clone(exchange) }
+        Self {
+            incoming,
+            gate: None,
+            left: most,
+            passes_trailers: false,
+            exchange: Rc::clone(exchange),
+        }
     }
 
     /// No body.
     pub(crate) fn none(exchange: &Rc<Exchange>) -> Self {
-        Self { incoming: None, gate: None, left: 0, exchange: Rc::clone(exchange) }
+        Self {
+            incoming: None,
+            gate: None,
+            left: 0,
+            passes_trailers: false,
+            exchange: Rc::clone(exchange),
+        }
+    }
+
+    /// With the client's trailers, but for those that belong to its connection.
+    pub(crate) fn with_trailers(mut self) -> Self {
+        self.passes_trailers = true;
+        self
     }
 
     /// Holds it back until the gate opens.
@@ -103,7 +123,7 @@ impl Body for RequestBody {
             }
             self.gate = None;
         }
-        let Self { incoming: body, left, exchange, .. } = &mut *self;
+        let Self { incoming: body, left, passes_trailers, exchange, .. } = &mut *self;
         let Some(incoming) = body else { return Poll::Ready(None) };
         let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
             exchange.body_awaited();
@@ -128,8 +148,15 @@ impl Body for RequestBody {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            // Trailers belong to the connection that announced them, and that was the client's.
-            Some(Ok(_)) | None => {
+            Some(Ok(mut frame)) => {
+                exchange.body_complete();
+                *body = None;
+                // In HTTP/1.1 they belong to the connection that announced them, and that was the
+                // client's.
+                let passed = frame.trailers_mut().map(hop::strip).filter(|()| *passes_trailers);
+                Poll::Ready(passed.map(|()| Ok(frame)))
+            }
+            None => {
                 exchange.body_complete();
                 *body = None;
                 Poll::Ready(None)

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use hyper::client::conn::http1::{Builder, Parts, SendRequest};
 use hyper_util::rt::TokioIo;
 use kennel_core::config::{BodySize, RequestLimits};
-use kennel_core::{DeploymentId, Port};
+use kennel_core::{DeploymentId, Port, Protocol};
 use kennel_systemd::call_service;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -35,6 +35,8 @@ pub(crate) struct Backend {
     pub(crate) key: BackendKey,
     /// Where it listens.
     pub(crate) address: Address,
+    /// What it understands.
+    pub(crate) protocol: Protocol,
     /// What its paths begin with here, and not where it listens.
     pub(crate) prefix: Option<Prefix>,
     /// Who may connect at the moment: [`AT_THE_DOOR`].
@@ -73,9 +75,23 @@ const AT_THE_DOOR: usize = 64;
 
 impl Backend {
     /// One that nobody has connected to through this route.
-    pub(crate) fn new(key: BackendKey, address: Address, load: Arc<Load>, bounds: Bounds) -> Self {
+    pub(crate) fn new(
+        key: BackendKey,
+        address: Address,
+        protocol: Protocol,
+        load: Arc<Load>,
+        bounds: Bounds,
+    ) -> Self {
         let door = Semaphore::new(AT_THE_DOOR);
-        Self { key, address, prefix: None, door, load, bounds, pulse: None }
+        Self { key, address, protocol, prefix: None, door, load, bounds, pulse: None }
+    }
+
+    /// The deployment that it is; none if it is one of Kennel's own programs.
+    pub(crate) fn deployment(&self) -> Option<DeploymentId> {
+        match &self.key {
+            BackendKey::Deployment(deployment) => Some(*deployment),
+            BackendKey::Socket(_) => None,
+        }
     }
 
     /// Whether no request is passed to it, since it is not well. Whoever asks is one more reason to
@@ -95,8 +111,8 @@ impl Backend {
 
     /// The same, that nobody has connected to, behind a prefix of which it knows nothing.
     pub(crate) fn below(&self, prefix: &str) -> Self {
-        let load = Arc::clone(&self.load);
-        let new = Self::new(self.key.clone(), self.address.clone(), load, self.bounds);
+        let (key, address) = (self.key.clone(), self.address.clone());
+        let new = Self::new(key, address, self.protocol, Arc::clone(&self.load), self.bounds);
         Self { prefix: Prefix::new(prefix), pulse: self.pulse.clone(), ..new }
     }
 }
@@ -145,12 +161,10 @@ impl fmt::Display for Backend {
 /// A connection to a service, through which one request at a time is sent.
 pub(crate) struct Upstream {
     pub(crate) sender: SendRequest<RequestBody>,
-    /// Comes when the service has agreed to an upgrade.
-    pub(crate) upgraded: oneshot::Receiver<UpstreamEnd>,
+    /// Comes when the service has agreed to an upgrade: the bare stream, with what the service has
+    /// sent already.
+    pub(crate) upgraded: oneshot::Receiver<Parts<TokioIo<Stream>>>,
 }
-
-/// The bare stream of an upgraded connection, with what the service has sent already.
-pub(crate) type UpstreamEnd = Parts<TokioIo<Stream>>;
 
 /// There is no connection to the service.
 #[derive(Debug, thiserror::Error)]
@@ -167,6 +181,9 @@ pub(crate) enum ConnectError {
     /// Never in practice: HTTP/1.1 has no handshake.
     #[error("cannot begin")]
     Begin(#[source] hyper::Error),
+    /// It was to speak HTTP/2.
+    #[error("it does not begin as HTTP/2 does: {0}")]
+    NotHttp2(String),
 }
 
 /// A descriptor's place among those that the router may have, and among those of its service.
@@ -176,35 +193,28 @@ pub(crate) struct Place {
     pub(crate) _of_service: Connected,
 }
 
-/// Connects.
-pub(crate) async fn connect(
-    backend: &Backend,
-    place: Place,
-    limits: &Limits,
-) -> Result<Upstream, ConnectError> {
-    let stream = match timeout(limits.connect, Stream::connect(&backend.address, place)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(sorted(error)),
-        Err(_elapsed) => return Err(ConnectError::Late),
-    };
-    let (sender, mut connection) = Builder::new()
-        .max_header_size(HEAD_BYTES)
-        // What is read at once, and so held for a client that takes no more.
-        .max_buf_size(HEAD_BYTES)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(ConnectError::Begin)?;
-    let (upgrade, upgraded) = oneshot::channel();
-    spawn_local(async move {
-        // An error here is also the answer to the request under way, which reports it; an idle
-        // connection that breaks is of no interest.
-        let ended = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
-        if ended.is_ok() {
-            // Nobody waits for it but after a 101; then dropping it closes the connection.
-            let _unwanted = upgrade.send(connection.into_parts());
-        }
-    });
-    Ok(Upstream { sender, upgraded })
+impl Upstream {
+    /// Begins over this stream.
+    pub(crate) async fn begin(stream: Stream) -> Result<Self, ConnectError> {
+        let (sender, mut connection) = Builder::new()
+            .max_header_size(HEAD_BYTES)
+            // What is read at once, and so held for a client that takes no more.
+            .max_buf_size(HEAD_BYTES)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(ConnectError::Begin)?;
+        let (upgrade, upgraded) = oneshot::channel();
+        spawn_local(async move {
+            // An error here is also the answer to the request under way, which reports it; an idle
+            // connection that breaks is of no interest.
+            let ended = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+            if ended.is_ok() {
+                // Nobody waits for it but after a 101; then dropping it closes the connection.
+                let _unwanted = upgrade.send(connection.into_parts());
+            }
+        });
+        Ok(Self { sender, upgraded })
+    }
 }
 
 fn sorted(error: io::Error) -> ConnectError {
@@ -232,6 +242,18 @@ enum Socket {
 }
 
 impl Stream {
+    /// Connects.
+    pub(crate) async fn to(
+        backend: &Backend,
+        place: Place,
+        limits: &Limits,
+    ) -> Result<Self, ConnectError> {
+        match timeout(limits.connect, Self::connect(&backend.address, place)).await {
+            Ok(connected) => connected.map_err(sorted),
+            Err(_elapsed) => Err(ConnectError::Late),
+        }
+    }
+
     async fn connect(address: &Address, place: Place) -> io::Result<Self> {
         let socket = match address {
             Address::Service { port, fork } => {

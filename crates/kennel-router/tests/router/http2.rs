@@ -28,30 +28,30 @@ use crate::service::{Service, ok};
 use crate::tls::{Authority, router};
 
 /// An HTTP/2 connection to the router.
-struct Streams {
-    send: SendRequest<Bytes>,
+pub(crate) struct Streams {
+    pub(crate) send: SendRequest<Bytes>,
     /// How the connection ended.
     ended: JoinHandle<Result<(), h2::Error>>,
 }
 
 /// A whole answer.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
-    headers: HeaderMap,
-    body: Vec<u8>,
-    trailers: Option<HeaderMap>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+    pub(crate) trailers: Option<HeaderMap>,
 }
 
 impl Answer {
-    fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 }
 
 impl Streams {
     /// Begins without asking.
-    async fn connect(address: SocketAddr) -> Self {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
         Self::over(TcpStream::connect(address).await.unwrap()).await
     }
 
@@ -72,7 +72,7 @@ impl Streams {
     }
 
     /// Sends a request's head.
-    async fn begin(
+    pub(crate) async fn begin(
         &mut self,
         request: Request<()>,
         is_all: bool,
@@ -82,17 +82,21 @@ impl Streams {
     }
 
     /// Sends a request and waits for its answer.
-    async fn ask(&mut self, request: Request<()>) -> Result<Answer, h2::Error> {
+    pub(crate) async fn ask(&mut self, request: Request<()>) -> Result<Answer, h2::Error> {
         let (answer, _) = self.begin(request, true).await?;
         whole(answer).await
     }
 
-    async fn get(&mut self, url: &str) -> Result<Answer, h2::Error> {
+    pub(crate) async fn get(&mut self, url: &str) -> Result<Answer, h2::Error> {
         self.ask(Request::get(url).body(()).unwrap()).await
     }
 
     /// Sends a request with a body.
-    async fn post(&mut self, request: Request<()>, body: &[u8]) -> Result<Answer, h2::Error> {
+    pub(crate) async fn post(
+        &mut self,
+        request: Request<()>,
+        body: &[u8],
+    ) -> Result<Answer, h2::Error> {
         let (answer, mut stream) = self.begin(request, false).await?;
         let mut rest = Bytes::copy_from_slice(body);
         while !rest.is_empty() {
@@ -111,7 +115,7 @@ impl Streams {
     }
 }
 
-async fn whole(answer: ResponseFuture) -> Result<Answer, h2::Error> {
+pub(crate) async fn whole(answer: ResponseFuture) -> Result<Answer, h2::Error> {
     let response = timeout(PATIENCE, answer).await.unwrap()?;
     let (parts, mut stream) = response.into_parts();
     let body = timeout(PATIENCE, drain(&mut stream)).await.unwrap()?;
@@ -119,7 +123,7 @@ async fn whole(answer: ResponseFuture) -> Result<Answer, h2::Error> {
     Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body, trailers })
 }
 
-async fn drain(stream: &mut RecvStream) -> Result<Vec<u8>, h2::Error> {
+pub(crate) async fn drain(stream: &mut RecvStream) -> Result<Vec<u8>, h2::Error> {
     let mut body = Vec::new();
     while let Some(piece) = stream.data().await {
         let piece = piece?;
@@ -129,11 +133,11 @@ async fn drain(stream: &mut RecvStream) -> Result<Vec<u8>, h2::Error> {
     Ok(body)
 }
 
-fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-fn request(method: Method, url: &str) -> Request<()> {
+pub(crate) fn request(method: Method, url: &str) -> Request<()> {
     Request::builder().method(method).uri(url).body(()).unwrap()
 }
 
@@ -687,7 +691,7 @@ fn echo() -> Service {
 }
 
 /// As many bytes of an answer.
-async fn bytes(stream: &mut RecvStream, count: usize) -> Vec<u8> {
+pub(crate) async fn bytes(stream: &mut RecvStream, count: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     while bytes.len() < count {
         let piece = timeout(PATIENCE, stream.data()).await.unwrap().unwrap().unwrap();

@@ -6,9 +6,15 @@ mod client;
 mod host;
 #[cfg(test)]
 mod service;
+#[cfg(test)]
+mod streams;
 
 #[cfg(test)]
 mod cutover;
+#[cfg(test)]
+mod ends;
+#[cfg(test)]
+mod h2c;
 #[cfg(test)]
 mod heads;
 #[cfg(test)]
