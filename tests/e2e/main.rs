@@ -30,6 +30,7 @@ mod packages;
 mod partial;
 mod polkit;
 mod poll;
+mod protocols;
 mod pull_requests;
 mod push;
 mod reboot;
@@ -65,6 +66,10 @@ fn main() -> ExitCode {
         .test("nixos::flake_has_all_outputs", nixos::flake_has_all_outputs)
         .test("routing::several_under_one_domain", routing::several_under_one_domain)
         .test("router::limits_requests", router::limits_requests)
+        .test(
+            "protocols::h2c_and_the_end_of_a_websocket",
+            protocols::h2c_and_the_end_of_a_websocket,
+        )
         .test("api::cancels_builds", api::cancels_builds)
         .test("api::reads_through_a_wall", api::reads_through_a_wall)
         .test(

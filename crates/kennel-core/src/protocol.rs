@@ -15,6 +15,15 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// The health path at which a service is asked in gRPC how it is ("GRPC Health Checking
+    /// Protocol").
+    pub const GRPC_CHECK: &str = "/grpc.health.v1.Health/Check";
+    /// The question there, for the server as a whole: an empty message behind the head that every
+    /// message has.
+    pub const GRPC_QUESTION: [u8; 5] = [0; 5];
+    /// The good answer: such a head, and the field `status` with the value `SERVING`.
+    pub const GRPC_SERVING: [u8; 7] = [0, 0, 0, 0, 2, 8, 1];
+
     /// Whether it is what nobody has to say. For serde's `skip_serializing_if`.
     #[must_use]
     pub fn is_http1(&self) -> bool {

@@ -54,9 +54,6 @@ pub(crate) async fn look(port: Port, fork: bool, manifest: &ServiceManifest) -> 
     }
 }
 
-/// The path at which gRPC services say how they are ("GRPC Health Checking Protocol").
-const GRPC_CHECK: &str = "/grpc.health.v1.Health/Check";
-
 async fn ask(port: Port, fork: bool, manifest: &ServiceManifest) -> Health {
     let Ok(stream) = call_service(port, fork).await else {
         return Health::Refused;
@@ -65,7 +62,7 @@ async fn ask(port: Port, fork: bool, manifest: &ServiceManifest) -> Health {
     let (answer, version) = match manifest.protocol {
         Protocol::Http1 => (ask_http1(stream, port, path).await, "HTTP"),
         Protocol::H2c => {
-            let answer = if path == GRPC_CHECK {
+            let answer = if path == Protocol::GRPC_CHECK {
                 ask_grpc(stream, port).await
             } else {
                 ask_h2c(stream, port, path).await
@@ -121,15 +118,12 @@ async fn ask_h2c(stream: TcpStream, port: Port, path: &str) -> Answer {
 }
 
 async fn ask_grpc(stream: TcpStream, port: Port) -> Answer {
-    // For the server as a whole: an empty message, behind the head that every message has.
-    const QUESTION: [u8; 5] = [0; 5];
-    // The same head, and the field `status` with the value SERVING.
-    const SERVING: [u8; 7] = [0, 0, 0, 0, 2, 8, 1];
-    let request = Request::post(format!("http://127.0.0.1:{port}{GRPC_CHECK}"))
+    let path = Protocol::GRPC_CHECK;
+    let request = Request::post(format!("http://127.0.0.1:{port}{path}"))
         .header("User-Agent", "kennel-deploy")
         .header("Content-Type", "application/grpc")
         .header("TE", "trailers")
-        .body(Full::new(Bytes::from_static(&QUESTION)));
+        .body(Full::new(Bytes::from_static(&Protocol::GRPC_QUESTION)));
     let Ok(request) = request else { return Ok(unaskable()) };
     let (head, body) = send_h2c(stream, request).await?.into_parts();
     let body = Limited::new(body, 64 << 10).collect().await;
@@ -139,9 +133,11 @@ async fn ask_grpc(stream: TcpStream, port: Port) -> Answer {
     let trailers = body.trailers().cloned().unwrap_or(head.headers);
     let status = trailers.get("grpc-status").and_then(|status| status.to_str().ok());
     Ok(match (head.status, status) {
-        (StatusCode::OK, Some("0")) if *body.to_bytes() == SERVING => Health::Healthy,
+        (StatusCode::OK, Some("0")) if *body.to_bytes() == Protocol::GRPC_SERVING => {
+            Health::Healthy
+        }
         (StatusCode::OK, Some("0")) => Health::Not("it says that it is not serving".to_owned()),
-        (StatusCode::OK, Some("12")) => Health::Not(format!("it has no {GRPC_CHECK}")),
+        (StatusCode::OK, Some("12")) => Health::Not(format!("it has no {path}")),
         (StatusCode::OK, Some(code)) => Health::Not(format!(
             "it answered with the gRPC status {} instead of 0",
             code.escape_debug()
@@ -205,7 +201,7 @@ mod tests {
         let mut connection = h2::server::handshake(stream).await.unwrap();
         while let Some(asked) = connection.accept().await {
             let (request, mut answer) = asked.unwrap();
-            let is_grpc = request.uri().path() == GRPC_CHECK;
+            let is_grpc = request.uri().path() == Protocol::GRPC_CHECK;
             let status = if is_grpc || request.uri().path() == "/up" { 200 } else { 404 };
             let head = Response::builder().status(status).body(()).unwrap();
             let mut body = answer.send_response(head, false).unwrap();
@@ -230,9 +226,9 @@ mod tests {
         for (path, serving, words) in [
             ("/up", &[][..], "it answered 200"),
             ("/x", &[], "it answered 404 Not Found instead of 200"),
-            (GRPC_CHECK, &[0, 0, 0, 0, 2, 8, 1], "it answered 200"),
-            (GRPC_CHECK, &[0, 0, 0, 0, 2, 8, 2], "it says that it is not serving"),
-            (GRPC_CHECK, &[], "it has no /grpc.health.v1.Health/Check"),
+            (Protocol::GRPC_CHECK, &Protocol::GRPC_SERVING, "it answered 200"),
+            (Protocol::GRPC_CHECK, &[0, 0, 0, 0, 2, 8, 2], "it says that it is not serving"),
+            (Protocol::GRPC_CHECK, &[], "it has no /grpc.health.v1.Health/Check"),
         ] {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             let port = Port::try_from(listener.local_addr().unwrap().port()).unwrap();

@@ -8,10 +8,12 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::Instant;
 
+use kennel_core::DeploymentId;
+
 use crate::exchange::{Exchange, Turn};
 use crate::forwarded::Peer;
 use crate::limits::{BROKEN_OFF, BROKEN_OFF_WITHIN, HEAD_BYTES, Limits, is_over};
-use crate::tunnel::UpstreamEnd;
+use crate::tunnel::ServiceEnd;
 
 /// A client's connection.
 pub(crate) struct Client {
@@ -22,7 +24,7 @@ pub(crate) struct Client {
     /// The host that a TLS connection was made for.
     secured: OnceCell<Box<str>>,
     /// What the service's side of an agreed upgrade is, until the connection takes it over.
-    pub(crate) tunnel: RefCell<Option<UpstreamEnd>>,
+    pub(crate) tunnel: RefCell<Option<ServiceEnd>>,
     stage: Cell<Stage>,
     since: Cell<Instant>,
     write_blocked: Cell<Option<Instant>>,
@@ -267,10 +269,9 @@ impl Client {
         self.left_quiet.get()
     }
 
-    /// Ends what has no end by itself.
-    pub(crate) fn end_tunnels(&self) {
-        let exchanges = self.exchanges.borrow();
-        exchanges.iter().filter(|it| it.is_tunnel()).for_each(|exchange| exchange.cut());
+    /// Breaks off what a deployment answers.
+    pub(crate) fn end_of(&self, deployment: DeploymentId) {
+        self.exchanges.borrow().iter().for_each(|exchange| exchange.end_of(deployment));
     }
 
     /// The connection is gone, and with it whatever it carried.

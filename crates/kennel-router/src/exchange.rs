@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
+use kennel_core::DeploymentId;
+
 use crate::client::Client;
 use crate::forwarded::Peer;
 use crate::limits::{Limits, is_over};
@@ -39,6 +41,12 @@ pub(crate) struct Exchange {
     /// the connection that is blocked.
     answer_offered: Cell<Option<Instant>>,
     is_tunnel: Cell<bool>,
+    /// Whether it takes as long as its two sides like.
+    lasting: Cell<bool>,
+    /// Whether its answer is one that nobody ends of themselves.
+    endless: Cell<bool>,
+    /// The deployment that answers, if one does.
+    deployment: Cell<Option<DeploymentId>>,
     late: Cell<bool>,
     cut: Cell<bool>,
     waker: RefCell<Option<Waker>>,
@@ -94,6 +102,9 @@ impl Exchange {
             visit: OnceCell::new(),
             answer_offered: Cell::new(None),
             is_tunnel: Cell::new(false),
+            lasting: Cell::new(false),
+            endless: Cell::new(false),
+            deployment: Cell::new(None),
             late: Cell::new(false),
             cut: Cell::new(false),
             waker: RefCell::new(None),
@@ -172,13 +183,13 @@ impl Exchange {
     /// It is over.
     pub(crate) fn ended(&self, now: Instant) {
         if let Some(visit) = self.visit.get() {
-            visit.ended(now, self.is_tunnel());
+            visit.ended(now, self.is_tunnel.get());
         }
     }
 
     /// Somebody waits for more of the request's body.
     pub(crate) fn body_awaited(&self) {
-        if self.body_awaited.get().is_none() {
+        if self.body_awaited.get().is_none() && !self.lasting.get() {
             self.body_awaited.set(Some(Instant::now()));
         }
     }
@@ -230,6 +241,7 @@ impl Exchange {
 
     /// A service's answer is being waited for, or not any more.
     pub(crate) fn answer_awaited(&self, awaited: bool) {
+        let awaited = awaited && !self.lasting.get();
         self.answer_awaited.set(awaited.then(Instant::now));
     }
 
@@ -240,16 +252,37 @@ impl Exchange {
         }
     }
 
+    /// Nobody has to hurry from here on: neither the service with its answer nor the client with its
+    /// body.
+    pub(crate) fn lasts(&self) {
+        self.lasting.set(true);
+        self.body_awaited.set(None);
+    }
+
+    /// This deployment answers.
+    pub(crate) fn is_answered_by(&self, deployment: Option<DeploymentId>) {
+        self.deployment.set(deployment);
+    }
+
+    /// Its answer is one that nobody ends of themselves.
+    pub(crate) fn is_endless(&self) {
+        self.endless.set(true);
+    }
+
+    /// The time of a deployment is over: what has no end breaks off, and its client sees so. What has
+    /// one may be finished while the service leaves, which is being asked to now.
+    pub(crate) fn end_of(&self, deployment: DeploymentId) {
+        if self.deployment.get() != Some(deployment) || !self.endless.get() {
+            return;
+        }
+        if self.client.is_multiplexed() { self.cut() } else { self.client.close() }
+    }
+
     /// It has no end by itself from here on.
     pub(crate) fn becomes_tunnel(&self) {
         self.is_tunnel.set(true);
         // The stream's own task ends with its answer; the tunnel's is remembered next.
         self.waker.take();
-    }
-
-    /// Whether it has no end by itself.
-    pub(crate) fn is_tunnel(&self) -> bool {
-        self.is_tunnel.get()
     }
 
     /// Whether the service has not answered in time.

@@ -4,7 +4,7 @@
 //! each has its own task.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -74,10 +74,7 @@ where
         client.becomes_tunnel();
         let tunnel =
             tunnel::run(Rc::clone(&worker), parts.io.into_inner(), parts.read_buf, service);
-        let mut tunnel = pin!(tunnel);
-        // Nobody waits for a tunnel on the way out: it has no end by itself.
-        poll_fn(|cx| if worker.is_closing() { Poll::Ready(()) } else { tunnel.as_mut().poll(cx) })
-            .await;
+        tunnel.await;
     } else if client.is_body_open() {
         let stream = connection.into_parts().io.into_inner();
         // Whatever happens here, the answer has been sent.

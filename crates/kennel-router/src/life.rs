@@ -21,6 +21,7 @@ use tracing::{info, warn};
 
 use crate::counters::Counters;
 use crate::crowd::Crowd;
+use crate::ends::Ends;
 use crate::health::Monitor;
 use crate::journal::Journal;
 use crate::limits::{LOOKS_AT_ONCE, Limits};
@@ -150,6 +151,7 @@ struct Control {
     shelf: Arc<Shelf>,
     state: Rc<State>,
     crew: Arc<[Mate]>,
+    ends: Rc<Ends>,
     news: UnboundedReceiver<News>,
 }
 
@@ -180,6 +182,7 @@ impl Control {
                 journal: Arc::new(Journal::new(settings.journal.clone())),
             }),
             crew: Arc::clone(&crew),
+            ends: Ends::new(Arc::clone(&crew)),
             news,
             settings,
         };
@@ -256,7 +259,9 @@ impl Control {
                 }
                 info!("{}", say::loaded(table.generation, table.hosts(), table.certificates()));
                 self.state.monitor.follow(&table);
-                self.state.table.store(Arc::new(table));
+                let table = Arc::new(table);
+                self.state.table.store(Arc::clone(&table));
+                self.ends.follow(&old, &table);
                 None
             }
             // Before the first publication there is none.

@@ -251,7 +251,7 @@ pub(crate) fn moved(scheme: &str, host: &str, uri: &Uri) -> Response<Body> {
 mod tests {
     use super::*;
 
-    const ALL: [Page; 24] = [
+    const ALL: [Page; 25] = [
         Page::UnknownHost,
         Page::NoPath,
         Page::NoSuchFile,

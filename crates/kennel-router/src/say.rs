@@ -161,6 +161,11 @@ pub(crate) fn look_broken(error: &hyper::Error) -> String {
     format!("it did not answer in HTTP: {error}")
 }
 
+/// A look: a service of gRPC has not said that it is well.
+pub(crate) fn look_not_serving() -> String {
+    "it did not say in gRPC that it is serving".to_owned()
+}
+
 /// A look: the table has a path that is none.
 pub(crate) fn look_impossible() -> String {
     "its health path cannot be asked for".to_owned()
@@ -249,6 +254,7 @@ mod tests {
             look_answered(StatusCode::SERVICE_UNAVAILABLE),
             look_refused(),
             look_late(Duration::from_secs(5)),
+            look_not_serving(),
             look_impossible(),
             taken_out(id, None, &look_refused()),
             taken_out(id, Some(&output), &look_answered(StatusCode::SERVICE_UNAVAILABLE)),
@@ -288,6 +294,7 @@ mod tests {
         it answered 503 Service Unavailable instead of 200
         nothing listened on its port
         it did not answer within 5 s
+        it did not say in gRPC that it is serving
         its health path cannot be asked for
         deployment 7 is unhealthy and gets no more requests: three looks in a row failed, the last because nothing listened on its port; the next that succeeds brings it back
         shop/main/api (deployment 7) is unhealthy and gets no more requests: three looks in a row failed, the last because it answered 503 Service Unavailable instead of 200; the next that succeeds brings it back

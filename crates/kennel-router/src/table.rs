@@ -3,7 +3,7 @@
 //! Built on the control thread, read by workers without a lock. A request keeps what it resolved
 //! (an [`Arc`] of the backend or site), so that a swap never touches a request under way.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use hyper::header::HeaderValue;
 use kennel_core::{
-    DeploymentId, HostName, LastUse, PathRoute, RouteOutput, RouteTable, StorePath,
+    DeploymentId, HostName, LastUse, PathRoute, Protocol, RouteOutput, RouteTable, StorePath,
     Target as RawTarget, Timestamp, UnknownTableVersion, error_chain,
 };
 use tracing::warn;
@@ -46,6 +46,8 @@ pub(crate) struct Table {
     /// By whose routes they are.
     traffic: BTreeMap<RouteOutput, Arc<Traffic>>,
     workers: usize,
+    /// Those that answer.
+    deployments: HashSet<DeploymentId>,
     certificates: Certificates,
     /// Whether plain HTTP is answered with the address under HTTPS.
     redirect: bool,
@@ -78,6 +80,8 @@ pub(crate) struct Route {
     rate: Option<Rate>,
     /// What counts its requests, together with other routes of the same service or site.
     pub(crate) traffic: Option<Arc<Traffic>>,
+    /// How long what the one before has begun may go on, if somebody says so.
+    drain: Option<Duration>,
     /// Handed on from table to table, so that a deployment that takes over a host is as used as
     /// the one before.
     pub(crate) used: Arc<Used>,
@@ -180,6 +184,7 @@ impl Table {
             alarm: Arc::default(),
             traffic: BTreeMap::new(),
             workers: 1,
+            deployments: HashSet::new(),
             certificates: Certificates::default(),
             redirect: false,
             hsts: None,
@@ -249,6 +254,8 @@ impl Table {
                     return Err(TableError::PrefixTwice { host, prefix });
                 }
                 let deployment = path.target.deployment();
+                table.deployments.extend(deployment);
+                let drain = path.target.drain();
                 let before = previous.route(host.as_str(), &prefix);
                 let bounds = Bounds::from(&path.limits);
                 // One allowance for all the hosts and paths of a service.
@@ -267,7 +274,16 @@ impl Table {
                 }
                 let used = before.map(|route| Arc::clone(&route.used)).unwrap_or_default();
                 let prefix = prefix.into();
-                routes.push(Route { prefix, target, deployment, output, traffic, rate, used });
+                routes.push(Route {
+                    prefix,
+                    target,
+                    deployment,
+                    output,
+                    traffic,
+                    rate,
+                    drain,
+                    used,
+                });
             }
             routes.sort_by_key(|route| std::cmp::Reverse(route.prefix.len()));
             let certificate = table.certificates.of(&host).or_else(|| {
@@ -296,12 +312,19 @@ impl Table {
         before: Option<&Route>,
     ) -> Result<Target, TableError> {
         match raw {
-            RawTarget::Service { deployment, port, health_check: _, fork } => {
+            RawTarget::Service {
+                deployment,
+                port,
+                health_check: _,
+                fork,
+                protocol,
+                drain_secs: _,
+            } => {
                 let key = BackendKey::Deployment(deployment);
                 let address = Address::Service { port, fork };
                 let load = self.load_of(&key, previous);
                 let pulse = self.watched.get(&deployment).map(|it| Arc::clone(&it.pulse));
-                let backend = Backend::new(key, address, load, bounds);
+                let backend = Backend::new(key, address, protocol, load, bounds);
                 Ok(Target::Upstream(Arc::new(Backend { pulse, ..backend })))
             }
             RawTarget::Socket { path } => {
@@ -311,7 +334,8 @@ impl Table {
                 let path: Arc<Path> = PathBuf::from(path).into();
                 let key = BackendKey::Socket(Arc::clone(&path));
                 let (address, load) = (Address::Unix(path), self.load_of(&key, previous));
-                Ok(Target::Upstream(Arc::new(Backend::new(key, address, load, bounds))))
+                let own = Backend::new(key, address, Protocol::Http1, load, bounds);
+                Ok(Target::Upstream(Arc::new(own)))
             }
             RawTarget::Site { deployment: _, root, spa, drain_secs } => {
                 let Some(site) = self.site(&root, shelf, previous) else {
@@ -343,7 +367,9 @@ impl Table {
     /// A service that is expected to answer is looked after, however many routes lead to it. What a
     /// target says to the contrary is heeded here and nowhere else.
     fn look_after(&mut self, path: &PathRoute, previous: &Self) {
-        let RawTarget::Service { deployment, port, health_check, fork } = &path.target else {
+        let RawTarget::Service { deployment, port, health_check, fork, protocol, .. } =
+            &path.target
+        else {
             return;
         };
         let new = || Arc::new(Pulse::new(Arc::clone(&self.alarm)));
@@ -351,6 +377,7 @@ impl Table {
         let pulse = before.unwrap_or_else(new);
         self.watched.entry(*deployment).or_insert_with(|| Watched {
             address: Address::Service { port: *port, fork: *fork },
+            protocol: *protocol,
             path: health_check.as_str().into(),
             output: path.output.clone(),
             pulse,
@@ -404,6 +431,28 @@ impl Table {
     /// Who is told when somebody asks for one of them in vain.
     pub(crate) fn alarm(&self) -> &Arc<Alarm> {
         &self.alarm
+    }
+
+    /// Whether this deployment answers for any host.
+    pub(crate) fn leads_to(&self, deployment: DeploymentId) -> bool {
+        self.deployments.contains(&deployment)
+    }
+
+    /// The deployments of the table before that have given way, and how long what they have begun
+    /// may go on; not those that nobody is in the place of.
+    pub(crate) fn replaced(&self, before: &Self) -> HashMap<DeploymentId, Duration> {
+        let mut replaced = HashMap::new();
+        for (host, of_host) in &before.hosts {
+            for route in &of_host.routes {
+                let gone = route.deployment.filter(|it| !self.leads_to(*it));
+                let drain = gone.and_then(|_| self.route(host, &route.prefix)?.drain);
+                if let Some((deployment, drain)) = gone.zip(drain) {
+                    let longest = replaced.entry(deployment).or_insert(drain);
+                    *longest = drain.max(*longest);
+                }
+            }
+        }
+        replaced
     }
 
     /// How many hosts it has.

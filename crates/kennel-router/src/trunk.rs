@@ -164,7 +164,7 @@ impl Trunk {
             shared.waiting.replace(Some(cx.waker().clone()));
             Poll::Pending
         });
-        timeout(limits.connect, first_word).await.unwrap_or(Err(ConnectError::Late))?;
+        timeout(limits.first_byte, first_word).await.unwrap_or(Err(ConnectError::Late))?;
         Ok(Rc::new(Self {
             sender: RefCell::new(sender),
             shared,
@@ -247,9 +247,9 @@ impl Drop for Slot {
     }
 }
 
-/// Runs a connection's parts on its worker.
+/// Runs a connection's parts on the thread that has it.
 #[derive(Clone)]
-struct Local;
+pub(crate) struct Local;
 
 impl<F: Future<Output = ()> + 'static> Executor<F> for Local {
     fn execute(&self, part: F) {

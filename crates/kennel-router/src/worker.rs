@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Cache};
+use kennel_core::DeploymentId;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
@@ -38,6 +39,8 @@ use crate::say;
 use crate::table::Table;
 use crate::throttle::Throttle;
 use crate::tls;
+use crate::trunk::Trunks;
+use crate::tunnel::Tunnels;
 
 /// What a worker is told.
 pub(crate) enum Order {
@@ -45,6 +48,8 @@ pub(crate) enum Order {
     Adopt(std::net::TcpStream, Origin),
     /// There is a new table.
     Refresh,
+    /// What this deployment has begun comes to its end.
+    End(DeploymentId),
     /// Accept no more, and announce the end with each answer.
     Drain,
     /// Close idle connections, and the others after their answer.
@@ -97,6 +102,8 @@ pub(crate) struct Worker {
     /// Which one it is, from 0.
     pub(crate) index: usize,
     pub(crate) pool: Rc<Pool>,
+    pub(crate) trunks: Trunks,
+    pub(crate) tunnels: Tunnels,
     pub(crate) limits: Arc<Limits>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) throttle: Throttle,
@@ -181,6 +188,8 @@ async fn run(setup: Setup) {
     let worker = Rc::new(Worker {
         index,
         pool: Rc::new(Pool::new(limits.upstream_idle_each)),
+        trunks: Trunks::default(),
+        tunnels: Tunnels::default(),
         limits,
         counters,
         throttle: Throttle::default(),
@@ -222,6 +231,7 @@ async fn run(setup: Setup) {
                 Err(error) => warn!("{}", say::accept_failed(&error)),
             },
             Some(Order::Refresh) => worker.refresh(),
+            Some(Order::End(deployment)) => worker.end_of(deployment),
             Some(Order::Drain) => {
                 accepting.drain(..).for_each(|task| task.abort());
                 worker.phase.set(Phase::Leaving);
@@ -229,6 +239,7 @@ async fn run(setup: Setup) {
             }
             Some(Order::Close) => {
                 worker.phase.set(Phase::Closing);
+                worker.tunnels.end_all();
                 worker.clients.borrow().values().for_each(|client| client.wake());
             }
             None => {}
@@ -260,7 +271,14 @@ impl Worker {
         self.with_table(|table| {
             let keys: HashSet<_> = table.backends().collect();
             self.pool.keep_only(&keys);
+            self.trunks.keep_only(&keys);
         });
+    }
+
+    /// Ends what a deployment has begun.
+    fn end_of(&self, deployment: DeploymentId) {
+        self.tunnels.end_of(deployment);
+        self.clients.borrow().values().for_each(|client| client.end_of(deployment));
     }
 
     async fn accept(self: Rc<Self>, scheme: Scheme, listener: TcpListener) {
@@ -412,7 +430,9 @@ impl Worker {
                 client.sweep(now, &self.limits);
             }
             self.pool.sweep(now, self.limits.upstream_idle);
-            if self.clients.borrow().is_empty() && self.pool.is_empty() {
+            self.trunks.sweep(now, None);
+            let is_idle = self.pool.is_empty() && self.trunks.is_empty();
+            if self.clients.borrow().is_empty() && is_idle {
                 self.ticking.set(false);
                 return;
             }

@@ -23,6 +23,7 @@
 //! | `daemon` | has a daemon beside it: a process in a session of its own, whose parent is gone |
 //! | `eat_mib` | memory that it takes before it listens |
 //! | `works_ms` | without a port: works for so long, says so, and leaves |
+//! | `h2c` | speaks HTTP/2 and nothing else: `200` and its version, whatever is asked |
 //!
 //! Without `$PORT`, and without `listen_port`, it is a worker: it says `<version> works`, and stays.
 //!
@@ -33,6 +34,9 @@
 //!
 //! `/eat?mib=<n>`, `/threads?n=<n>` and `/spin?n=<n>` take memory, start threads that sleep and
 //! threads that do not, all of them for as long as the process lives.
+//!
+//! `/socket` agrees to a WebSocket, says its version in a frame, and logs the status of the frame that
+//! closes it.
 //!
 //! `/digest?variable=<name>` and `/digest?credential=<name>` answer with the length and the FNV-1a
 //! hash (64 bits, in hex) of what this process was handed under the name, or with `none`: a test can
@@ -214,7 +218,11 @@ fn serve(mut listener: TcpListener, service: Arc<Service>) {
         let Ok((stream, _)) = accepted else { continue };
         let service = Arc::clone(&service);
         thread::spawn(move || {
-            let _ = connection(&stream, &service);
+            let _ = if service.conf.flag("h2c") {
+                streams(&stream, &service)
+            } else {
+                connection(&stream, &service)
+            };
         });
     }
     drop(listener);
@@ -246,7 +254,7 @@ fn connection(stream: &TcpStream, service: &Service) -> io::Result<()> {
     let mut reader = BufReader::with_capacity(64 * 1024, stream);
     loop {
         let Some(request) = Request::read_line(&mut reader)? else { return Ok(()) };
-        let _busy = Busy::new(&service.busy);
+        let busy = Busy::new(&service.busy);
         let request = request.read_headers(&mut reader)?;
         if request.header("expect").is_some() {
             (&*stream).write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
@@ -256,6 +264,10 @@ fn connection(stream: &TcpStream, service: &Service) -> io::Result<()> {
             || service.deaf.load(Ordering::SeqCst);
         let mut answer = Answer { stream, head: request.method == "HEAD", close, service };
         let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
+        if path == "/socket" {
+            drop(busy);
+            return socket(&mut reader, stream, service);
+        }
         if path == "/echo" {
             echo(&request, &mut reader, &mut answer)?;
         } else {
@@ -264,6 +276,62 @@ fn connection(stream: &TcpStream, service: &Service) -> io::Result<()> {
         }
         if close {
             return Ok(());
+        }
+    }
+}
+
+/// A WebSocket (RFC 6455), as far as somebody needs one who knows what comes: the key is not looked at.
+fn socket(reader: &mut impl Read, mut stream: &TcpStream, service: &Service) -> io::Result<()> {
+    stream.write_all(
+        b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+    )?;
+    let version = service.conf.version.as_bytes();
+    stream.write_all(&[&[0x81, version.len() as u8], version].concat())?;
+    // A close frame of a client's: its head, the mask and the status.
+    let mut frame = [0; 8];
+    reader.read_exact(&mut frame)?;
+    if frame[..2] == [0x88, 0x82] {
+        let status = u16::from_be_bytes([frame[6] ^ frame[2], frame[7] ^ frame[3]]);
+        eprintln!("the socket was closed with {status}");
+    }
+    stream.write_all(&[0x88, 2, 0x03, 0xe9])
+}
+
+/// HTTP/2 (RFC 9113) for whoever asks something: frames are read for their length, kind and stream,
+/// and no head is decoded.
+fn streams(mut stream: &TcpStream, service: &Service) -> io::Result<()> {
+    const PREFACE: usize = 24;
+    stream.set_nodelay(true)?;
+    let mut reader = BufReader::with_capacity(64 * 1024, stream);
+    let mut preface = [0; PREFACE];
+    reader.read_exact(&mut preface)?;
+    if !preface.starts_with(b"PRI * HTTP/2.0") {
+        return Err(bad("no HTTP/2"));
+    }
+    let frame = |kind: u8, flags: u8, id: [u8; 4], payload: &[u8]| {
+        let length = (payload.len() as u32).to_be_bytes();
+        let head = [length[1], length[2], length[3], kind, flags, id[0], id[1], id[2], id[3]];
+        [&head, payload].concat()
+    };
+    let (data, headers, settings, ping) = (0, 1, 4, 6);
+    stream.write_all(&frame(settings, 0, [0; 4], &[]))?;
+    loop {
+        let mut head = [0; 9];
+        reader.read_exact(&mut head)?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        reader.read_exact(&mut payload)?;
+        let (kind, flags, id) = (head[3], head[4], [head[5], head[6], head[7], head[8]]);
+        if (kind == settings || kind == ping) && flags & 1 == 0 {
+            let echoed = if kind == ping { &*payload } else { &[] };
+            stream.write_all(&frame(kind, 1, [0; 4], echoed))?;
+        }
+        // The end of a request, with or without a body.
+        if (kind == headers || kind == data) && flags & 1 != 0 {
+            // `:status: 200`, by its place in the static table.
+            stream.write_all(&frame(headers, 4, id, &[0x88]))?;
+            let text = format!("{} over HTTP/2\n", service.conf.version);
+            stream.write_all(&frame(data, 1, id, text.as_bytes()))?;
         }
     }
 }

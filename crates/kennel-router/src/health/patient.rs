@@ -93,6 +93,8 @@ fn place(id: DeploymentId) -> f64 {
 mod tests {
     use std::sync::Arc;
 
+    use kennel_core::Protocol;
+
     use super::*;
     use crate::health::{Alarm, Pulse};
     use crate::upstream::Address;
@@ -100,6 +102,7 @@ mod tests {
     fn patient(now: Instant) -> Patient {
         let watched = Watched {
             address: Address::Service { port: 18000.try_into().unwrap(), fork: false },
+            protocol: Protocol::Http1,
             path: "/health".into(),
             output: None,
             pulse: Arc::new(Pulse::new(Arc::new(Alarm::default()))),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use kennel_core::RouteOutput;
+use kennel_core::{Protocol, RouteOutput};
 use tokio::sync::Notify;
 
 use crate::upstream::Address;
@@ -13,6 +13,8 @@ use crate::upstream::Address;
 pub(crate) struct Watched {
     /// Where it listens.
     pub(crate) address: Address,
+    /// What it understands.
+    pub(crate) protocol: Protocol,
     /// The path that answers 200 while it is healthy.
     pub(crate) path: Box<str>,
     /// What it is called.

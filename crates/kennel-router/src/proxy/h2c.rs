@@ -214,8 +214,10 @@ impl Passing<'_> {
                 return self.broken("it ended the WebSocket that it had agreed to");
             };
             self.exchange.leaves_service();
+            let is_stream = self.exchange.client.is_multiplexed();
+            let counted = self.exchange.visit().map(|visit| visit.tunnelled(is_stream));
             *self.exchange.client.tunnel.borrow_mut() = Some(ServiceEnd {
-                io: ServiceIo::Stream { io: TokioIo::new(upgraded), _place: slot },
+                io: ServiceIo::Stream { io: TokioIo::new(upgraded), counted, _place: slot },
                 said: Bytes::new(),
                 deployment: self.backend.deployment(),
                 is_websocket: true,

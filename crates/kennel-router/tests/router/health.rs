@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::yield_now;
 use std::time::{Duration, Instant};
 
-use kennel_core::{DeploymentId, RouterHealth, ServiceHealth};
+use kennel_core::{DeploymentId, Protocol, RouterHealth, ServiceHealth};
 use kennel_router::Limits;
 
 use crate::host::{PATIENCE, Router, service, short, usual};
 use crate::service::{Seen, Service, nobody, ok};
+use crate::streams::{StreamService, send, trailers};
 
 /// Looks that follow each other as quickly as a test likes.
 fn quick() -> Limits {
@@ -299,4 +300,43 @@ fn many_are_looked_at_one_after_the_other() {
         tenths[usize::try_from((moment - first) / 200).unwrap().min(39)] += 1;
     }
     assert!(tenths.iter().all(|count| *count <= 150), "{tenths:?}");
+}
+
+#[test]
+fn services_of_http_2_are_looked_at_in_it_and_those_of_grpc_in_that() {
+    let is_serving = Arc::new(AtomicBool::new(true));
+    let serving = Arc::clone(&is_serving);
+    let behind = StreamService::new(move |mut stream| {
+        let serving = Arc::clone(&serving);
+        async move {
+            match stream.path() {
+                "/up" => stream.says("up").await,
+                Protocol::GRPC_CHECK => {
+                    assert_eq!(stream.body().await.unwrap(), Protocol::GRPC_QUESTION);
+                    let mut answer = Protocol::GRPC_SERVING;
+                    answer[6] = if serving.load(Ordering::SeqCst) { 1 } else { 2 };
+                    let mut to = stream.begin(&[("content-type", "application/grpc")]);
+                    assert!(send(&mut to, &answer).await);
+                    to.send_trailers(trailers(&[("grpc-status", "0")])).unwrap();
+                }
+                _ => stream.says("hello").await,
+            }
+        }
+    });
+    let mut router = Router::boot_with(quick(), |_| ());
+    let at = |deployment, path: &str| {
+        behind
+            .target(deployment)
+            .replace(r#""health_check":"/""#, &format!(r#""health_check":"{path}""#))
+    };
+    router.publish(&[("a.example", &at(7, "/up")), ("b.example", &at(8, Protocol::GRPC_CHECK))]);
+    for deployment in [7, 8] {
+        until(&router, deployment, |it| it.last.as_ref().is_some_and(|look| look.healthy));
+    }
+    is_serving.store(false, Ordering::SeqCst);
+    let out = until(&router, 8, |it| it.out_since.is_some());
+    assert_eq!(out.last.unwrap().answer, "it did not say in gRPC that it is serving");
+    assert_eq!(router.client().get("/").text(), "hello");
+    is_serving.store(true, Ordering::SeqCst);
+    until(&router, 8, |it| it.out_since.is_none());
 }
