@@ -108,7 +108,7 @@ fn a_websocket_lives_until_the_drain_ends_and_is_then_told_so() {
     let new = Service::saying("new");
     let mut router = Router::serving(&service(1, old.service.address));
     let mut client = websocket(&router);
-    router.publish(&[("a.example", &successor(2, &new, 2))]);
+    router.publish(&[("a.example", &successor(2, &new, 4))]);
     assert_eq!(router.client().get("/").text(), "new");
     // It goes on as before.
     old.say(&text("still here"));

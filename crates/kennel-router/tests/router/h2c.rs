@@ -19,6 +19,7 @@ use crate::host::{PATIENCE, Router, service, short};
 use crate::http2::{Streams, bytes, request, runtime, whole};
 use crate::service::{Service, nobody};
 use crate::streams::{Stream, StreamService, send, trailers};
+use crate::tls::{self, Authority};
 
 /// A call of gRPC.
 fn call(path: &str) -> Request<()> {
@@ -100,6 +101,29 @@ fn a_call_streams_both_ways_and_ends_with_trailers() {
             (&end["grpc-status"], &end["grpc-message"]),
             (&"0".parse().unwrap(), &"done".parse().unwrap())
         );
+    });
+}
+
+#[test]
+fn a_call_over_tls_is_one_too() {
+    let authority = Authority::new();
+    let mut router = tls::router(&[("a.pem", &authority.issue(&["a.example"]))]);
+    let behind = StreamService::new(|mut stream| async move {
+        assert_eq!(stream.request.uri(), "http://a.example/echo.Echo/Say");
+        assert_eq!(stream.request.headers()["x-forwarded-proto"], "https");
+        let body = stream.body().await.unwrap();
+        let mut to = stream.begin(&[("content-type", "application/grpc")]);
+        assert!(send(&mut to, &body).await);
+        to.send_trailers(trailers(&[("grpc-status", "0")])).unwrap();
+    });
+    router.publish(&[("a.example", &behind.target(7))]);
+    runtime().block_on(async {
+        let mut streams = Streams::connect_tls(&router, &authority, "a.example").await;
+        let mut asked = call("/echo.Echo/Say");
+        *asked.uri_mut() = "https://a.example/echo.Echo/Say".parse().unwrap();
+        let answer = streams.post(asked, b"hello").await.unwrap();
+        assert_eq!(answer.text(), "hello");
+        assert_eq!(answer.trailers.unwrap()["grpc-status"], "0");
     });
 }
 

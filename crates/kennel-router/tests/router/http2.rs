@@ -56,7 +56,11 @@ impl Streams {
     }
 
     /// Begins because TLS has agreed on it.
-    async fn connect_tls(router: &Router, authority: &Authority, name: &'static str) -> Self {
+    pub(crate) async fn connect_tls(
+        router: &Router,
+        authority: &Authority,
+        name: &'static str,
+    ) -> Self {
         let mut config = authority.client();
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let stream = TcpStream::connect(router.secure).await.unwrap();
