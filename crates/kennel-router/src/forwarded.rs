@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 
 use hyper::HeaderMap;
 use hyper::header::{FORWARDED, HeaderName, HeaderValue};
@@ -36,6 +37,8 @@ pub(crate) struct Peer {
     host: Option<HeaderValue>,
     /// The host of the last request and its `Forwarded`: nearly always the next one's too.
     last: RefCell<Option<(HeaderValue, HeaderValue)>>,
+    /// The same with all that is told, as lines.
+    lines: RefCell<Option<(Box<[u8]>, Rc<[u8]>)>>,
 }
 
 impl Peer {
@@ -74,6 +77,7 @@ impl Peer {
             port: HeaderValue::from(port),
             host,
             last: RefCell::new(None),
+            lines: RefCell::new(None),
         }
     }
 
@@ -113,8 +117,31 @@ impl Peer {
             Err(_) => format!("for={node};proto={proto}"),
         };
         let forwarded = value(&text);
-        *last = Some((host.clone(), forwarded.clone()));
+        // Not the value itself: it is a part of all that was read with it.
+        *last = HeaderValue::from_bytes(host.as_bytes()).ok().map(|host| (host, forwarded.clone()));
         forwarded
+    }
+
+    /// What [`Peer::tell`] adds, as lines of a head. The request's own claims are to be dropped.
+    pub(crate) fn lines(&self, host: &HeaderValue) -> Rc<[u8]> {
+        let mut last = self.lines.borrow_mut();
+        if let Some((known, lines)) = last.as_ref()
+            && **known == *host.as_bytes()
+        {
+            return Rc::clone(lines);
+        }
+        let mut fields = HeaderMap::new();
+        self.tell(&mut fields, host);
+        let mut lines = Vec::new();
+        for (name, value) in &fields {
+            lines.extend_from_slice(name.as_str().as_bytes());
+            lines.extend_from_slice(b": ");
+            lines.extend_from_slice(value.as_bytes());
+            lines.extend_from_slice(b"\r\n");
+        }
+        let lines: Rc<[u8]> = lines.into();
+        *last = Some((host.as_bytes().into(), Rc::clone(&lines)));
+        lines
     }
 }
 
@@ -123,7 +150,8 @@ fn value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("unknown"))
 }
 
-fn drop_claims(headers: &mut HeaderMap) {
+/// Drops what a request itself says of its origin.
+pub(crate) fn drop_claims(headers: &mut HeaderMap) {
     let claims: Vec<HeaderName> =
         headers.keys().filter(|name| is_claim(name.as_str().as_bytes())).cloned().collect();
     for name in claims {

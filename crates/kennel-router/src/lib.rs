@@ -11,6 +11,7 @@ mod challenge;
 mod client;
 mod counters;
 mod crowd;
+mod direct;
 mod ends;
 mod exchange;
 mod forwarded;

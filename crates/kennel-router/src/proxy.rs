@@ -4,6 +4,7 @@
 //! cannot do anything twice: it was not sent, or it is idempotent, has no body, and a kept
 //! connection died before the answer began. Everything that is waited for has an end.
 
+mod direct;
 mod h2c;
 
 use std::future::poll_fn;
@@ -64,6 +65,12 @@ pub(crate) async fn forward(
     };
     exchange.enters_service(underway);
     match backend.protocol {
+        Protocol::Http1 if direct::is_plain(&parts, &incoming) => {
+            return match passing.send_directly(parts, authority).await {
+                Ok(response) => response,
+                Err(failure) => passing.apologise(&failure),
+            };
+        }
         Protocol::Http1 => {}
         Protocol::H2c => return h2c::forward(passing, parts, incoming, authority).await,
     }
@@ -337,16 +344,18 @@ impl Passing<'_> {
 
     /// Connects; one more attempt when nobody listens.
     async fn stream(&self) -> Result<Stream, Failure> {
-        let Worker { pool, trunks, limits, counters, places, .. } = &**self.worker;
+        let Worker { pool, directs, trunks, limits, counters, places, .. } = &**self.worker;
         let place = || async {
             if places.available_permits() == 0 {
                 // Idle ones hold the places of those that are needed.
                 pool.sweep(Instant::now(), Duration::ZERO);
+                directs.sweep(Instant::now(), Duration::ZERO);
                 trunks.sweep(Instant::now(), Some(Duration::ZERO));
             }
             let load = &self.backend.load;
             let of_service = load.connect(self.worker.share).or_else(|| {
                 pool.sweep(Instant::now(), Duration::ZERO);
+                directs.sweep(Instant::now(), Duration::ZERO);
                 load.connect(self.worker.share)
             });
             let acquired = timeout(limits.connect, Arc::clone(places).acquire_owned()).await;

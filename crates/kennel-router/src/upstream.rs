@@ -1,7 +1,7 @@
 //! Services, and connections to them: loopback TCP or a Unix socket.
 //!
-//! Each connection is driven by a task of its own on its worker, so that an idle one notices when
-//! the service closes it.
+//! Those of hyper's client, for requests with bodies, are driven by a task each on their worker; what
+//! [`crate::direct`] makes of a stream is driven by the request.
 
 use std::fmt;
 use std::io;
@@ -287,6 +287,18 @@ impl Stream {
             Socket::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Socket::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
         }
+    }
+}
+
+impl Stream {
+    /// Whether nothing came, not even its end. A system call only if something did.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let mut byte = [0];
+        let read = match &self.socket {
+            Socket::Tcp(stream) => stream.try_read(&mut byte),
+            Socket::Unix(stream) => stream.try_read(&mut byte),
+        };
+        read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 }
 

@@ -26,6 +26,7 @@ use tracing::warn;
 use crate::client::Client;
 use crate::counters::Counters;
 use crate::crowd::{Crowd, Seat};
+use crate::direct::Direct;
 use crate::forwarded::{Origin, Peer};
 use crate::http1;
 use crate::http2;
@@ -41,6 +42,7 @@ use crate::throttle::Throttle;
 use crate::tls;
 use crate::trunk::Trunks;
 use crate::tunnel::Tunnels;
+use crate::upstream::Upstream;
 
 /// What a worker is told.
 pub(crate) enum Order {
@@ -101,7 +103,9 @@ const STACK: usize = 1 << 20;
 pub(crate) struct Worker {
     /// Which one it is, from 0.
     pub(crate) index: usize,
-    pub(crate) pool: Rc<Pool>,
+    pub(crate) pool: Rc<Pool<Upstream>>,
+    /// Those that requests without a body drive themselves.
+    pub(crate) directs: Rc<Pool<Direct>>,
     pub(crate) trunks: Trunks,
     pub(crate) tunnels: Tunnels,
     pub(crate) limits: Arc<Limits>,
@@ -188,6 +192,7 @@ async fn run(setup: Setup) {
     let worker = Rc::new(Worker {
         index,
         pool: Rc::new(Pool::new(limits.upstream_idle_each)),
+        directs: Rc::new(Pool::new(limits.upstream_idle_each)),
         trunks: Trunks::default(),
         tunnels: Tunnels::default(),
         limits,
@@ -271,6 +276,7 @@ impl Worker {
         self.with_table(|table| {
             let keys: HashSet<_> = table.backends().collect();
             self.pool.keep_only(&keys);
+            self.directs.keep_only(&keys);
             self.trunks.keep_only(&keys);
         });
     }
@@ -430,8 +436,9 @@ impl Worker {
                 client.sweep(now, &self.limits);
             }
             self.pool.sweep(now, self.limits.upstream_idle);
+            self.directs.sweep(now, self.limits.upstream_idle);
             self.trunks.sweep(now, None);
-            let is_idle = self.pool.is_empty() && self.trunks.is_empty();
+            let is_idle = self.pool.is_empty() && self.directs.is_empty() && self.trunks.is_empty();
             if self.clients.borrow().is_empty() && is_idle {
                 self.ticking.set(false);
                 return;

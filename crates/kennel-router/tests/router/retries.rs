@@ -46,8 +46,8 @@ fn a_post_is_not() {
     let (dying, read) = dying();
     let router = Router::serving(&service(7, dying.address));
     let mut client = router.client();
-    assert_eq!(client.get("/").text(), "connection 0");
     let post = "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 2\r\n\r\nhi";
+    assert_eq!(client.ask(post).text(), "connection 0");
     assert_eq!(client.ask(post).status, 502);
     assert_eq!(read.load(Ordering::SeqCst), 2);
     assert_eq!(client.ask(post).text(), "connection 1");
@@ -58,9 +58,21 @@ fn a_put_with_a_body_is_not() {
     let (dying, read) = dying();
     let router = Router::serving(&service(7, dying.address));
     let mut client = router.client();
-    assert_eq!(client.get("/").text(), "connection 0");
     let put = "PUT / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 2\r\n\r\nhi";
+    assert_eq!(client.ask(put).text(), "connection 0");
     assert_eq!(client.ask(put).status, 502);
+    assert_eq!(read.load(Ordering::SeqCst), 2);
+}
+
+/// A request without a body that is no idempotent one, over connections that others use too.
+#[test]
+fn a_post_without_a_body_is_not_either() {
+    let (dying, read) = dying();
+    let router = Router::serving(&service(7, dying.address));
+    let mut client = router.client();
+    assert_eq!(client.get("/").text(), "connection 0");
+    let post = "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 0\r\n\r\n";
+    assert_eq!(client.ask(post).status, 502);
     assert_eq!(read.load(Ordering::SeqCst), 2);
 }
 
