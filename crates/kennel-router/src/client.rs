@@ -37,6 +37,8 @@ pub(crate) struct Client {
     broken_off: Cell<(u32, Instant)>,
     verdict: Cell<Option<Verdict>>,
     left_quiet: Cell<bool>,
+    /// Whether it has nothing to do for a while.
+    at_rest: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     head: RefCell<Vec<u8>>,
 }
@@ -77,6 +79,7 @@ impl Client {
             broken_off: Cell::new((0, now)),
             verdict: Cell::new(None),
             left_quiet: Cell::new(false),
+            at_rest: Cell::new(false),
             waker: RefCell::new(None),
             head: RefCell::new(Vec::new()),
         }
@@ -157,6 +160,7 @@ impl Client {
     pub(crate) fn received(&self, bytes: &[u8]) {
         match self.stage.get() {
             Stage::Idle => {
+                self.at_rest.set(false);
                 self.stage.set(Stage::Head);
                 self.since.set(Instant::now());
                 let mut head = self.head.borrow_mut();
@@ -172,6 +176,21 @@ impl Client {
             }
             Stage::Answering | Stage::Tunnel | Stage::Streams => {}
         }
+    }
+
+    /// Whether nothing is under way and has not been for a while, so that what is held for the next
+    /// request may go. Only where the bare stream says when that comes.
+    pub(crate) fn rests(&self) -> bool {
+        let rests = self.at_rest.get()
+            && self.stage.get() == Stage::Idle
+            && self.write_blocked.get().is_none()
+            && !self.body_open.get()
+            && self.secured().is_none();
+        if rests {
+            self.head.take();
+            self.exchanges.take();
+        }
+        rests
     }
 
     /// Looks at the head as it came in, which hyper does not keep.
@@ -294,6 +313,7 @@ impl Client {
             Stage::Tunnel => {}
             Stage::Head if over(since, limits.head) => self.close(),
             Stage::Idle if over(since, limits.idle) => self.close(),
+            Stage::Idle if over(since, limits.rest) && !self.at_rest.replace(true) => self.wake(),
             Stage::Head | Stage::Idle | Stage::Answering | Stage::Streams if is_blocked => {
                 self.close();
             }

@@ -15,6 +15,8 @@ pub struct Limits {
     /// For a client's connection without a request. Above the 60 s that load balancers use, so
     /// that they close first and never send into a closing connection.
     pub idle: Duration,
+    /// After which a client's connection without a request takes as little memory as it can.
+    pub rest: Duration,
     /// For a client that neither sends the body it began nor takes what is sent to it.
     pub stalled: Duration,
     /// For a client that takes nothing of one answer, while its connection goes on (HTTP/2): long,
@@ -60,6 +62,7 @@ impl Default for Limits {
             head: Duration::from_secs(15),
             proxy_header: Duration::from_secs(5),
             idle: Duration::from_secs(75),
+            rest: Duration::from_secs(1),
             stalled: Duration::from_secs(60),
             paused: Duration::from_secs(300),
             first_byte: Duration::from_secs(60),

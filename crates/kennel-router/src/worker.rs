@@ -356,20 +356,35 @@ impl Worker {
             let _seat = seat;
             match origin.scheme {
                 Scheme::Http => match http2::begins(&worker, &client, &stream).await {
-                    Some(true) => http2::serve(worker, client, stream).await,
-                    Some(false) => http1::serve(worker, client, stream).await,
+                    // Each in a box: a task is as large as the largest thing that it ever does.
+                    Some(true) => Box::pin(http2::serve(worker, client, stream)).await,
+                    Some(false) => worker.serve_http1(&client, stream).await,
                     None => {}
                 },
                 Scheme::Https => {
-                    let Some(stream) = tls::accept(&worker, &client, stream).await else { return };
+                    let accepted = Box::pin(tls::accept(&worker, &client, stream)).await;
+                    let Some(stream) = accepted else { return };
                     if stream.get_ref().1.alpn_protocol() == Some(http2::ALPN) {
-                        http2::serve(worker, client, stream).await;
+                        Box::pin(http2::serve(worker, client, stream)).await;
                     } else {
-                        http1::serve(worker, client, stream).await;
+                        Box::pin(http1::serve(worker, client, stream)).await;
                     }
                 }
             }
         });
+    }
+
+    /// Serves a connection of HTTP/1 without TLS. While it has nothing to do, its socket is all that
+    /// is left of it.
+    async fn serve_http1(self: &Rc<Self>, client: &Rc<Client>, mut stream: TcpStream) {
+        loop {
+            let served = Box::pin(http1::serve(Rc::clone(self), Rc::clone(client), stream)).await;
+            let Some(at_rest) = served else { return };
+            if !http1::rest(self, client, &at_rest).await {
+                return;
+            }
+            stream = at_rest;
+        }
     }
 
     /// One of the places that a client has; none if its connections are not counted. An error if
