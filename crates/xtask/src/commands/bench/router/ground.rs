@@ -106,7 +106,7 @@ impl Ground {
     pub(super) fn routes(&self, hosts: usize, generation: u64, backend: u16) -> Value {
         let service = |deployment: u64, port: u16| {
             let target = json!({
-                "kind": "service", "deployment": deployment, "port": port, "health_check": "/",
+                "kind": "service", "deployment": deployment, "port": port, "health_check": "/1k",
             });
             json!([{ "prefix": "/", "target": target }])
         };
