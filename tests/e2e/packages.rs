@@ -8,14 +8,12 @@ use std::time::Duration;
 
 use kennel_tests::{
     Bare, Context, Event, Host, Kennel, LIMIT, PACKAGES, Project, Result, anyhow, builders, ensure,
-    expect_deployment, that_waits,
+    expect_deployment, go_on, that_waits,
 };
 
-/// Longer than an upgrade takes.
-const BUILD_SECS: u32 = 25;
-
-/// Longer than a removal takes to begin.
-const REMOVED_BUILD_SECS: u32 = 8;
+/// An hour: these builds end when they are told to.
+const BUILD_SECS: u32 = 3601;
+const REMOVED_BUILD_SECS: u32 = 3602;
 
 /// Shorter than the minute without requests after which the receiver leaves by itself.
 const RENEWED_LIMIT: Duration = Duration::from_secs(50);
@@ -69,6 +67,7 @@ pub(crate) fn of_debian(bare: &Bare) -> Result<()> {
     ensure!(new_router != router, "the router is still the old one");
     expect_new_programs(&kennel)?;
     load.stop()?.expect_clean()?;
+    go_on(&kennel, BUILD_SECS)?;
     project.expect_build(&slow.after, "succeeded", LIMIT)?;
     expect_deployment(&kennel, &project, "web", &slow.after, "active")?;
     let version = host.run(&["dpkg-query", "--show", "--showformat=${Version}", "kennel"])?;
@@ -84,6 +83,8 @@ pub(crate) fn of_debian(bare: &Bare) -> Result<()> {
     ensure!(kennel.get(&api, "/").is_err(), "port 80 answers without Kennel");
     install(host, &bare.newer)?;
     expect_pages()?;
+    expect_builder(&kennel, REMOVED_BUILD_SECS)?;
+    go_on(&kennel, REMOVED_BUILD_SECS)?;
     project.expect_build(&again.after, "succeeded", LIMIT)?;
 
     // Two who each know the same files would remove them from under the other.

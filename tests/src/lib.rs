@@ -35,7 +35,7 @@ pub use rows::{Build, Database, Deployment, Rows};
 pub use rusqlite::Connection;
 pub use settings::Settings;
 pub use suite::Suite;
-pub use waiting::{builders, that_waits};
+pub use waiting::{builders, go_on, that_waits};
 pub use xtask::forge::{Event, Forge, HeadRepository, NO_COMMIT, PullRequest, PullRequestAction};
 pub use xtask::host::{Host, Output};
 pub use xtask::http::{Answer, Ask};
