@@ -62,11 +62,18 @@ pub(crate) fn module_says_what_kennel_reads(kennel: &Kennel) -> Result<()> {
         let found = at(&whole, &["etc", &format!("kennel/{file}"), "source"]);
         ensure!(found == source, "{file} is {found}");
     }
-    for job in ["kennel-build@", "kennel-deploy@", "kennel-teardown@"] {
-        ensure!(
-            at(&whole, &["services", job, "restartIfChanged"]) == &json!(false),
-            "a switch ends {job}"
-        );
+    // Whoever adds a service says what a switch does to it: a job is left alone, and who stays behind
+    // a socket is started again without being stopped first.
+    for file in files_below(&module.root, "units")? {
+        let Some(name) = file.strip_prefix("units/").and_then(|it| it.strip_suffix(".service"))
+        else {
+            continue;
+        };
+        let said = |key: &str| at(&whole, &["services", name, key]) == &json!(false);
+        let has_socket = module.root.join(format!("units/{name}.socket")).is_file();
+        let wanted = if has_socket { "stopIfChanged" } else { "restartIfChanged" };
+        ensure!(said(wanted), "the module does not say {wanted} = false of {name}.service");
+        ensure!(!name.ends_with('@') || !has_socket, "{name} is a template with a socket");
     }
     // Whatever it changes of the product's own units is there to be changed.
     for (kind, suffix) in [("services", "service"), ("targets", "target"), ("paths", "path")] {
