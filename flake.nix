@@ -46,6 +46,6 @@
         };
       });
 
-      formatter = forSystems (pkgs: pkgs.nixfmt-rfc-style);
+      formatter = forSystems (pkgs: pkgs.nixfmt-tree);
     };
 }

@@ -38,7 +38,7 @@
             clippy = package system "clippy" { };
             rust-analyzer = package system "rust-analyzer" { };
             rustfmt = package system "rustfmt" { };
-            nixfmt-rfc-style = package system "nixfmt" { };
+            nixfmt-tree = package system "nixfmt" { };
             rustPlatform.buildRustPackage =
               given: package system "${given.pname}-${given.version}" { inherit given; };
             mkShell = given: package system "shell" { inherit given; };
