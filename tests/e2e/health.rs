@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kennel_tests::{Ask, Kennel, LIMIT, Result, bail, ensure};
+use kennel_tests::{Ask, Context, Kennel, LIMIT, Result, bail, ensure};
 use serde_json::Value;
 
 /// How long the service refuses connections: three looks take ten seconds, as soon as somebody asks in
@@ -15,7 +15,8 @@ pub(crate) fn of_a_service_that_stops_answering(kennel: &Kennel) -> Result<()> {
     project.push("main", &sources, "a service")?;
     let address = project.address("api", "main");
     kennel.expect_page(&address, "/version", "unwell-1", LIMIT)?;
-    ensure!(seen(kennel)?["health"] == "healthy", "{}", seen(kennel)?);
+    let well = seen(kennel)?;
+    ensure!(text(&well, "/health") == "healthy", "{well}");
 
     kennel.get(&address, &format!("/deaf?ms={DEAF_MS}"))?;
     let mut refused = 0;
@@ -27,15 +28,16 @@ pub(crate) fn of_a_service_that_stops_answering(kennel: &Kennel) -> Result<()> {
     })?;
     ensure!(refused > 0, "it was taken out before anybody was refused");
     let out = seen(kennel)?;
-    ensure!(out["health"] == "unhealthy", "{out}");
-    let detail = out["health_detail"].as_str().unwrap_or_default();
+    ensure!(text(&out, "/health") == "unhealthy", "{out}");
+    let detail = text(&out, "/health_detail");
     let says = ["the router passes no requests to it since", "nothing listened on its port"];
     ensure!(says.iter().all(|words| detail.contains(words)), "{out}");
-    ensure!(out["monitor"]["strikes"].as_u64() >= Some(3), "{out}");
+    ensure!(number(&out, "/monitor/strikes") >= 3, "{out}");
 
     kennel.expect_page(&address, "/version", "unwell-1", Duration::from_millis(DEAF_MS) + LIMIT)?;
     let back = seen(kennel)?;
-    ensure!(back["health"] == "healthy" && back["monitor"]["out_since"].is_null(), "{back}");
+    let is_back = back.pointer("/monitor/out_since").is_some_and(Value::is_null);
+    ensure!(text(&back, "/health") == "healthy" && is_back, "{back}");
     let journal = kennel.host().run(&[
         "journalctl",
         "--unit=kennel-router",
@@ -45,7 +47,7 @@ pub(crate) fn of_a_service_that_stops_answering(kennel: &Kennel) -> Result<()> {
     ])?;
     let changes: Vec<&str> =
         journal.lines().filter(|line| line.contains("unwell/main/api")).collect();
-    let [taken_out, brought_back] = changes[..] else { bail!("{journal}") };
+    let [taken_out, brought_back] = changes.as_slice() else { bail!("{journal}") };
     ensure!(taken_out.contains("is unhealthy and gets no more requests"), "{taken_out}");
     ensure!(brought_back.contains("is healthy and gets requests again"), "{brought_back}");
 
@@ -58,9 +60,8 @@ fn figures(kennel: &Kennel, refused: u32) -> Result<()> {
     let shown = host.run(&["kennelctl", "top", "unwell", "--once"])?;
     ensure!(shown.contains("unwell/main/api  healthy"), "{shown}");
     let top: Value = serde_json::from_str(&host.run(&["kennelctl", "top", "unwell", "--json"])?)?;
-    let route = &top["routes"][0];
-    ensure!(route["server_errors"].as_u64() >= Some(refused.into()), "{top}");
-    ensure!(route["requests"].as_u64() > route["server_errors"].as_u64(), "{top}");
+    let errors = number(&top, "/routes/0/server_errors");
+    ensure!(errors >= u64::from(refused) && number(&top, "/routes/0/requests") > errors, "{top}");
     let metrics = host.run(&[
         "curl",
         "--silent",
@@ -76,8 +77,8 @@ fn figures(kennel: &Kennel, refused: u32) -> Result<()> {
     let told = kennel.ask(&ask.header("Authorization", &format!("Bearer {}", token.trim())))?;
     let healthy =
         r#"kennel_router_service_healthy{project="unwell",branch="main",service="api"} 1"#;
-    for (whence, text) in [("the socket", metrics), ("the control host", told.text())] {
-        ensure!(text.lines().any(|line| line == healthy), "{whence} says {text}");
+    for (whence, figures) in [("the socket", metrics), ("the control host", told.text())] {
+        ensure!(figures.lines().any(|line| line == healthy), "{whence} says {figures}");
     }
     host.run(&["kennelctl", "token", "revoke", "scraper"])?;
     Ok(())
@@ -87,5 +88,13 @@ fn figures(kennel: &Kennel, refused: u32) -> Result<()> {
 fn seen(kennel: &Kennel) -> Result<Value> {
     let shown = kennel.host().run(&["kennelctl", "status", "unwell", "--json"])?;
     let shown: Value = serde_json::from_str(&shown)?;
-    Ok(shown["deployments"][0].clone())
+    shown.pointer("/deployments/0").cloned().context("it is not there")
+}
+
+fn text<'a>(json: &'a Value, pointer: &str) -> &'a str {
+    json.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn number(json: &Value, pointer: &str) -> u64 {
+    json.pointer(pointer).and_then(Value::as_u64).unwrap_or_default()
 }

@@ -367,8 +367,10 @@ impl Table {
     /// A service that is expected to answer is looked after, however many routes lead to it. What a
     /// target says to the contrary is heeded here and nowhere else.
     fn look_after(&mut self, path: &PathRoute, previous: &Self) {
-        let RawTarget::Service { deployment, port, health_check, fork, protocol, .. } =
-            &path.target
+        // All of them by name: whoever adds one thinks of whether there is nobody to ask meanwhile.
+        let PathRoute { prefix: _, strip: _, output, limits: _, target } = path;
+        let RawTarget::Service { deployment, port, health_check, fork, protocol, drain_secs: _ } =
+            target
         else {
             return;
         };
@@ -379,7 +381,7 @@ impl Table {
             address: Address::Service { port: *port, fork: *fork },
             protocol: *protocol,
             path: health_check.as_str().into(),
-            output: path.output.clone(),
+            output: output.clone(),
             pulse,
         });
     }
