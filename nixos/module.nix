@@ -215,6 +215,7 @@ in
       "kennel-teardown@" = deployer;
       kennel-restore = deployer;
       kennel-acme = job;
+      kennel-sleep = deployer;
       kennel-sweep = job;
       kennel-webhook-secrets = job;
       kennel-api = resident;

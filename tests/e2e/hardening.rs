@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kennel_tests::{Context, Kennel, LIMIT, Result, Rows, bail, ensure};
 
 /// The most exposure that `systemd-analyze security` may find, in tenths.
-const EXPOSURE: [(&str, u32); 12] = [
+const EXPOSURE: [(&str, u32); 13] = [
     ("kennel-acme.service", 14),
     ("kennel-webhook.service", 5),
     ("kennel-api.service", 5),
@@ -13,6 +13,7 @@ const EXPOSURE: [(&str, u32); 12] = [
     ("kennel-router.service", 13),
     ("kennel-build@1.service", 14),
     ("kennel-poll.service", 14),
+    ("kennel-sleep.service", 22),
     ("kennel-sweep.service", 5),
     ("kennel-tidy.service", 5),
     ("kennel-deploy@1.service", 22),

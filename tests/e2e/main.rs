@@ -42,7 +42,9 @@ mod router;
 mod routing;
 mod secrets;
 mod sites;
+mod sleep;
 mod slices;
+mod strategies;
 mod sweep;
 mod timers;
 mod tls;
@@ -83,6 +85,7 @@ fn main() -> ExitCode {
         )
         .test("release::runs_once_before_traffic", release::runs_once_before_traffic)
         .test("rollback::pinned", rollback::pinned)
+        .test("strategies::one_after_the_other", strategies::one_after_the_other)
         .test("workers::from_first_to_last", workers::from_first_to_last)
         .test("workers::in_a_services_place", workers::in_a_services_place)
         .test("timers::of_one_program_of_several", timers::of_one_program_of_several)
@@ -195,6 +198,7 @@ fn main() -> ExitCode {
         .test_alone("reconcile::beside_a_deployment", reconcile::beside_a_deployment)
         .test_alone("reconcile::whatever_is_broken", reconcile::whatever_is_broken)
         .test_alone("garbage::collected_all_the_while", garbage::collected_all_the_while)
+        .test_alone("sleep::until_somebody_comes", sleep::until_somebody_comes)
         .test_alone("cancel::while_it_probes", cancel::while_it_probes)
         .test_alone("cancel::before_its_turn", cancel::before_its_turn)
         .test_alone("databases::of_each_branch", databases::of_each_branch)

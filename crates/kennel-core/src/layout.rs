@@ -278,6 +278,12 @@ impl Layout {
         self.at("var/lib/kennel/routes/slice-files.lock")
     }
 
+    /// The lock under which versions of a service that must not overlap take their turns.
+    #[must_use]
+    pub fn turn_lock(&self) -> PathBuf {
+        self.at("var/lib/kennel/routes/turns.lock")
+    }
+
     /// The lock under which a deployment finds out whether it is the last of its service.
     #[must_use]
     pub fn end_lock(&self) -> PathBuf {
@@ -374,6 +380,12 @@ impl Layout {
     #[must_use]
     pub fn router_socket(&self) -> PathBuf {
         self.at("run/kennel/router.sock")
+    }
+
+    /// Where the router rings for a deployed service that sleeps.
+    #[must_use]
+    pub fn wake_socket(&self, deployment: DeploymentId) -> PathBuf {
+        self.at("run/kennel/wake").join(deployment.to_string())
     }
 
     /// Where deployed services keep their files, by user name; relative to systemd's

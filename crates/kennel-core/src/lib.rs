@@ -71,7 +71,8 @@ pub use port::Port;
 pub use protocol::Protocol;
 pub use route_table::{PathRoute, RouteOutput, RouteTable, Target, UnknownTableVersion};
 pub use router_status::{
-    LastUse, Look, RouteTraffic, RouterHealth, RouterStatus, RouterTraffic, ServiceHealth,
+    InUse, LastUse, Look, RouteTraffic, RouterHealth, RouterStatus, RouterTraffic, ServiceHealth,
+    Use,
 };
 pub use secret::{BadSecret, SecretName, SecretScope, SecretValue};
 pub use settings::Settings;

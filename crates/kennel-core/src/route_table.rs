@@ -151,6 +151,16 @@ pub enum Target {
         /// For how many seconds what the one before has begun may go on; none if nobody says so.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         drain_secs: Option<u64>,
+        /// Whether its visitors wait at the router: it gives way to a version that it must not
+        /// overlap with.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        held: bool,
+        /// Whether the router counts what is under way to it, for whoever is to stop it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        counted: bool,
+        /// Where to ring for it when it does not listen: it may sleep. An absolute path.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        wake: Option<String>,
     },
     /// A static site.
     Site {
@@ -218,6 +228,9 @@ mod tests {
                     fork: false,
                     protocol: Protocol::H2c,
                     drain_secs: Some(30),
+                    held: false,
+                    counted: false,
+                    wake: None,
                 },
             )],
         );

@@ -95,3 +95,23 @@ pub struct RouteTraffic {
     /// Whether it serves; none if nobody looks after its health.
     pub healthy: Option<bool>,
 }
+
+/// What is under way to each deployment that is counted (`GET /in-use`), as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InUse {
+    /// Since when the router runs: before, it knows of no use.
+    pub since: Timestamp,
+    /// All that are counted, in use or not.
+    pub deployments: BTreeMap<DeploymentId, Use>,
+}
+
+/// What is under way to one deployment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Use {
+    /// Requests whose answers have not ended.
+    pub requests: u64,
+    /// Upgraded connections, such as WebSockets.
+    pub tunnels: u64,
+    /// Requests that wait until it, or the version after it, can be asked.
+    pub waiting: u64,
+}

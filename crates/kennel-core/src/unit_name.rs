@@ -50,6 +50,18 @@ impl UnitName {
         Self(format!("kennel-{project}-{slug}-{service}@{id}.timer"))
     }
 
+    /// The unit of the same name that starts a deployment's unit when somebody rings:
+    /// `kennel-<project>-<branch>-<service>@<id>.socket`.
+    #[must_use]
+    pub fn of_wake(
+        project: &ProjectName,
+        slug: &BranchSlug,
+        service: &ServiceName,
+        id: DeploymentId,
+    ) -> Self {
+        Self(format!("kennel-{project}-{slug}-{service}@{id}.socket"))
+    }
+
     /// The unit of the program that runs once before a deployment of a service does:
     /// `kennel-<project>-<branch>-<service>@<id>-release.service`. No deployment's own has that
     /// instance, which is no number.
@@ -61,6 +73,12 @@ impl UnitName {
         id: DeploymentId,
     ) -> Self {
         Self(format!("kennel-{project}-{slug}-{service}@{id}-release.service"))
+    }
+
+    /// Whether it starts another unit of its name, and would do so again after that is stopped.
+    #[must_use]
+    pub fn is_trigger(&self) -> bool {
+        self.is_timer() || self.0.ends_with(".socket")
     }
 
     /// Whether it is a timer.

@@ -12,7 +12,8 @@ use kennel_store::{Deployment, Https, load_project};
 use rustix::fs::FlockOperation;
 use tracing::warn;
 
-use crate::{DeployError, Host, domain, file, router};
+use crate::recreate::Held;
+use crate::{DeployError, Host, domain, file, recreate, router, sleep};
 
 /// Writes the table as the rows have it now and waits until the router has it.
 pub(crate) async fn publish(host: &mut Host) -> Result<(), DeployError> {
@@ -74,24 +75,30 @@ fn render(
     deployments: &[Deployment],
 ) -> Result<RouteTable, DeployError> {
     let mut table = RouteTable::empty(generation);
+    let held = recreate::held(host)?;
     table.tls = host.config.tls.clone();
     table.router = host.config.router.clone();
-    let mut projects: BTreeMap<ProjectName, Option<ProjectConfig>> = BTreeMap::new();
-    let by_key: BTreeMap<&OutputKey, &Deployment> =
-        deployments.iter().map(|deployment| (&deployment.key, deployment)).collect();
+    let mut projects = Projects::new();
     for deployment in deployments {
-        let Some(routes) = routes(host, deployment, &by_key) else { continue };
-        let mut names = vec![deployment.host(&host.config.base_domain)?];
         let project = &deployment.key.project;
-        let config = projects.entry(project.clone()).or_insert_with(|| {
+        projects.entry(project.clone()).or_insert_with(|| {
             load_project(&host.layout, project)
                 .inspect_err(|error| {
                     warn!("{error}, ignoring: {project} keeps its routes but its custom domains");
                 })
                 .ok()
         });
-        if let Some(wanted) = config.as_ref().and_then(|config| domain::wanted(deployment, config))
-        {
+    }
+    let by_key: BTreeMap<&OutputKey, &Deployment> =
+        deployments.iter().map(|deployment| (&deployment.key, deployment)).collect();
+    for deployment in deployments {
+        let to = |it: &Deployment, prefix: &str| {
+            Some(route(host, it, prefix, target(host, it, &held, &projects)?))
+        };
+        let Some(routes) = routes(deployment, &by_key, to) else { continue };
+        let mut names = vec![deployment.host(&host.config.base_domain)?];
+        let config = projects.get(&deployment.key.project).and_then(Option::as_ref);
+        if let Some(wanted) = config.and_then(|config| domain::wanted(deployment, config)) {
             for name in &wanted.redirect_from {
                 table.hosts.insert(name.clone(), elsewhere(wanted));
             }
@@ -106,14 +113,14 @@ fn render(
 
 /// Who answers under a deployment's own hosts: itself, and those to whom its paths lead.
 fn routes(
-    host: &Host,
     deployment: &Deployment,
     by_key: &BTreeMap<&OutputKey, &Deployment>,
+    to: impl Fn(&Deployment, &str) -> Option<PathRoute>,
 ) -> Option<Vec<PathRoute>> {
-    let mut routes = vec![route(host, deployment, "/")?];
+    let mut routes = vec![to(deployment, "/")?];
     for (prefix, below) in deployment.settings.addresses().into_iter().flat_map(|it| &it.routes) {
         let key = OutputKey { service: below.to.clone(), ..deployment.key.clone() };
-        let other = by_key.get(&key).and_then(|other| route(host, other, prefix.as_str()));
+        let other = by_key.get(&key).and_then(|other| to(other, prefix.as_str()));
         let other = other.unwrap_or_else(|| PathRoute {
             output: Some(RouteOutput::from(&key)),
             ..PathRoute::new(prefix.as_str(), Target::Absent)
@@ -123,13 +130,13 @@ fn routes(
     Some(routes)
 }
 
-/// The way to a deployment, if anybody calls it.
-fn route(host: &Host, deployment: &Deployment, prefix: &str) -> Option<PathRoute> {
-    Some(PathRoute {
+/// The way to a deployment.
+fn route(host: &Host, deployment: &Deployment, prefix: &str, target: Target) -> PathRoute {
+    PathRoute {
         output: Some(RouteOutput::from(&deployment.key)),
         limits: deployment.settings.request_limits().within(host.config.max_body),
-        ..PathRoute::new(prefix, target(host, deployment)?)
-    })
+        ..PathRoute::new(prefix, target)
+    }
 }
 
 fn elsewhere(wanted: &Addresses) -> Vec<PathRoute> {
@@ -137,7 +144,18 @@ fn elsewhere(wanted: &Addresses) -> Vec<PathRoute> {
     to.map(|to| PathRoute::new("/", Target::Redirect { to })).collect()
 }
 
-fn target(host: &Host, deployment: &Deployment) -> Option<Target> {
+/// Projects' files, as far as they can be read.
+type Projects = BTreeMap<ProjectName, Option<ProjectConfig>>;
+
+fn target(
+    host: &Host,
+    deployment: &Deployment,
+    held: &Held,
+    projects: &Projects,
+) -> Option<Target> {
+    let project = projects.get(&deployment.key.project).and_then(Option::as_ref);
+    let sleeps = sleep::after_in(host, deployment, project).is_some();
+    let bell = || host.layout.wake_socket(deployment.id).display().to_string();
     Some(match &deployment.settings {
         Settings::Service(service) => Target::Service {
             deployment: deployment.id,
@@ -146,6 +164,9 @@ fn target(host: &Host, deployment: &Deployment) -> Option<Target> {
             fork: deployment.fork,
             protocol: service.protocol,
             drain_secs: Some(service.drain.unwrap_or(host.config.drain).as_secs()),
+            held: held.get(&deployment.key).is_some_and(|holder| *holder != deployment.id),
+            counted: sleeps || recreate::is_alone(deployment),
+            wake: sleeps.then(bell),
         },
         Settings::Worker(_) | Settings::Timer(_) => return None,
         Settings::Site(site) => Target::Site {

@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, STRICT_TRANSPORT_SECURITY};
@@ -17,10 +18,12 @@ use crate::client::Client;
 use crate::exchange::{Exchange, Turn};
 use crate::grpc;
 use crate::head::{self, Refusal};
+use crate::held;
 use crate::notes::Notes;
 use crate::pages::{self, Page};
 use crate::proxy;
 use crate::table::{Lookup, Target};
+use crate::upstream::BackendKey;
 use crate::websocket;
 use crate::worker::Worker;
 
@@ -109,33 +112,16 @@ async fn respond(
     }
     let (target, hsts, authority) = match asked {
         Ok(asked) => {
-            let came = exchange.came();
-            let found = worker.with_table(|table| {
-                let looked = table.lookup(&asked.host, parts.uri.path(), &came);
-                if let Lookup::Found(route) = &looked {
-                    // Who is refused is counted as well.
-                    let share = route.traffic.as_ref().and_then(|it| it.share(worker.index));
-                    share.into_iter().for_each(|share| exchange.visits(share));
-                }
-                table.admit(&looked, exchange)?;
-                match looked {
-                    Lookup::Found(route) => {
-                        route.used.now();
-                        if let Some(notes) = exchange.notes() {
-                            notes.is_for(|| route.noted());
-                        }
-                        Ok((route.target.clone(), table.hsts(&asked.host, &came).cloned()))
-                    }
-                    // Forges do not follow with a webhook, and whoever calls the API has not to.
-                    Lookup::Redirect(target) if target.is_own() && !parts.method.is_safe() => {
-                        Ok((target.clone(), None))
-                    }
-                    Lookup::Redirect(_) => Err(None),
-                    Lookup::Misdirected => Err(Some(Page::Misdirected)),
-                    Lookup::NoPath => Err(Some(Page::NoPath)),
-                    Lookup::NoHost => Err(Some(Page::UnknownHost)),
-                }
-            });
+            let mut found = find(worker, exchange, &asked.host, &parts, true);
+            if let Ok((Target::Held(deployment, watch), _)) = found {
+                let look = || match find(worker, exchange, &asked.host, &parts, false) {
+                    Ok((Target::Held(..), _)) => None,
+                    found => Some(found),
+                };
+                found = held::wait(worker, (deployment, watch), look)
+                    .await
+                    .unwrap_or_else(|page| Err(Some(page)));
+            }
             let (target, hsts) = match found {
                 Ok(found) => found,
                 Err(Some(page)) => {
@@ -160,6 +146,8 @@ async fn respond(
         Target::Upstream(backend) => {
             proxy::forward(worker, exchange, backend, parts, incoming, &authority).await
         }
+        // It was waited for its end.
+        Target::Held(..) => pages::page(Page::NotUp),
         Target::Site(serving) => serving.reply(&parts).await,
         Target::MissingSite => pages::page(Page::MissingSite),
         Target::Elsewhere(elsewhere) => {
@@ -174,4 +162,56 @@ async fn respond(
         response.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert(hsts);
     }
     response
+}
+
+/// What the table says now, with what browsers are told beside it; else a page, or that the same is
+/// there under HTTPS. A new request is one more of its client's; one that waits was counted.
+fn find(
+    worker: &Worker,
+    exchange: &Exchange,
+    host: &str,
+    parts: &Parts,
+    is_new: bool,
+) -> Result<(Target, Option<HeaderValue>), Option<Page>> {
+    let came = exchange.came();
+    worker.with_table(|table| {
+        let looked = table.lookup(host, parts.uri.path(), &came);
+        if is_new {
+            if let Lookup::Found(route) = &looked {
+                // Who is refused is counted as well.
+                let share = route.traffic.as_ref().and_then(|it| it.share(worker.index));
+                share.into_iter().for_each(|share| exchange.visits(share));
+            }
+            table.admit(&looked, exchange)?;
+        }
+        match looked {
+            Lookup::Found(route) => {
+                route.used.now();
+                if let Some(notes) = exchange.notes() {
+                    notes.is_for(|| route.noted());
+                }
+                if let Target::Upstream(backend) = &route.target
+                    && let Some(watch) = &backend.watch
+                {
+                    match (watch.enter(), &backend.key) {
+                        (Some(in_use), _) => exchange.counts_as(in_use),
+                        (None, BackendKey::Deployment(deployment)) => {
+                            return Ok((Target::Held(*deployment, Arc::clone(watch)), None));
+                        }
+                        // Only deployments are counted.
+                        (None, BackendKey::Socket(_)) => {}
+                    }
+                }
+                Ok((route.target.clone(), table.hsts(host, &came).cloned()))
+            }
+            // Forges do not follow with a webhook, and whoever calls the API has not to.
+            Lookup::Redirect(target) if target.is_own() && !parts.method.is_safe() => {
+                Ok((target.clone(), None))
+            }
+            Lookup::Redirect(_) => Err(None),
+            Lookup::Misdirected => Err(Some(Page::Misdirected)),
+            Lookup::NoPath => Err(Some(Page::NoPath)),
+            Lookup::NoHost => Err(Some(Page::UnknownHost)),
+        }
+    })
 }

@@ -20,6 +20,7 @@ use crate::load::Underway;
 use crate::notes::Notes;
 use crate::table::Came;
 use crate::traffic::{Share, Visit};
+use crate::watch::InUse;
 
 /// A request and its answer.
 pub(crate) struct Exchange {
@@ -50,6 +51,8 @@ pub(crate) struct Exchange {
     late: Cell<bool>,
     cut: Cell<bool>,
     waker: RefCell<Option<Waker>>,
+    /// What it is counted as at the service that answers it, if that is counted.
+    in_use: RefCell<Option<InUse>>,
 }
 
 /// Keeps an exchange counted as under way until its answer's body has been handed over.
@@ -80,6 +83,7 @@ impl Deref for Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         // Whatever still knows it, nothing is under way any more.
+        drop(self.exchange.take_count());
         self.exchange.leaves_service();
         if let Some(notes) = self.exchange.notes() {
             notes.end(&self.exchange, self.complete);
@@ -108,6 +112,7 @@ impl Exchange {
             late: Cell::new(false),
             cut: Cell::new(false),
             waker: RefCell::new(None),
+            in_use: RefCell::new(None),
         }
     }
 
@@ -185,6 +190,16 @@ impl Exchange {
         if let Some(visit) = self.visit.get() {
             visit.ended(now, self.is_tunnel.get());
         }
+    }
+
+    /// It counts as this for as long as it is under way.
+    pub(crate) fn counts_as(&self, in_use: InUse) {
+        self.in_use.replace(Some(in_use));
+    }
+
+    /// What it counted as, for the tunnel that goes on in its place.
+    pub(crate) fn take_count(&self) -> Option<InUse> {
+        self.in_use.take()
     }
 
     /// Somebody waits for more of the request's body.

@@ -24,6 +24,8 @@ pub struct Limits {
     pub paused: Duration,
     /// For a service's first byte after it has the whole request.
     pub first_byte: Duration,
+    /// For a request to wait while the service that it is for gives way to its next version.
+    pub held: Duration,
     /// For a connection to a service: loopback or a Unix socket, so only a full queue takes time.
     pub connect: Duration,
     /// How long a body is held back for a service's `100 Continue` (RFC 9110 §10.1.1: not
@@ -66,6 +68,7 @@ impl Default for Limits {
             stalled: Duration::from_secs(60),
             paused: Duration::from_secs(300),
             first_byte: Duration::from_secs(60),
+            held: Duration::from_secs(60),
             connect: Duration::from_secs(2),
             expect: Duration::from_secs(1),
             upstream_idle: Duration::from_secs(4),
@@ -94,6 +97,8 @@ pub(crate) fn is_over(since: Option<Instant>, now: Instant, limit: Duration) -> 
 pub(crate) const LOOKS_AT_ONCE: usize = 64;
 /// The most bytes of a request's head, and of an answer's.
 pub(crate) const HEAD_BYTES: usize = 64 << 10;
+/// How many requests wait for one service at a time; more are sent away.
+pub(crate) const HELD: usize = 1000;
 /// How many exchanges a client may break off on one HTTP/2 connection within [`BROKEN_OFF_WITHIN`]:
 /// who looks at pages in haste stays far below.
 pub(crate) const BROKEN_OFF: u32 = 200;

@@ -324,6 +324,11 @@ impl Passing<'_> {
     /// then it is true that it was used before.
     async fn connect(&self, age: Option<Duration>) -> Result<(Upstream, bool), Failure> {
         let Worker { pool, limits, .. } = &**self.worker;
+        let _waits = match (&self.backend.bell, &self.backend.watch) {
+            // It may have to be woken, and who waits for that is counted.
+            (Some(_), Some(watch)) => Some(watch.place().ok_or(Failure::Crowded)?),
+            _ => None,
+        };
         // Closed by nobody, so that an error is that there is none.
         let _at_the_door = match self.backend.door.try_acquire() {
             Ok(permit) => permit,
@@ -366,7 +371,17 @@ impl Passing<'_> {
             Ok(Place { _of_all, _of_service })
         };
         let mut connected = Stream::to(&self.backend, place().await?, limits).await;
-        if let Err(ConnectError::Refused(_)) = connected {
+        if let (Err(ConnectError::Refused(_)), Some(bell)) = (&connected, &self.backend.bell) {
+            let mut waking = bell.waking(limits.held).await.ok_or(Failure::Late)?;
+            loop {
+                // Who was first in the line has woken it.
+                connected = Stream::to(&self.backend, place().await?, limits).await;
+                let is_refused = matches!(connected, Err(ConnectError::Refused(_)));
+                if !is_refused || !waking.goes_on().await {
+                    break;
+                }
+            }
+        } else if let Err(ConnectError::Refused(_)) = connected {
             connected = Stream::to(&self.backend, place().await?, limits).await;
         }
         counters.upstream_connects.up();
@@ -471,6 +486,7 @@ impl Passing<'_> {
                 // A stream's request lasts as long as its tunnel.
                 io.becomes_tunnel(visit.tunnelled(self.exchange.client.is_multiplexed()));
             }
+            io.counts_as_tunnel(self.exchange.take_count());
             *self.exchange.client.tunnel.borrow_mut() = Some(ServiceEnd {
                 io: ServiceIo::Connection(io),
                 said: end.read_buf,

@@ -94,6 +94,24 @@ pub(crate) fn absent_service(backend: &dyn Display, more: u64) -> String {
     counted(format!("{backend} does not accept connections yet, or no longer"), more)
 }
 
+/// What a service that gives way has become of it does not come.
+pub(crate) fn held_too_long(deployment: DeploymentId, more: u64) -> String {
+    counted(
+        format!("the version after deployment {deployment} is not up; a request waited in vain"),
+        more,
+    )
+}
+
+/// Too many wait for one service.
+pub(crate) fn held_too_many(deployment: DeploymentId, more: u64) -> String {
+    counted(
+        format!(
+            "too many requests wait for the version after deployment {deployment}; one was sent away"
+        ),
+        more,
+    )
+}
+
 /// There is no place left for a connection to a service.
 pub(crate) fn crowded(backend: &dyn Display, more: u64) -> String {
     counted(

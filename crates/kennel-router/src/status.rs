@@ -1,7 +1,9 @@
-//! The status socket: `GET /status`, `/health`, `/last-use`, `/traffic` and `/metrics`, over HTTP like
-//! everything else.
+//! The status socket: `GET /status`, `/health`, `/last-use`, `/in-use`, `/traffic` and `/metrics`, over
+//! HTTP like everything else.
 //!
-//! Answered by the control thread. It only reads; who may connect is the socket's mode to say.
+//! Answered by the control thread. It changes nothing but one thing: `POST /rest/<deployment>` lets
+//! requests for an unused service wait for a moment, in which it is stopped. Who may connect is the
+//! socket's mode to say.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -17,7 +19,7 @@ use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use kennel_core::{RouterStatus, RouterTraffic, Timestamp};
+use kennel_core::{DeploymentId, RouterStatus, RouterTraffic, Timestamp};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::spawn_local;
 use tracing::warn;
@@ -117,25 +119,57 @@ impl State {
                 let last = self.table.load().last_use();
                 ("application/json", serde_json::to_string(&last).unwrap_or_default())
             }
+            (&Method::GET | &Method::HEAD, "/in-use") => {
+                let in_use = self.table.load().in_use(self.started.at);
+                ("application/json", serde_json::to_string(&in_use).unwrap_or_default())
+            }
             (&Method::GET | &Method::HEAD, "/traffic") => {
                 ("application/json", serde_json::to_string(&self.traffic()).unwrap_or_default())
             }
             (&Method::GET | &Method::HEAD, "/metrics") => {
                 ("text/plain; version=0.0.4; charset=utf-8", self.metrics())
             }
-            (_, "/status" | "/health" | "/last-use" | "/traffic" | "/metrics") => {
+            (&Method::POST, path) if path.starts_with(REST) => return self.rest(path),
+            (_, "/status" | "/health" | "/last-use" | "/in-use" | "/traffic" | "/metrics") => {
                 let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
                 response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
                 return response;
             }
             _ => {
-                let known = "there are /status, /health, /last-use, /traffic and /metrics\n";
+                let known =
+                    "there are /status, /health, /last-use, /in-use, /traffic and /metrics\n";
                 return plain(StatusCode::NOT_FOUND, known);
             }
         };
         let mut response = Response::new(Full::new(Bytes::from(text)));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         response
+    }
+}
+
+/// `/rest/<deployment>`: nobody is sent to it for a while, since it is about to be stopped.
+/// `/rest/<deployment>/end`: it has been.
+const REST: &str = "/rest/";
+
+/// The longest rest. Longer than `TimeoutStopSec=` of services; who stops one may be killed.
+const LONGEST_REST: Duration = Duration::from_secs(15);
+
+impl State {
+    /// Lets a deployment rest, or ends that. Refused while somebody uses it.
+    fn rest(&self, path: &str) -> Response<Full<Bytes>> {
+        let of = path.strip_prefix(REST).unwrap_or_default();
+        let (id, ends) = of.strip_suffix("/end").map_or((of, false), |id| (id, true));
+        let table = self.table.load();
+        let id = id.parse::<DeploymentId>().ok();
+        match id.and_then(|id| table.watch_of(id)) {
+            None => plain(StatusCode::NOT_FOUND, "it is not counted\n"),
+            Some(watch) if ends => {
+                watch.end_rest();
+                plain(StatusCode::OK, "it is asked again\n")
+            }
+            Some(watch) if watch.rest(LONGEST_REST) => plain(StatusCode::OK, "it rests\n"),
+            Some(_) => plain(StatusCode::CONFLICT, "it is in use\n"),
+        }
     }
 }
 

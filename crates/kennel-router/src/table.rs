@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use hyper::header::HeaderValue;
 use kennel_core::{
-    DeploymentId, HostName, LastUse, PathRoute, Protocol, RouteOutput, RouteTable, StorePath,
-    Target as RawTarget, Timestamp, UnknownTableVersion, error_chain,
+    DeploymentId, HostName, InUse, LastUse, PathRoute, Protocol, RouteOutput, RouteTable,
+    StorePath, Target as RawTarget, Timestamp, UnknownTableVersion, error_chain,
 };
 use tracing::warn;
 
@@ -30,6 +30,8 @@ use crate::tls::{Certificates, Loaded};
 use crate::traffic::Traffic;
 use crate::upstream::{Address, Backend, BackendKey, Bounds};
 use crate::used::Used;
+use crate::wake::Bell;
+use crate::watch::Watch;
 
 /// The routes in force.
 #[derive(Debug)]
@@ -49,6 +51,8 @@ pub(crate) struct Table {
     /// Those that answer.
     deployments: HashSet<DeploymentId>,
     certificates: Certificates,
+    /// Of deployments that somebody may want to stop.
+    watches: HashMap<DeploymentId, Arc<Watch>>,
     /// Whether plain HTTP is answered with the address under HTTPS.
     redirect: bool,
     /// `Strict-Transport-Security`, for hosts that browsers can believe.
@@ -99,6 +103,8 @@ impl Route {
 pub(crate) enum Target {
     /// A program behind a socket.
     Upstream(Arc<Backend>),
+    /// Nobody for the moment: requests for this deployment wait.
+    Held(DeploymentId, Arc<Watch>),
     /// A folder.
     Site(Arc<Serving>),
     /// A folder that cannot be read.
@@ -186,6 +192,7 @@ impl Table {
             workers: 1,
             deployments: HashSet::new(),
             certificates: Certificates::default(),
+            watches: HashMap::new(),
             redirect: false,
             hsts: None,
             rules: Rules::default(),
@@ -319,13 +326,21 @@ impl Table {
                 fork,
                 protocol,
                 drain_secs: _,
+                held,
+                counted,
+                wake,
             } => {
+                let watch = (held || counted).then(|| self.watch(deployment, previous));
+                if let (true, Some(watch)) = (held, &watch) {
+                    return Ok(Target::Held(deployment, Arc::clone(watch)));
+                }
                 let key = BackendKey::Deployment(deployment);
                 let address = Address::Service { port, fork };
                 let load = self.load_of(&key, previous);
                 let pulse = self.watched.get(&deployment).map(|it| Arc::clone(&it.pulse));
+                let bell = wake.map(|path| Arc::new(Bell::new(path.into())));
                 let backend = Backend::new(key, address, protocol, load, bounds);
-                Ok(Target::Upstream(Arc::new(Backend { pulse, ..backend })))
+                Ok(Target::Upstream(Arc::new(Backend { pulse, watch, bell, ..backend })))
             }
             RawTarget::Socket { path } => {
                 if !path.starts_with('/') {
@@ -369,11 +384,24 @@ impl Table {
     fn look_after(&mut self, path: &PathRoute, previous: &Self) {
         // All of them by name: whoever adds one thinks of whether there is nobody to ask meanwhile.
         let PathRoute { prefix: _, strip: _, output, limits: _, target } = path;
-        let RawTarget::Service { deployment, port, health_check, fork, protocol, drain_secs: _ } =
-            target
+        let RawTarget::Service {
+            deployment,
+            port,
+            health_check,
+            fork,
+            protocol,
+            drain_secs: _,
+            held,
+            counted: _,
+            wake,
+        } = target
         else {
             return;
         };
+        // Nothing of the one is expected to run, and the other may sleep.
+        if *held || wake.is_some() {
+            return;
+        }
         let new = || Arc::new(Pulse::new(Arc::clone(&self.alarm)));
         let before = previous.watched.get(deployment).map(|it| Arc::clone(&it.pulse));
         let pulse = before.unwrap_or_else(new);
@@ -455,6 +483,23 @@ impl Table {
             }
         }
         replaced
+    }
+
+    /// One per deployment, however many hosts and tables lead to it.
+    fn watch(&mut self, deployment: DeploymentId, previous: &Self) -> Arc<Watch> {
+        let known = || previous.watches.get(&deployment).cloned().unwrap_or_default();
+        Arc::clone(self.watches.entry(deployment).or_insert_with(known))
+    }
+
+    /// What is counted of a deployment, if anything is.
+    pub(crate) fn watch_of(&self, deployment: DeploymentId) -> Option<&Arc<Watch>> {
+        self.watches.get(&deployment)
+    }
+
+    /// What is under way to deployments that are counted.
+    pub(crate) fn in_use(&self, since: Timestamp) -> InUse {
+        let of = |(deployment, watch): (&DeploymentId, &Arc<Watch>)| (*deployment, watch.now());
+        InUse { since, deployments: self.watches.iter().map(of).collect() }
     }
 
     /// How many hosts it has.
@@ -552,7 +597,11 @@ impl Table {
     pub(crate) fn backends(&self) -> impl Iterator<Item = &BackendKey> {
         self.routes().filter_map(|route| match &route.target {
             Target::Upstream(backend) => Some(&backend.key),
-            Target::Site(_) | Target::MissingSite | Target::Elsewhere(_) | Target::Absent => None,
+            Target::Held(..)
+            | Target::Site(_)
+            | Target::MissingSite
+            | Target::Elsewhere(_)
+            | Target::Absent => None,
         })
     }
 }

@@ -27,6 +27,8 @@ use crate::load::{Connected, Load};
 use crate::prefix::Prefix;
 use crate::request_body::RequestBody;
 use crate::traffic::Tunnelled;
+use crate::wake::Bell;
+use crate::watch::{InUse, Watch};
 
 /// A program that answers requests.
 #[derive(Debug)]
@@ -41,6 +43,10 @@ pub(crate) struct Backend {
     pub(crate) prefix: Option<Prefix>,
     /// Who may connect at the moment: [`AT_THE_DOOR`].
     pub(crate) door: Semaphore,
+    /// What is under way to it, if anybody wants to know.
+    pub(crate) watch: Option<Arc<Watch>>,
+    /// How to wake it, if it may sleep.
+    pub(crate) bell: Option<Arc<Bell>>,
     /// What it is busy with, whichever route and table leads to it.
     pub(crate) load: Arc<Load>,
     /// How much it takes.
@@ -83,7 +89,18 @@ impl Backend {
         bounds: Bounds,
     ) -> Self {
         let door = Semaphore::new(AT_THE_DOOR);
-        Self { key, address, protocol, prefix: None, door, load, bounds, pulse: None }
+        Self {
+            key,
+            address,
+            protocol,
+            prefix: None,
+            door,
+            watch: None,
+            bell: None,
+            load,
+            bounds,
+            pulse: None,
+        }
     }
 
     /// The deployment that it is; none if it is one of Kennel's own programs.
@@ -113,7 +130,8 @@ impl Backend {
     pub(crate) fn below(&self, prefix: &str) -> Self {
         let (key, address) = (self.key.clone(), self.address.clone());
         let new = Self::new(key, address, self.protocol, Arc::clone(&self.load), self.bounds);
-        Self { prefix: Prefix::new(prefix), pulse: self.pulse.clone(), ..new }
+        let (watch, bell) = (self.watch.clone(), self.bell.clone());
+        Self { prefix: Prefix::new(prefix), pulse: self.pulse.clone(), watch, bell, ..new }
     }
 }
 
@@ -232,6 +250,8 @@ pub(crate) struct Stream {
     socket: Socket,
     /// What counts its bytes, once it is a tunnel: requests and answers are counted as such.
     tunnel: Option<Tunnelled>,
+    /// What it is counted as, once it is a tunnel.
+    in_use: Option<InUse>,
     _place: Place,
 }
 
@@ -263,7 +283,7 @@ impl Stream {
             }
             Address::Unix(path) => Socket::Unix(UnixStream::connect(path).await?),
         };
-        Ok(Self { socket, tunnel: None, _place: place })
+        Ok(Self { socket, tunnel: None, in_use: None, _place: place })
     }
 
     /// It is a tunnel from here on, which this counts.
@@ -287,6 +307,11 @@ impl Stream {
             Socket::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Socket::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
         }
+    }
+
+    /// It is counted as a tunnel for as long as it is open.
+    pub(crate) fn counts_as_tunnel(&mut self, request: Option<InUse>) {
+        self.in_use = request.map(InUse::becomes_tunnel);
     }
 }
 

@@ -129,6 +129,8 @@ pub(crate) struct Worker {
     crew: Arc<[Mate]>,
     room: Arc<Semaphore>,
     empty: Notify,
+    /// There is another table, or the end has begun.
+    turned: Notify,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -212,6 +214,7 @@ async fn run(setup: Setup) {
         crew,
         room: Arc::new(Semaphore::new(connections)),
         empty: Notify::new(),
+        turned: Notify::new(),
     });
     let mut accepting = Vec::new();
     for (scheme, listener) in listeners {
@@ -240,6 +243,7 @@ async fn run(setup: Setup) {
             Some(Order::Drain) => {
                 accepting.drain(..).for_each(|task| task.abort());
                 worker.phase.set(Phase::Leaving);
+                worker.turned.notify_waiters();
                 worker.clients.borrow().values().for_each(|client| client.wake());
             }
             Some(Order::Close) => {
@@ -271,6 +275,11 @@ impl Worker {
         self.phase.get() == Phase::Closing
     }
 
+    /// Comes with the next table, or when the end begins.
+    pub(crate) fn turned(&self) -> tokio::sync::futures::Notified<'_> {
+        self.turned.notified()
+    }
+
     /// Lets go of the old table and of connections to what it alone led to.
     fn refresh(&self) {
         self.with_table(|table| {
@@ -279,6 +288,7 @@ impl Worker {
             self.directs.keep_only(&keys);
             self.trunks.keep_only(&keys);
         });
+        self.turned.notify_waiters();
     }
 
     /// Ends what a deployment has begun.

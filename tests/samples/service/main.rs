@@ -21,6 +21,7 @@
 //! | `log_megabytes` | so much log, as fast as it is taken, before it serves |
 //! | `fork_away` | a child serves; the process itself leaves once the child listens |
 //! | `daemon` | has a daemon beside it: a process in a session of its own, whose parent is gone |
+//! | `alone` | locks a file in its state directory, and leaves if another has it |
 //! | `eat_mib` | memory that it takes before it listens |
 //! | `works_ms` | without a port: works for so long, says so, and leaves |
 //! | `h2c` | speaks HTTP/2 and nothing else: `200` and its version, whatever is asked |
@@ -142,6 +143,14 @@ fn server(conf: Conf) -> ExitCode {
     if let Some(mib) = conf.number("eat_mib") {
         eat(mib);
     }
+    // Held for as long as the process lives.
+    let _lock = match conf.flag("alone").then(alone).transpose() {
+        Ok(lock) => lock,
+        Err(err) => {
+            eprintln!("it is not alone: {err}");
+            return ExitCode::from(9);
+        }
+    };
     if let Some(ms) = conf.number("start_delay_ms") {
         thread::sleep(Duration::from_millis(ms));
     }
@@ -162,6 +171,17 @@ fn server(conf: Conf) -> ExitCode {
     let port = port as u16;
     serve(listener, Arc::new(Service { conf, port, ..Service::default() }));
     ExitCode::SUCCESS
+}
+
+/// What a database in a file does.
+fn alone() -> io::Result<fs::File> {
+    let home = env::var_os("HOME").unwrap_or_default();
+    let file = fs::File::options()
+        .create(true)
+        .append(true)
+        .open(std::path::Path::new(&home).join("alone"))?;
+    file.try_lock().map_err(io::Error::from)?;
+    Ok(file)
 }
 
 /// What one process knows: its configuration, and what it still owes an answer.

@@ -11,8 +11,8 @@ use super::document::Document;
 use super::refusal::{Refusal, whole_number};
 use super::routes::{self, RawRoutes};
 use super::{
-    Addresses, BodySize, EnvName, EnvValue, FlakeOutput, HealthPath, Problem, ProgramPath,
-    RateLimit, RequestLimits, ResourceRequest, Schedule, seconds,
+    Addresses, BodySize, EnvName, EnvValue, FlakeOutput, HealthPath, Lifetime, Problem,
+    ProgramPath, RateLimit, RequestLimits, ResourceRequest, Schedule, Strategy, seconds,
 };
 use crate::{HostName, Protocol, SecretName, ServiceName};
 
@@ -48,6 +48,13 @@ pub struct ServiceManifest {
     /// `drain_secs`: 0 to 3600 s; none means the host's.
     #[serde(rename = "drain_secs", with = "seconds::drain")]
     pub drain: Option<Duration>,
+    /// `strategy`: default `blue_green`.
+    #[serde(default)]
+    pub strategy: Strategy,
+    /// `sleep_after`: how long nobody may use it until it is stopped, to be started by the next who
+    /// does. None means as the operator says of previews.
+    #[serde(default)]
+    pub sleep_after: Option<Lifetime>,
     /// What it takes of requests.
     #[serde(flatten)]
     pub requests: RequestLimits,
@@ -171,6 +178,9 @@ struct RawService {
     drain_secs: Option<Spanned<i64>>,
     #[serde(default)]
     protocol: Protocol,
+    #[serde(default)]
+    strategy: Strategy,
+    sleep_after: Option<Lifetime>,
     release: Option<ProgramPath>,
     release_timeout_secs: Option<Spanned<i64>>,
     #[serde(default)]
@@ -342,6 +352,8 @@ impl RawService {
             drain: drain.transpose()?.map(Duration::from_secs),
             requests,
             protocol: self.protocol,
+            strategy: self.strategy,
+            sleep_after: self.sleep_after,
             program: program.settle(name)?,
         })
     }

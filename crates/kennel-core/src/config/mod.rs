@@ -39,6 +39,7 @@ mod routes;
 mod schedule;
 mod seconds;
 mod share;
+mod strategy;
 mod system;
 mod tls;
 
@@ -53,7 +54,9 @@ pub use domain_pattern::DomainPattern;
 pub use env::{EnvName, EnvValue};
 pub use flake_output::FlakeOutput;
 pub use health_path::HealthPath;
-pub use host::{Expiry, Forks, HostConfig, NixConfig, PortRange, Postgresql, Retention, Valkey};
+pub use host::{
+    Expiry, Forks, HostConfig, NixConfig, PortRange, Postgresql, Previews, Retention, Valkey,
+};
 pub use lifetime::Lifetime;
 pub use manifest::{Manifest, ProgramManifest, ServiceManifest, SiteManifest, TimerManifest};
 pub use memory_size::MemorySize;
@@ -69,4 +72,5 @@ pub use resources::{ResourceRequest, Resources};
 pub use router::{AccessLog, RouterConfig};
 pub use schedule::Schedule;
 pub use share::Share;
+pub use strategy::Strategy;
 pub use system::System;

@@ -10,10 +10,13 @@ use toml::Spanned;
 
 use super::branch_patterns::BranchPattern;
 use super::document::Document;
+use super::host::RawPreviews;
 use super::path::AbsolutePath;
 use super::refusal::Refusal;
 use super::share::{RawShare, Share};
-use super::{BranchPatterns, DomainPattern, HostConfig, Lifetime, Problem, RepoUrl, System};
+use super::{
+    BranchPatterns, DomainPattern, HostConfig, Lifetime, Problem, RepoUrl, ServiceManifest, System,
+};
 use crate::{Branch, Forge, GitRef, HostName, Layout, ProjectName, SecretScope};
 
 /// What the operator decides for one project.
@@ -50,6 +53,9 @@ pub struct ProjectConfig {
     pub limits: Share,
     /// `[preview_limits]`: what each branch but the default one has. Default no limit, weight 20.
     preview_limits: Share,
+    /// `[previews] sleep_after`: how long nobody may use a preview's service until it sleeps. None
+    /// means the host's.
+    sleep_after: Option<Lifetime>,
 }
 
 /// When a branch goes that nobody needs.
@@ -108,6 +114,7 @@ impl ProjectConfig {
                 expire_branches: raw.expire_branches,
                 limits: raw.limits.settle(Share::WHOLE)?,
                 preview_limits: raw.preview_limits.settle(Share::PREVIEW)?,
+                sleep_after: raw.previews.sleep_after,
             })
         })
     }
@@ -141,6 +148,21 @@ impl ProjectConfig {
             Lifetime::Limited(length) => Expires::Unused(length),
             Lifetime::Unlimited => Expires::Never,
         }
+    }
+
+    /// How long nobody may use a service until it is stopped, to be started by the next who does;
+    /// none if it never is. Repositories decide it for themselves; for those that do not, the
+    /// operator does, of previews.
+    #[must_use]
+    pub fn sleep_after(
+        &self,
+        git_ref: &GitRef,
+        service: &ServiceManifest,
+        host: &HostConfig,
+    ) -> Option<Duration> {
+        let of_preview = || self.sleep_after.unwrap_or(host.previews.sleep_after);
+        let is_preview = !git_ref.is_branch(&self.default_branch);
+        service.sleep_after.or_else(|| is_preview.then(of_preview))?.limit()
     }
 
     /// What all of a branch or pull request has together, within what the project has.
@@ -190,6 +212,8 @@ struct RawProject {
     limits: RawShare,
     #[serde(default)]
     preview_limits: RawShare,
+    #[serde(default)]
+    previews: RawPreviews,
 }
 
 /// A stranger's program is on the host for no longer than this after its last push.

@@ -162,9 +162,15 @@ impl Router {
 
     /// Asks the status socket, and returns the body.
     pub(crate) fn ask(&self, path: &str) -> String {
+        self.call("GET", path)
+    }
+
+    /// Calls the status socket, and returns the body.
+    pub(crate) fn call(&self, method: &str, path: &str) -> String {
         let mut stream = UnixStream::connect(self.dir.path().join("status")).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: router\r\nConnection: close\r\n\r\n").unwrap();
+        write!(stream, "{method} {path} HTTP/1.1\r\nHost: router\r\nConnection: close\r\n\r\n")
+            .unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
         text.split_once("\r\n\r\n").unwrap().1.to_owned()

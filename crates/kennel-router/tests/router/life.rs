@@ -68,7 +68,7 @@ fn the_status_socket_speaks_http() {
     assert!(router.ask("/metrics").contains("kennel_router_responses_total{class=\"4xx\"} 1\n"));
     assert_eq!(
         router.ask("/other"),
-        "there are /status, /health, /last-use, /traffic and /metrics\n"
+        "there are /status, /health, /last-use, /in-use, /traffic and /metrics\n"
     );
     router.until(|status| status.connections == 0);
 }

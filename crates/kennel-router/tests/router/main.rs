@@ -20,6 +20,8 @@ mod heads;
 #[cfg(test)]
 mod health;
 #[cfg(test)]
+mod held;
+#[cfg(test)]
 mod http2;
 #[cfg(test)]
 mod life;

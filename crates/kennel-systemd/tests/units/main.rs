@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 
 /// Programs that face something: each has all of [`walls::WALLS`], and only its own
 /// [`holes::HOLES`].
-const SANDBOXED: [&str; 12] = [
+const SANDBOXED: [&str; 13] = [
     "kennel-acme.service",
     "kennel-api.service",
     "kennel-build@.service",
@@ -38,6 +38,7 @@ const SANDBOXED: [&str; 12] = [
     "kennel-poll.service",
     "kennel-restore.service",
     "kennel-router.service",
+    "kennel-sleep.service",
     "kennel-sweep.service",
     "kennel-teardown@.service",
     "kennel-tidy.service",

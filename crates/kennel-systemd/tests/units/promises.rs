@@ -109,6 +109,11 @@ const PROMISES: &[(&str, &[&str])] = &[
         &["IPAddressDeny=any", "TimeoutStartSec=5min", "Type=oneshot", "UMask=0007"],
     ),
     (
+        "kennel-sleep.service",
+        &["IPAddressDeny=any", "TimeoutStartSec=5min", "Type=oneshot", "UMask=0007"],
+    ),
+    ("kennel-sleep.timer", &["OnUnitInactiveSec=1min", "StopWhenUnneeded=yes"]),
+    (
         "kennel-restore.service",
         &[
             "Before=kennel-dispatch.service kennel-router.service",

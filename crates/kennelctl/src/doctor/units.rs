@@ -18,6 +18,8 @@ pub(super) const STARTED_BY_OTHERS: &[&str] = &[
     "kennel-dispatch.service",
     "kennel-acme.service",
     "kennel-poll.service",
+    "kennel-sleep.service",
+    "kennel-sleep.timer",
     "kennel-sweep.service",
     "kennel-teardown@0.service",
     "kennel-tidy.service",

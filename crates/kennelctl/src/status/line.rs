@@ -97,7 +97,7 @@ impl Line {
                 Some(say::program_unwell(&self.place(), self.kind, detail))
             }
             Some(Health::Unhealthy | Health::Down) => Some(say::site_unwell(&self.place(), detail)),
-            Some(Health::Healthy | Health::Starting | Health::Unknown) | None => {
+            Some(Health::Healthy | Health::Starting | Health::Asleep | Health::Unknown) | None => {
                 (self.kind.is_routed() && table_is_known && self.urls.is_empty())
                     .then(|| say::not_routed(&self.place()))
             }

@@ -173,6 +173,7 @@ fn health(health: Option<Health>) -> Cell {
         Some(Health::Unhealthy) => Cell::painted("unhealthy", Colour::Bad),
         Some(Health::Down) => Cell::painted("down", Colour::Bad),
         Some(Health::Starting) => Cell::painted("starting", Colour::Busy),
+        Some(Health::Asleep) => Cell::painted("asleep", Colour::Faint),
         Some(Health::Unknown) => Cell::painted("unknown", Colour::Busy),
         None => Cell::painted("-", Colour::Faint),
     }

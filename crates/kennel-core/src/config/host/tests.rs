@@ -26,6 +26,8 @@ drain_secs = 0
 keep_deployments = 3
 [expiry]
 after = "1w2d"
+[previews]
+sleep_after = "30m"
 [retention]
 logs = "45d"
 [tls]
@@ -106,6 +108,9 @@ fn one_key_is_enough() {
             after: Limited(
                 604800s,
             ),
+        },
+        previews: Previews {
+            sleep_after: Unlimited,
         },
         retention: Retention {
             logs: 2592000s,
@@ -188,6 +193,11 @@ fn every_key_is_read() {
         expiry: Expiry {
             after: Limited(
                 777600s,
+            ),
+        },
+        previews: Previews {
+            sleep_after: Limited(
+                1800s,
             ),
         },
         retention: Retention {
@@ -472,6 +482,7 @@ fn paths() {
 #[test]
 fn periods() {
     insta::assert_snapshot!(refused_after_base("expiry = { after = \"7 days\" }"), @"config.toml:2: `after` in [expiry]: `7 days` is not a length of time: write it like 45s, 20m, 1h30m or 7d, or `never`");
+    insta::assert_snapshot!(refused_after_base("previews = { sleep_after = \"soon\" }"), @"config.toml:2: `sleep_after` in [previews]: `soon` is not a length of time: write it like 45s, 20m, 1h30m or 7d, or `never`");
     insta::assert_snapshot!(refused_after_base("expiry = { after = 7 }"), @"config.toml:2: `after` in [expiry]: expected a string, found integer `7`; put it in quotes");
 }
 

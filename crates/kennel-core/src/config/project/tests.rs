@@ -38,6 +38,40 @@ fn production_comes_before_previews() {
 }
 
 #[test]
+fn previews_sleep_if_somebody_says_so() {
+    let host = |text: &str| {
+        HostConfig::parse(&format!("base_domain = \"example.com\"\n{text}"), "config.toml").unwrap()
+    };
+    let service = |text: &str| {
+        let text = format!("[services.api]\n{text}");
+        let manifest = crate::config::Manifest::parse(&text, "kennel.toml").unwrap();
+        manifest.services.into_values().next().unwrap()
+    };
+    let (previews, unsaid) = ("[previews]\nsleep_after = ", "");
+    let minutes = |host_says: &str, project_says: &str, service_says: &str| {
+        let project = parse(&with(project_says));
+        let after = |git_ref: &str| {
+            let after = project.sleep_after(
+                &git_ref.parse().unwrap(),
+                &service(service_says),
+                &host(host_says),
+            );
+            after.map(|after| after.as_secs() / 60)
+        };
+        assert_eq!(after("refs/heads/x"), after("refs/pull/7/head"));
+        (after("refs/heads/main"), after("refs/heads/x"))
+    };
+    let (ten, twenty) = (format!("{previews}\"10m\""), format!("{previews}\"20m\""));
+    let never = format!("{previews}\"never\"");
+    assert_eq!(minutes(unsaid, unsaid, unsaid), (None, None));
+    assert_eq!(minutes(&ten, unsaid, unsaid), (None, Some(10)));
+    assert_eq!(minutes(&ten, &twenty, unsaid), (None, Some(20)));
+    assert_eq!(minutes(&ten, &never, unsaid), (None, None));
+    assert_eq!(minutes(&ten, unsaid, "sleep_after = \"never\""), (None, None));
+    assert_eq!(minutes(unsaid, &never, "sleep_after = \"30m\""), (Some(30), Some(30)));
+}
+
+#[test]
 fn two_keys_are_enough() {
     let project = parse(&with(""));
     assert_eq!(project.name.as_str(), "site");
@@ -120,7 +154,7 @@ fn refusals() {
     insta::assert_snapshot!(refused(&with("systems = []")), @"site.toml:3: `systems`: nothing can be built for no system; leave the key out for the host's own");
     insta::assert_snapshot!(refused(&with("secrets_dir = \"secrets\"")), @"site.toml:3: `secrets_dir`: `secrets` is not a full path: it does not begin with `/`");
     insta::assert_snapshot!(refused(&with("branch = \"main\"")), @"site.toml:3: unknown key `branch`; did you mean `branches`?");
-    insta::assert_snapshot!(refused(&with("name = \"site\"")), @"site.toml:3: unknown key `name`; known keys here are repo_url, forge, default_branch, branches, pull_requests, domains, systems, secrets_dir, expire_after, expire_branches, limits, preview_limits");
+    insta::assert_snapshot!(refused(&with("name = \"site\"")), @"site.toml:3: unknown key `name`; known keys here are repo_url, forge, default_branch, branches, pull_requests, domains, systems, secrets_dir, expire_after, expire_branches, limits, preview_limits, previews");
 }
 
 #[test]
