@@ -260,6 +260,8 @@ in
     # the drop-in of nix-daemon.service that comes with the package.
     nix.settings.sandbox = mkDefault true;
     nix.settings.sandbox-fallback = mkDefault false;
+    # 5 GiB, as `kennelctl doctor` wants it: each push adds to the store.
+    nix.settings.min-free = mkDefault 5368709120;
 
     services.redis = mkIf cfg.valkey.enable {
       package = mkDefault pkgs.valkey;
