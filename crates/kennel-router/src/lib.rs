@@ -44,6 +44,7 @@ mod repeatable;
 mod request_body;
 mod rules;
 mod say;
+mod shares;
 mod site;
 mod status;
 mod table;

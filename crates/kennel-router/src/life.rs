@@ -199,7 +199,6 @@ impl Control {
                 challenges: Arc::clone(&challenges),
                 limits: Arc::clone(&limits),
                 connections,
-                share: (connections * workers / 2).max(1),
                 crowd: Arc::clone(&crowd),
                 journal: Arc::clone(&control.state.journal),
                 crew: Arc::clone(&crew),

@@ -349,7 +349,7 @@ impl Passing<'_> {
 
     /// Connects; one more attempt when nobody listens.
     async fn stream(&self) -> Result<Stream, Failure> {
-        let Worker { pool, directs, trunks, limits, counters, places, .. } = &**self.worker;
+        let Worker { pool, directs, trunks, limits, counters, places, shares, .. } = &**self.worker;
         let place = || async {
             if places.available_permits() == 0 {
                 // Idle ones hold the places of those that are needed.
@@ -357,11 +357,11 @@ impl Passing<'_> {
                 directs.sweep(Instant::now(), Duration::ZERO);
                 trunks.sweep(Instant::now(), Some(Duration::ZERO));
             }
-            let load = &self.backend.load;
-            let of_service = load.connect(self.worker.share).or_else(|| {
+            let of_service = shares.take(&self.backend.key).or_else(|| {
+                // The same, within the service's share.
                 pool.sweep(Instant::now(), Duration::ZERO);
                 directs.sweep(Instant::now(), Duration::ZERO);
-                load.connect(self.worker.share)
+                shares.take(&self.backend.key)
             });
             let acquired = timeout(limits.connect, Arc::clone(places).acquire_owned()).await;
             let of_all = acquired.ok().and_then(Result::ok);

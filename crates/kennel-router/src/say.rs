@@ -115,7 +115,9 @@ pub(crate) fn held_too_many(deployment: DeploymentId, more: u64) -> String {
 /// There is no place left for a connection to a service.
 pub(crate) fn crowded(backend: &dyn Display, more: u64) -> String {
     counted(
-        format!("all connections to services are in use; a request to {backend} was sent away"),
+        format!(
+            "{backend} has half of the connections to services, or all are in use; a request was sent away"
+        ),
         more,
     )
 }
@@ -304,7 +306,7 @@ mod tests {
         deployment 7 on 127.0.0.1:18000 gave no valid answer: it closed the connection
         deployment 7 on 127.0.0.1:18000 did not answer in time (4 like this were not logged)
         deployment 7 on 127.0.0.1:18000 does not accept connections yet, or no longer
-        all connections to services are in use; a request to deployment 7 on 127.0.0.1:18000 was sent away
+        deployment 7 on 127.0.0.1:18000 has half of the connections to services, or all are in use; a request was sent away
         deployment 7 on 127.0.0.1:18000 has as many requests under way as `max_requests` lets it; one was sent away
         refused a connection of 192.0.2.7, which has 256 open; see `connections_per_client` (3 like this were not logged)
         closed a connection of the trusted proxy 10.0.0.7, which did not begin with a header of the PROXY protocol

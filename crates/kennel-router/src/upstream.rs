@@ -23,9 +23,10 @@ use tokio::time::timeout;
 
 use crate::health::Pulse;
 use crate::limits::{HEAD_BYTES, Limits};
-use crate::load::{Connected, Load};
+use crate::load::Load;
 use crate::prefix::Prefix;
 use crate::request_body::RequestBody;
+use crate::shares::Share;
 use crate::traffic::Tunnelled;
 use crate::wake::Bell;
 use crate::watch::{InUse, Watch};
@@ -208,7 +209,7 @@ pub(crate) enum ConnectError {
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) _of_all: OwnedSemaphorePermit,
-    pub(crate) _of_service: Connected,
+    pub(crate) _of_service: Share,
 }
 
 impl Upstream {

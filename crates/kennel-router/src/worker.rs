@@ -37,6 +37,7 @@ use crate::network::Network;
 use crate::pool::Pool;
 use crate::proxy_protocol::{self, Said};
 use crate::say;
+use crate::shares::Shares;
 use crate::table::Table;
 use crate::throttle::Throttle;
 use crate::tls;
@@ -83,8 +84,6 @@ pub(crate) struct Setup {
     pub(crate) limits: Arc<Limits>,
     /// The most connections of this worker.
     pub(crate) connections: usize,
-    /// The most connections to one service, of all workers.
-    pub(crate) share: usize,
     pub(crate) crowd: Arc<Crowd>,
     pub(crate) journal: Arc<Journal>,
     pub(crate) crew: Arc<[Mate]>,
@@ -116,9 +115,9 @@ pub(crate) struct Worker {
     /// Places for connections to services: as many as there may be clients, though one of HTTP/2
     /// may have use for many.
     pub(crate) places: Arc<Semaphore>,
-    /// How many of all workers' places one service may have: half of them, so that it never keeps
-    /// the others from theirs.
-    pub(crate) share: usize,
+    /// How many of them each service has: half of them at most, so that it never keeps the others
+    /// from theirs.
+    pub(crate) shares: Shares,
     pub(crate) journal: Arc<Journal>,
     crowd: Arc<Crowd>,
     table: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
@@ -183,7 +182,6 @@ async fn run(setup: Setup) {
         challenges,
         limits,
         connections,
-        share,
         crowd,
         journal,
         crew,
@@ -203,7 +201,7 @@ async fn run(setup: Setup) {
         acceptor,
         challenges,
         places: Arc::new(Semaphore::new(connections)),
-        share,
+        shares: Shares::of(connections),
         journal,
         crowd,
         table: RefCell::new(Cache::new(table)),
@@ -287,6 +285,7 @@ impl Worker {
             self.pool.keep_only(&keys);
             self.directs.keep_only(&keys);
             self.trunks.keep_only(&keys);
+            self.shares.keep_only(&keys);
         });
         self.turned.notify_waiters();
     }

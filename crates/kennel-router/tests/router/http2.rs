@@ -629,8 +629,8 @@ fn one_client_does_not_use_up_what_there_is() {
         let _closed = conn.is_closed();
     });
     let quick = Service::saying("served");
-    // Three for each of the two workers: one, and those that both listeners keep for the next.
-    let limits = Limits { connections: 6, connect: Duration::from_millis(200), ..short() };
+    // Six for each of the two workers, of which a service has three.
+    let limits = Limits { connections: 12, connect: Duration::from_millis(200), ..short() };
     let mut router = Router::boot_with(limits, |_| ());
     router.publish(&[
         ("a.example", &service(7, behind.address)),
@@ -648,10 +648,12 @@ fn one_client_does_not_use_up_what_there_is() {
         while behind.connections() < 3 {
             tokio::task::yield_now().await;
         }
-        let answer = streams.get("http://b.example/").await.unwrap();
+        let answer = streams.get("http://a.example/").await.unwrap();
         assert_eq!(answer.status, 503);
         assert!(answer.text().contains("<h1>Busy</h1>"), "{}", answer.text());
         assert_eq!(answer.headers["retry-after"], "2");
+        // Others have nothing to do with it.
+        assert_eq!(streams.get("http://b.example/").await.unwrap().text(), "served");
     });
 }
 
@@ -847,5 +849,29 @@ fn whoever_says_nothing_is_let_go() {
         })
         .await
         .unwrap();
+    });
+}
+
+#[test]
+fn a_body_that_is_too_long_ends_its_own_stream_alone() {
+    let behind = Service::replying(|seen| ok(seen.line()));
+    let mut router = Router::boot_with(short(), |_| ());
+    let target = service(7, behind.address);
+    let route = format!(r#"{{"prefix":"/","limits":{{"max_body":10}},"target":{target}}}"#);
+    router.publish_with("", &format!(r#""a.example":[{route}]"#));
+    runtime().block_on(async {
+        let mut streams = Streams::connect(router.address).await;
+        let post = || request(Method::POST, "http://a.example/");
+        // Said before.
+        let mut said = post();
+        said.headers_mut().insert("content-length", HeaderValue::from_static("11"));
+        let (answer, _sending) = streams.begin(said, false).await.unwrap();
+        assert_eq!(whole(answer).await.unwrap().status, 413);
+        // Seen on the way.
+        let (answer, mut sending) = streams.begin(post(), false).await.unwrap();
+        sending.send_data(Bytes::from_static(b"0123456789"), false).unwrap();
+        sending.send_data(Bytes::from_static(b"x"), true).unwrap();
+        assert_eq!(whole(answer).await.unwrap().status, 413);
+        assert_eq!(streams.post(post(), b"0123456789").await.unwrap().status, 200);
     });
 }
