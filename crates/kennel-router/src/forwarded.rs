@@ -38,8 +38,11 @@ pub(crate) struct Peer {
     /// The host of the last request and its `Forwarded`: nearly always the next one's too.
     last: RefCell<Option<(HeaderValue, HeaderValue)>>,
     /// The same with all that is told, as lines.
-    lines: RefCell<Option<(Box<[u8]>, Rc<[u8]>)>>,
+    lines: RefCell<Option<Lines>>,
 }
+
+/// A host, and what is told of a client that asks for it.
+type Lines = (Box<[u8]>, Rc<[u8]>);
 
 impl Peer {
     /// The client that a connection is from.
