@@ -103,7 +103,7 @@ async fn respond(
     incoming: Incoming,
 ) -> Response<Body> {
     let client = &exchange.client;
-    let asked = head::check(&parts, || client.with_head(head::has_content_length));
+    let asked = client.with_head(|raw| head::check(&parts, raw));
     let (method, path) = (&parts.method, parts.uri.path());
     if asked.is_ok()
         && let Some(answer) = challenge::answer(&worker.challenges, method, path).await

@@ -1,7 +1,8 @@
 //! Who asked, as the service is told: `X-Forwarded-*`, `X-Real-IP` and `Forwarded` (RFC 7239).
 //!
 //! Always set, and believed of trusted proxies alone ([`crate::vouched`]): whatever a client sends
-//! under these names, also spelled with `_` as CGI would fold them, is dropped first.
+//! under these names, also spelled with `_` as CGI would fold them, is dropped first. So is what CGI
+//! would fold into a body's length.
 
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
@@ -162,7 +163,8 @@ pub(crate) fn drop_claims(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether a field's name (in lower case) is one of the origin's, `-` and `_` being the same.
+/// Whether a field's name (in lower case) is one of the origin's, `-` and `_` being the same, or
+/// becomes another one only so.
 fn is_claim(name: &[u8]) -> bool {
     match name.first() {
         Some(b'x') => {
@@ -170,6 +172,8 @@ fn is_claim(name: &[u8]) -> bool {
                 || (name.len() == 9 && starts_like(name, b"x-real-ip"))
         }
         Some(b'f') => name == b"forwarded",
+        Some(b'c') => name == b"content_length",
+        Some(b't') => name == b"transfer_encoding",
         _ => false,
     }
 }
@@ -211,6 +215,8 @@ mod tests {
             ("x-real-ip", "5.5.5.5"),
             ("forwarded", "for=6.6.6.6"),
             ("x-request-id", "kept"),
+            ("content_length", "7"),
+            ("transfer_encoding", "chunked"),
         ]), @r#"
         forwarded: for=192.0.2.7;host="a.example:80";proto=http
         x-forwarded-for: 192.0.2.7

@@ -16,6 +16,7 @@ mod ends;
 mod exchange;
 mod forwarded;
 mod frames;
+mod framing;
 mod grpc;
 mod head;
 mod health;

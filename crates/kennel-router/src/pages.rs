@@ -70,9 +70,12 @@ impl Page {
             }
             Self::BadTarget | Self::BadBody => StatusCode::BAD_REQUEST,
             Self::Refused(refusal) => match refusal {
-                Refusal::Host | Refusal::Target | Refusal::Connect | Refusal::TwoLengths => {
-                    StatusCode::BAD_REQUEST
-                }
+                Refusal::Host
+                | Refusal::Target
+                | Refusal::Connect
+                | Refusal::TwoLengths
+                | Refusal::Length
+                | Refusal::LineFeed => StatusCode::BAD_REQUEST,
                 Refusal::TargetTooLong => StatusCode::URI_TOO_LONG,
                 Refusal::TransferEncoding => StatusCode::NOT_IMPLEMENTED,
             },
@@ -130,6 +133,13 @@ impl Page {
                     "Not implemented",
                     "The only transfer coding that this server reads is chunked.",
                 ),
+                Refusal::Length => (
+                    "Bad request",
+                    "The request does not state the length of its body in one number.",
+                ),
+                Refusal::LineFeed => {
+                    ("Bad request", "A line of this request ends without a carriage return.")
+                }
             },
             Self::Misdirected => {
                 ("Misdirected request", "This connection was made for another name of this server.")
@@ -265,6 +275,8 @@ mod tests {
         Page::Refused(Refusal::Connect),
         Page::Refused(Refusal::TwoLengths),
         Page::Refused(Refusal::TransferEncoding),
+        Page::Refused(Refusal::Length),
+        Page::Refused(Refusal::LineFeed),
         Page::Misdirected,
         Page::MethodNotAllowed,
         Page::ConditionFailed,
@@ -302,6 +314,8 @@ mod tests {
         400 Bad request: This server does not open tunnels to other hosts.
         400 Bad request: The request states the length of its body in two ways.
         501 Not implemented: The only transfer coding that this server reads is chunked.
+        400 Bad request: The request does not state the length of its body in one number.
+        400 Bad request: A line of this request ends without a carriage return.
         421 Misdirected request: This connection was made for another name of this server.
         405 Method not allowed: This is a static site: it can be read and nothing else.
         412 Precondition failed: The page is no longer the one that the request was for.

@@ -28,6 +28,7 @@ use tracing::warn;
 
 use crate::body::Body;
 use crate::exchange::Exchange;
+use crate::framing;
 use crate::grpc;
 use crate::head;
 use crate::hop;
@@ -165,7 +166,7 @@ fn tell(exchange: &Exchange, backend: &Backend, parts: &mut Parts, authority: &H
 }
 
 /// RFC 9113 §8.2.3: HTTP/2 may send each cookie in a field of its own, and HTTP/1 must not.
-fn join_cookies(headers: &mut HeaderMap) {
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
     let mut cookies = headers.get_all(COOKIE).iter();
     if let (Some(first), Some(second)) = (cookies.next(), cookies.next()) {
         let mut joined = first.as_bytes().to_vec();
@@ -498,10 +499,23 @@ impl Passing<'_> {
             parts.headers.insert(UPGRADE, protocol);
             return Response::from_parts(parts, Body::empty());
         }
+        if framing::has_excess(parts.status, &parts.headers) {
+            // It goes with its connection, so that it answers nobody else.
+            return match framing::settle(&mut parts) {
+                Ok(()) => {
+                    hop::strip(&mut parts.headers);
+                    Response::from_parts(parts, Body::empty())
+                }
+                Err(doubt) => self.broken(&doubt.to_string()),
+            };
+        }
         self.pass_back(parts, incoming, Lease::Connection(kept))
     }
 
     fn pass_back(&self, mut parts: Answer, incoming: Incoming, lease: Lease) -> Response<Body> {
+        if let Err(doubt) = framing::settle(&mut parts) {
+            return self.broken(&doubt.to_string());
+        }
         hop::strip(&mut parts.headers);
         parts.version = Version::HTTP_11;
         if is_endless(&parts.headers) {

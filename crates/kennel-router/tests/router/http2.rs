@@ -498,22 +498,22 @@ fn what_belongs_to_an_http_1_connection_is_no_request() {
     assert_eq!(behind.connections(), 1);
 }
 
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const GOAWAY: u8 = 7;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
 
 /// What no client has to send before its first request (RFC 9113 §3.4): preface and SETTINGS.
-const BEGIN: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+pub(crate) const BEGIN: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
-fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let head = [length[1], length[2], length[3], kind, flags, 0, 0, 0, stream];
     [&head, payload].concat()
 }
 
 /// Fields as literals that are not indexed (RFC 7541 §6.2.2).
-fn literals(fields: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn literals(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {
         block.push(0);

@@ -42,6 +42,8 @@ mod routes;
 #[cfg(test)]
 mod sites;
 #[cfg(test)]
+mod smuggling;
+#[cfg(test)]
 mod tls;
 #[cfg(test)]
 mod traffic;
