@@ -221,6 +221,7 @@ in
       kennel-api = resident;
       kennel-dispatch = resident;
       kennel-router = resident;
+      kennel-router-relief = job;
       kennel-webhook = resident // {
         serviceConfig.LoadCredential = lib.mapAttrsToList (
           name: file: "webhook_${name}:${file}"

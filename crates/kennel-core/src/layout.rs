@@ -388,6 +388,12 @@ impl Layout {
         self.at("run/kennel/wake").join(deployment.to_string())
     }
 
+    /// Where the router calls for a second one while it is restarted.
+    #[must_use]
+    pub fn router_relief(&self) -> PathBuf {
+        self.at("run/kennel/router-relief.sock")
+    }
+
     /// Where deployed services keep their files, by user name; relative to systemd's
     /// `/var/lib` as `StateDirectory=` wants it.
     #[must_use]

@@ -60,11 +60,14 @@ where
         if client.verdict() == Some(Verdict::Close) {
             return Poll::Ready(Ended::Broken);
         }
-        if worker.is_closing() && !told {
+        let mut polled = connection.poll_without_shutdown(cx);
+        // Not before: a request that has come already is answered.
+        if polled.is_pending() && worker.is_closing() && !told {
             told = true;
             Pin::new(&mut connection).graceful_shutdown();
+            polled = connection.poll_without_shutdown(cx);
         }
-        match connection.poll_without_shutdown(cx) {
+        match polled {
             Poll::Ready(Ok(())) => Poll::Ready(Ended::Orderly),
             Poll::Ready(Err(_left_or_malformed)) => Poll::Ready(Ended::Broken),
             Poll::Pending if !told && client.rests() => Poll::Ready(Ended::AtRest),

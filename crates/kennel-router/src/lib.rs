@@ -41,6 +41,7 @@ mod proxy;
 mod proxy_protocol;
 mod ranges;
 mod rates;
+mod relief;
 mod repeatable;
 mod request_body;
 mod rules;

@@ -3,10 +3,13 @@
 //! Everything that takes long or happens once is done here, so that workers never wait for it. It
 //! serves no client.
 
+use std::future::pending;
 use std::io;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use kennel_core::error_chain;
@@ -16,7 +19,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{spawn_blocking, spawn_local};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{info, warn};
 
 use crate::counters::Counters;
@@ -27,6 +30,7 @@ use crate::journal::Journal;
 use crate::limits::{LOOKS_AT_ONCE, Limits};
 use crate::listen::{SocketError, Sockets};
 use crate::process::most_descriptors;
+use crate::relief;
 use crate::say;
 use crate::site::Shelf;
 use crate::status::{self, Started, State};
@@ -47,6 +51,8 @@ pub struct Settings {
     pub journal: PathBuf,
     /// Where store paths are: `/nix/store`, but in tests.
     pub store: PathBuf,
+    /// The socket on which another router is called for before this one leaves.
+    pub relief: PathBuf,
     /// How many worker threads.
     pub workers: usize,
     /// The bounds.
@@ -146,6 +152,9 @@ fn run_with(
     ended
 }
 
+/// How often is looked whether anybody is left, on the way out.
+const LOOK: Duration = Duration::from_millis(20);
+
 struct Control {
     settings: Settings,
     shelf: Arc<Shelf>,
@@ -153,6 +162,8 @@ struct Control {
     crew: Arc<[Mate]>,
     ends: Rc<Ends>,
     news: UnboundedReceiver<News>,
+    /// Where others call for this router; none for the one that is always there.
+    calls: Option<UnixListener>,
 }
 
 impl Control {
@@ -184,6 +195,7 @@ impl Control {
             crew: Arc::clone(&crew),
             ends: Ends::new(Arc::clone(&crew)),
             news,
+            calls: None,
             settings,
         };
         control.load().await;
@@ -216,14 +228,26 @@ impl Control {
             let listener = UnixListener::from_std(listener).map_err(RouterError::Start)?;
             spawn_local(status::serve(Rc::clone(&control.state), listener));
         }
+        let calls = sockets.relief.take().map(UnixListener::from_std).transpose();
+        control.calls = calls.map_err(RouterError::Start)?;
         ready(&control.state.line());
         Ok(control)
     }
 
     async fn serve(mut self, mut commands: UnboundedReceiver<Command>) -> Result<(), RouterError> {
+        let is_relief = self.calls.is_some();
+        let stay = self.settings.limits.stay;
+        let calls = self.calls.take();
+        let mut held = pin!(async {
+            match calls {
+                Some(calls) => relief::hold(calls, stay).await,
+                None => pending().await,
+            }
+        });
         loop {
             let command = tokio::select! {
                 command = commands.recv() => command,
+                () = &mut held => None,
                 // Whatever it says: a worker that is up has nothing more to say.
                 _ = self.news.recv() => return Err(RouterError::Worker),
             };
@@ -234,7 +258,7 @@ impl Control {
                     ready(&self.state.line());
                 }
                 Some(Command::Stop) | None => {
-                    self.stop().await;
+                    self.stop(is_relief).await;
                     return Ok(());
                 }
             }
@@ -277,20 +301,40 @@ impl Control {
 
     /// First every answer announces the end while kept connections are still served, so that no
     /// client sends into a closing one; then idle ones are closed; then the rest is waited for.
-    async fn stop(&mut self) {
+    ///
+    /// New ones are another router's from the beginning on. If there is none, they are served until
+    /// idle ones are closed, and wait for the next start from then on.
+    async fn stop(&mut self, is_relief: bool) {
         stopping();
         kennel_systemd::status(&say::leaving(self.state.open()));
         let limits = &self.settings.limits;
+        let relieved = match is_relief {
+            true => None,
+            false => relief::call(&self.settings.relief, limits.relief).await,
+        };
         let now = Instant::now();
         let mut left = self.crew.len();
-        self.order(|| Order::Drain);
-        left = wait(&mut self.news, left, now + limits.linger.min(limits.stop)).await;
+        let accepting = !is_relief && relieved.is_none();
+        self.order(|| Order::Drain { accepting });
+        let lingers = now + limits.linger.min(limits.stop);
+        if accepting {
+            self.idle_or(lingers).await;
+        } else {
+            left = wait(&mut self.news, left, lingers).await;
+        }
         self.order(|| Order::Close);
         left = wait(&mut self.news, left, now + limits.stop).await;
         if left > 0 {
             info!("{}", say::cut_off(self.state.open()));
         }
         self.state.journal.finish();
+    }
+
+    /// Waits until there is no connection, or until then.
+    async fn idle_or(&self, until: Instant) {
+        while self.state.open() > 0 && Instant::now() < until {
+            sleep_until(until.min(Instant::now() + LOOK)).await;
+        }
     }
 
     fn order(&self, order: impl Fn() -> Order) {

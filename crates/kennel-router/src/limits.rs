@@ -37,8 +37,15 @@ pub struct Limits {
     pub upstream_fresh: Duration,
     /// Between the announcement `Connection: close` and closing idle connections on the way out.
     pub linger: Duration,
-    /// For everything else on the way out. Below `TimeoutStopSec=` in kennel-router.service.
+    /// For everything else on the way out. With [`Self::relief`] below `TimeoutStopSec=` in
+    /// kennel-router.service.
     pub stop: Duration,
+    /// For another router to come before this one stops accepting connections. Far longer than it
+    /// takes; it may have to finish with an earlier restart.
+    pub relief: Duration,
+    /// How long a router that relieves others stays after the last one has left; the next one needs
+    /// a tenth of a second.
+    pub stay: Duration,
     /// For a client to read an answer that came before its body was read.
     pub discard: Duration,
     /// How often deadlines are looked at, while there are connections.
@@ -75,6 +82,8 @@ impl Default for Limits {
             upstream_fresh: Duration::from_secs(1),
             linger: Duration::from_secs(1),
             stop: Duration::from_secs(10),
+            relief: Duration::from_secs(5),
+            stay: Duration::from_secs(5),
             discard: Duration::from_secs(2),
             tick: Duration::from_secs(1),
             health_every: Duration::from_secs(30),

@@ -28,6 +28,9 @@ struct Arguments {
     /// Answer questions about the router on this Unix socket. For development.
     #[arg(long, value_name = "PATH", requires = "listen")]
     status: Option<PathBuf>,
+    /// When stopping, call on this Unix socket for a router that goes on meanwhile.
+    #[arg(long, value_name = "PATH", default_value_os_t = Layout::default().router_relief())]
+    relief: PathBuf,
     /// The route table.
     #[arg(long, value_name = "PATH", default_value_os_t = Layout::default().route_table())]
     table: PathBuf,
@@ -87,6 +90,7 @@ fn run(arguments: Arguments) -> Result<(), RouterError> {
         challenges: arguments.challenges,
         journal: arguments.journal,
         store: arguments.store,
+        relief: arguments.relief,
         workers: arguments.workers.unwrap_or_else(cores),
         limits: Limits::default(),
     };

@@ -16,6 +16,7 @@ use arc_swap::{ArcSwap, Cache};
 use kennel_core::DeploymentId;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::mpsc::error::SendError;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::spawn_local;
@@ -53,9 +54,12 @@ pub(crate) enum Order {
     Refresh,
     /// What this deployment has begun comes to its end.
     End(DeploymentId),
-    /// Accept no more, and announce the end with each answer.
-    Drain,
-    /// Close idle connections, and the others after their answer.
+    /// Announce the end with each answer.
+    Drain {
+        /// Whether to accept connections all the same, since nobody else does.
+        accepting: bool,
+    },
+    /// Accept no more, close idle connections, and the others after their answer.
     Close,
 }
 
@@ -226,33 +230,42 @@ async fn run(setup: Setup) {
     }
     // The control thread is always there; it ends last.
     let _up = news.send(News::Up);
+    // Whether there may be more orders.
+    let mut hears = true;
     loop {
         let order = tokio::select! {
-            order = orders.recv() => order,
+            order = orders.recv(), if hears => {
+                hears = order.is_some();
+                order
+            }
             () = worker.empty.notified() => None,
         };
         match order {
-            Some(Order::Adopt(stream, origin)) => match TcpStream::from_std(stream) {
-                Ok(stream) => worker.serve(stream, origin),
-                Err(error) => warn!("{}", say::accept_failed(&error)),
-            },
+            Some(Order::Adopt(stream, origin)) => worker.adopt(stream, origin),
             Some(Order::Refresh) => worker.refresh(),
             Some(Order::End(deployment)) => worker.end_of(deployment),
-            Some(Order::Drain) => {
-                accepting.drain(..).for_each(|task| task.abort());
+            Some(Order::Drain { accepting: accepts }) => {
+                if !accepts {
+                    accepting.drain(..).for_each(|task| task.abort());
+                }
                 worker.phase.set(Phase::Leaving);
                 worker.turned.notify_waiters();
                 worker.clients.borrow().values().for_each(|client| client.wake());
             }
             Some(Order::Close) => {
+                accepting.drain(..).for_each(|task| task.abort());
                 worker.phase.set(Phase::Closing);
                 worker.tunnels.end_all();
                 worker.clients.borrow().values().for_each(|client| client.wake());
             }
             None => {}
         }
-        if worker.is_leaving() && worker.clients.borrow().is_empty() && orders.is_empty() {
-            return;
+        if worker.is_leaving() && accepting.is_empty() && worker.clients.borrow().is_empty() {
+            // Whoever has a connection for this worker keeps it from here on.
+            orders.close();
+            if orders.is_empty() {
+                return;
+            }
         }
     }
 }
@@ -337,12 +350,24 @@ impl Worker {
         match least {
             Some(mate) if mine > mate.counters.connections_open.now() + UNEVEN => {
                 match stream.into_std() {
-                    // Its receiver lives as long as the router.
-                    Ok(stream) => drop(mate.orders.send(Order::Adopt(stream, origin))),
+                    Ok(stream) => {
+                        let sent = mate.orders.send(Order::Adopt(stream, origin));
+                        // It comes back from a worker that has just ended.
+                        if let Err(SendError(Order::Adopt(stream, origin))) = sent {
+                            self.adopt(stream, origin);
+                        }
+                    }
                     Err(error) => warn!("{}", say::accept_failed(&error)),
                 }
             }
             Some(_) | None => self.serve(stream, origin),
+        }
+    }
+
+    fn adopt(self: &Rc<Self>, stream: std::net::TcpStream, origin: Origin) {
+        match TcpStream::from_std(stream) {
+            Ok(stream) => self.serve(stream, origin),
+            Err(error) => warn!("{}", say::accept_failed(&error)),
         }
     }
 

@@ -29,6 +29,12 @@ pub(crate) struct Router {
     generation: u64,
 }
 
+/// A second router for the listeners of the first, that does not run yet.
+pub(crate) struct Relief {
+    settings: Settings,
+    sockets: Sockets,
+}
+
 /// One host of a table, as JSON.
 pub(crate) fn service(deployment: u64, address: SocketAddr) -> String {
     format!(
@@ -70,6 +76,26 @@ impl Router {
 
     /// Starts one with these bounds, after its directory was prepared.
     pub(crate) fn boot_with(limits: Limits, prepare: impl FnOnce(&Path)) -> Self {
+        Self::boot_on(limits, prepare, |_, _| ()).0
+    }
+
+    /// Starts one with these bounds, and gets another one ready to relieve it.
+    pub(crate) fn boot_relieved(limits: Limits) -> (Self, Relief) {
+        Self::boot_on(
+            limits,
+            |_| (),
+            |settings, sockets| Relief {
+                settings: settings.clone(),
+                sockets: sockets.relief(&settings.relief).unwrap(),
+            },
+        )
+    }
+
+    fn boot_on<T>(
+        limits: Limits,
+        prepare: impl FnOnce(&Path),
+        look: impl FnOnce(&Settings, &Sockets) -> T,
+    ) -> (Self, T) {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("store")).unwrap();
         prepare(dir.path());
@@ -82,12 +108,15 @@ impl Router {
             challenges: dir.path().join("challenges"),
             journal: dir.path().join("journal"),
             store: dir.path().join("store"),
+            relief: dir.path().join("relief"),
             workers: 2,
             limits,
         };
+        let looked = look(&settings, &sockets);
         let (commands, receiver) = unbounded_channel();
         let thread = std::thread::spawn(move || run_embedded(settings, sockets, receiver));
-        Self { address, secure, dir, commands, thread: Some(thread), generation: 0 }
+        let router = Self { address, secure, dir, commands, thread: Some(thread), generation: 0 };
+        (router, looked)
     }
 
     /// The directory of a store path, made if it is missing.
@@ -188,5 +217,16 @@ impl Router {
     /// Waits until it has ended.
     pub(crate) fn join(mut self) -> Result<(), RouterError> {
         self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+impl Relief {
+    /// Starts it, as systemd does when it is called for. Nobody tells it to stop.
+    pub(crate) fn start(self) -> JoinHandle<Result<(), RouterError>> {
+        let (commands, receiver) = unbounded_channel();
+        std::thread::spawn(move || {
+            let _silent = commands;
+            run_embedded(self.settings, self.sockets, receiver)
+        })
     }
 }

@@ -122,7 +122,7 @@ fn holes(unit: &str) -> Vec<(&'static str, Vec<&'static str>)> {
             ("SystemCallFilter", vec!["@system-service"]),
             ("User", vec!["kennel-build"]),
         ],
-        "kennel-router.service" => vec![
+        "kennel-router.service" | "kennel-router-relief.service" => vec![
             ("RestrictAddressFamilies", vec!["AF_INET", "AF_INET6", "AF_UNIX"]),
             ("SystemCallFilter", vec!["@system-service"]),
             ("User", vec!["kennel-router"]),

@@ -37,6 +37,7 @@ const SANDBOXED: [&str; 13] = [
     "kennel-dispatch.service",
     "kennel-poll.service",
     "kennel-restore.service",
+    "kennel-router-relief.service",
     "kennel-router.service",
     "kennel-sleep.service",
     "kennel-sweep.service",

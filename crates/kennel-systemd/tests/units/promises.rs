@@ -127,10 +127,23 @@ const PROMISES: &[(&str, &[&str])] = &[
         "kennel-router.service",
         &[
             "InaccessiblePaths=-/nix/var/nix/daemon-socket -/run/dbus -/run/kennel/secrets -/run/systemd/private",
+            "PropagatesReloadTo=kennel-router-relief.service",
             "Restart=on-failure",
             "Sockets=kennel-router-status.socket kennel-router-tls.socket kennel-router.socket",
             "Type=notify-reload",
         ],
+    ),
+    (
+        "kennel-router-relief.service",
+        &[
+            "InaccessiblePaths=-/nix/var/nix/daemon-socket -/run/dbus -/run/kennel/secrets -/run/systemd/private",
+            "Sockets=kennel-router-relief.socket kennel-router-tls.socket kennel-router.socket",
+            "Type=notify-reload",
+        ],
+    ),
+    (
+        "kennel-router-relief.socket",
+        &["FileDescriptorName=relief", "SocketMode=0600", "SocketUser=kennel-router"],
     ),
     (
         "kennel-webhook.socket",
@@ -193,6 +206,7 @@ const PROMISES: &[(&str, &[&str])] = &[
     ("kennel-api.service", &["StartLimitIntervalSec=0"]),
     ("kennel-dispatch.service", &["StartLimitIntervalSec=0"]),
     ("kennel-router.service", &["StartLimitIntervalSec=0"]),
+    ("kennel-router-relief.service", &["StartLimitIntervalSec=0"]),
     ("kennel-webhook-secrets.service", &["StartLimitIntervalSec=0"]),
     ("kennel-acme.service", &["StartLimitIntervalSec=0"]),
     ("kennel-poll.service", &["StartLimitIntervalSec=0"]),

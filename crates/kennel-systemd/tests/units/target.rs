@@ -27,6 +27,7 @@ fn the_target_starts_and_stops_everything() {
             "kennel-webhook.service",
             "kennel-dispatch.service",
             "kennel-poll.service",
+            "kennel-router-relief.service",
             "kennel-sleep.service",
             "kennel-sleep.timer",
             "kennel-sweep.service",
