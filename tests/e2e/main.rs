@@ -37,6 +37,7 @@ mod reboot;
 mod reconcile;
 mod redeploy;
 mod release;
+mod restart;
 mod rollback;
 mod router;
 mod routing;
@@ -179,6 +180,7 @@ fn main() -> ExitCode {
             flood::of_pushes_is_taken_in_two_seconds,
         )
         .test_timed("rollback::without_nix_and_forge", rollback::without_nix_and_forge)
+        .test_timed("restart::under_visitors", restart::under_visitors)
         .test_timed("cancel::by_stopping_its_unit", cancel::by_stopping_its_unit)
         .test_timed("cancel::by_kennelctl", cancel::by_kennelctl)
         .test_from_nothing("packages::of_debian", packages::of_debian)
