@@ -17,6 +17,8 @@ mod exchange;
 mod forwarded;
 mod frames;
 mod framing;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod grpc;
 mod head;
 mod health;

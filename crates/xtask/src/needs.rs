@@ -42,6 +42,9 @@ const ROUTER_BENCH_NEEDS: &[(&str, &str)] = &[
     ("/usr/bin/unshare", "util-linux"),
 ];
 
+/// What fuzz targets are linked with.
+const FUZZ_NEEDS: &[(&str, &str)] = &[("/usr/bin/c++", "g++")];
+
 /// The packages that are missing.
 #[must_use]
 pub fn missing() -> Vec<&'static str> {
@@ -70,6 +73,14 @@ pub fn install_for_vm() -> Result<Vec<&'static str>> {
 /// As [`install`].
 pub fn install_for_router_bench() -> Result<Vec<&'static str>> {
     install_packages(of(ROUTER_BENCH_NEEDS))
+}
+
+/// As [`install`], for fuzz targets.
+///
+/// # Errors
+/// As [`install`].
+pub fn install_for_fuzzing() -> Result<Vec<&'static str>> {
+    install_packages(of(FUZZ_NEEDS))
 }
 
 fn of(needs: &[(&str, &'static str)]) -> Vec<&'static str> {
