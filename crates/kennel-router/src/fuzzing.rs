@@ -2,7 +2,9 @@
 //! panics when what comes of them is not what the rest of the router may rely on.
 //!
 //! In builds for fuzzing, and in tests, which replay the corpus and what is like it. In no other.
-#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is the finding")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is the finding")]
+
+use std::net::IpAddr;
 
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, HeaderName, HeaderValue, TE, TRAILER,
@@ -18,7 +20,10 @@ use crate::hop;
 use crate::listen::Scheme;
 use crate::prefix::Prefix;
 use crate::proxy::join_cookies;
+use crate::proxy_protocol;
+use crate::ranges::Ranges;
 pub use crate::site::fuzzing::{conditions, path, rules};
+use crate::vouched;
 
 /// A request's head, as it came in and as hyper might have read it: then what is made of it for a
 /// service.
@@ -43,9 +48,18 @@ pub fn head(data: &[u8]) {
     tell(&mut parts.headers, &authority);
 }
 
-/// Fields of a request or an answer.
+/// Fields of a request, also of one from a trusted proxy, or of an answer.
 pub fn fields(data: &[u8]) {
-    tell(&mut headers(data), &HeaderValue::from_static("a.example"));
+    let authority = HeaderValue::from_static("a.example");
+    tell(&mut headers(data), &authority);
+    let trusted = Ranges::new(&["10.0.0.0/8".parse().unwrap()]);
+    let origin = Origin { peer: "10.1.1.1:4000".parse().unwrap(), port: 80, scheme: Scheme::Http };
+    let mut vouched = headers(data);
+    let asks = vouched::for_whom(&trusted, &Peer::of(origin), &vouched).unwrap();
+    asks.tell(&mut vouched, &authority);
+    let said: Vec<_> = vouched.get_all("x-forwarded-for").iter().collect();
+    assert!(matches!(said[..], [one] if one.to_str().unwrap().parse::<IpAddr>().is_ok()));
+
     let mut response = Response::new(()).into_parts().0;
     response.headers = headers(data);
     response.status = match data.first() {
@@ -59,6 +73,15 @@ pub fn fields(data: &[u8]) {
         let codings = response.headers.get_all(TRANSFER_ENCODING).iter().count();
         assert!(lengths + codings <= 1, "{response:?}");
     }
+}
+
+/// What a proxy says before the client's first byte.
+pub fn proxy_protocol(data: &[u8]) {
+    let Some(length) = proxy_protocol::length(data) else { return };
+    assert!(length <= data.len());
+    // Nothing that is behind it, or missing, makes another header of it.
+    assert_eq!(proxy_protocol::length(&data[..length]), Some(length));
+    assert_eq!(proxy_protocol::length(&data[..length - 1]), None);
 }
 
 /// Makes of a request's fields what a service gets.
@@ -129,9 +152,10 @@ mod tests {
 
     type Target = fn(&[u8]);
 
-    const TARGETS: [(&str, Target); 5] = [
+    const TARGETS: [(&str, Target); 6] = [
         ("head", head),
         ("fields", fields),
+        ("proxy_protocol", proxy_protocol),
         ("site_path", path),
         ("conditions", conditions),
         ("site_rules", rules),

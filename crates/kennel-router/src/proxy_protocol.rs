@@ -73,6 +73,15 @@ fn parse(bytes: &[u8]) -> Read {
     }
 }
 
+/// The length of the header at the start of these bytes, if that is one.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn length(bytes: &[u8]) -> Option<usize> {
+    match parse(bytes) {
+        Read::Whole(_, length) => Some(length),
+        Read::Incomplete | Read::Invalid => None,
+    }
+}
+
 /// Whether one of the two begins with the other.
 fn is_beginning(bytes: &[u8], whole: &[u8]) -> bool {
     bytes.iter().zip(whole).all(|(a, b)| a == b)

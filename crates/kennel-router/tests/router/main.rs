@@ -14,6 +14,8 @@ mod cutover;
 #[cfg(test)]
 mod ends;
 #[cfg(test)]
+mod floods;
+#[cfg(test)]
 mod h2c;
 #[cfg(test)]
 mod heads;
