@@ -2,7 +2,7 @@
 //!
 //! One sixth of them each: GET over a kept connection, GET over a new connection every time, GET over
 //! a kept HTTP/2 connection, POST of known length, POST in chunks, and an answer that takes a second.
-//! Every answer is compared with what was asked for, and nothing is ever tried again.
+//! Every answer is compared with what was asked for, and nothing that was sent is ever tried again.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::{Frame, Incoming};
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::{TrySendError, http1, http2};
 use hyper::{Method, Request, Response, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
@@ -233,10 +233,14 @@ impl Connection {
         }
     }
 
-    async fn send(&mut self, request: Request<Body>) -> hyper::Result<Response<Incoming>> {
+    /// Gives the request back with the error, if not a byte of it was sent.
+    async fn send(
+        &mut self,
+        request: Request<Body>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<Body>>> {
         match self {
-            Self::One(sender) => sender.send_request(request).await,
-            Self::Many(sender) => sender.send_request(request).await,
+            Self::One(sender) => sender.try_send_request(request).await,
+            Self::Many(sender) => sender.try_send_request(request).await,
         }
     }
 }
@@ -282,15 +286,25 @@ impl Visitor {
         };
         let method = if path == "/echo" { Method::POST } else { Method::GET };
         let request = Request::builder().method(method);
-        let request = if self.kind == Kind::Streams {
+        let mut request = if self.kind == Kind::Streams {
             let uri = format!("http://{}{path}", self.host);
             request.version(Version::HTTP_2).uri(uri).body(body)?
         } else {
             request.uri(path).header("host", &self.host).body(body)?
         };
-        let (connection, is_reused) = self.connection().await?;
-        let how = if is_reused { "on a reused connection" } else { "on a fresh connection" };
-        let response = connection.send(request).await.with_context(|| format!("sent {how}"))?;
+        let (response, how) = loop {
+            let (connection, is_reused) = self.connection().await?;
+            let how = if is_reused { "on a reused connection" } else { "on a fresh connection" };
+            match connection.send(request).await {
+                Ok(response) => break (response, how),
+                Err(mut error) => match error.take_message().filter(|_| is_reused) {
+                    // It was told to go just now.
+                    Some(unsent) => request = unsent,
+                    None => return Err(error.into_error()).with_context(|| format!("sent {how}")),
+                },
+            }
+            self.connection = None;
+        };
         let answer = Answer::whole(response).await.with_context(|| format!("answer {how}"))?;
         ensure!(answer.status == 200, "status {} {how}: {}", answer.status, answer.text().trim());
         let version =
