@@ -11,6 +11,7 @@ const EXPOSURE: [(&str, u32); 13] = [
     ("kennel-api.service", 5),
     ("kennel-dispatch.service", 5),
     ("kennel-router.service", 13),
+    ("kennel-router-relief.service", 13),
     ("kennel-build@1.service", 14),
     ("kennel-poll.service", 14),
     ("kennel-sleep.service", 22),

@@ -261,7 +261,7 @@ pub(crate) fn moved(scheme: &str, host: &str, uri: &Uri) -> Response<Body> {
 mod tests {
     use super::*;
 
-    const ALL: [Page; 25] = [
+    const ALL: [Page; 27] = [
         Page::UnknownHost,
         Page::NoPath,
         Page::NoSuchFile,

@@ -87,7 +87,9 @@ fn requests(routed: &[&Deployment]) -> Vec<OsString> {
             matches.push("+".into());
         }
         matches.extend([
+            // Whichever of the two has answered.
             "_SYSTEMD_UNIT=kennel-router.service".into(),
+            "_SYSTEMD_UNIT=kennel-router-relief.service".into(),
             format!("MESSAGE_ID={}", AccessLog::MESSAGE_ID).into(),
             format!("KENNEL_PROJECT={}", key.project).into(),
             format!("KENNEL_BRANCH={}", key.git_ref.short()).into(),

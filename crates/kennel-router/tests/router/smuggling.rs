@@ -925,7 +925,7 @@ fn answers_of_services() {
         (format!("HTTP/1.0 200 OK\r\n{hello}"), Whole(200, "hello")),
         ("HTTP/1.1 200 OK\r\n\r\nuntil the end".into(), Whole(200, "until the end")),
         (format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n{hello}"), Broken),
-        (format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n5\r\nhello\r\n0\r\n\r\n"), Broken),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n5\r\nhello\r\n0\r\n\r\n".into(), Broken),
         ("HTTP/1.1 200 OK\r\nContent-Length: 50\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n".into(), Broken),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n".into(), Whole(200, "hello")),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n".into(), Broken),

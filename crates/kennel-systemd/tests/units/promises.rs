@@ -143,7 +143,12 @@ const PROMISES: &[(&str, &[&str])] = &[
     ),
     (
         "kennel-router-relief.socket",
-        &["FileDescriptorName=relief", "SocketMode=0600", "SocketUser=kennel-router"],
+        &[
+            "FileDescriptorName=relief",
+            "PartOf=kennel-router.socket",
+            "SocketMode=0600",
+            "SocketUser=kennel-router",
+        ],
     ),
     (
         "kennel-webhook.socket",

@@ -18,6 +18,7 @@ pub(super) const STARTED_BY_OTHERS: &[&str] = &[
     "kennel-dispatch.service",
     "kennel-acme.service",
     "kennel-poll.service",
+    "kennel-router-relief.service",
     "kennel-sleep.service",
     "kennel-sleep.timer",
     "kennel-sweep.service",

@@ -140,12 +140,14 @@ fn logs_follow_the_slice_and_what_systemd_says_of_it() {
     --lines=100
     --root=/
     _SYSTEMD_UNIT=kennel-router.service
+    _SYSTEMD_UNIT=kennel-router-relief.service
     MESSAGE_ID=8c3f4b0d6f5e4c0b9d0a7b61c2a4e97f
     KENNEL_PROJECT=shop
     KENNEL_BRANCH=main
     KENNEL_SERVICE=api
     +
     _SYSTEMD_UNIT=kennel-router.service
+    _SYSTEMD_UNIT=kennel-router-relief.service
     MESSAGE_ID=8c3f4b0d6f5e4c0b9d0a7b61c2a4e97f
     KENNEL_PROJECT=shop
     KENNEL_BRANCH=main
