@@ -122,6 +122,7 @@ mod of_the_router {
             challenges: dir.path().join("challenges"),
             journal: dir.path().join("journal"),
             store: dir.path().join("store"),
+            relief: dir.path().join("relief"),
             workers: 1,
             limits: Limits::default(),
         };

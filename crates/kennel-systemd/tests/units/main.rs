@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 
 /// Programs that face something: each has all of [`walls::WALLS`], and only its own
 /// [`holes::HOLES`].
-const SANDBOXED: [&str; 13] = [
+const SANDBOXED: [&str; 14] = [
     "kennel-acme.service",
     "kennel-api.service",
     "kennel-build@.service",
