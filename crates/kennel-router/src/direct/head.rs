@@ -242,7 +242,7 @@ mod tests {
             let part = parse(&mut bytes, 0, false, &mut HeaderMap::new());
             assert_eq!(part, Ok(Heard::Part), "{end}");
             // As when the rest comes later.
-            bytes.extend_from_slice(whole[end..].as_bytes());
+            bytes.extend_from_slice(&whole.as_bytes()[end..]);
             let rest = parse(&mut bytes, end, false, &mut HeaderMap::new()).unwrap();
             assert!(matches!(rest, Heard::Final(_)), "{end}");
         }

@@ -135,7 +135,7 @@ impl Figures {
     }
 
     /// A turn with errors is no figure.
-    pub(super) fn add(&mut self, case: &'static str, who: Who, turn: Turn) {
+    pub(super) fn add(&mut self, case: &'static str, who: Who, turn: &Turn) {
         let row = self.of.entry((case, who)).or_default();
         if turn.done.errors > 0 {
             row.failed = Some(format!("{} errors", turn.done.errors));

@@ -158,7 +158,7 @@ impl Router {
                     let turn = turn.with_context(|| format!("{}: {who}", case.name))?;
                     changes.map(Changes::stop).transpose()?;
                     println!("{:<14} {who:<22} {turn}", case.name);
-                    figures.add(case.name, who, turn);
+                    figures.add(case.name, who, &turn);
                 }
             }
         }
