@@ -9,6 +9,7 @@ use hyper::header::{CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::{HeaderMap, StatusCode};
 
 use crate::hop;
+use crate::limits::HEAD_BYTES;
 
 /// As many as hyper allows.
 const FIELDS: usize = 100;
@@ -65,6 +66,10 @@ pub(super) fn parse(
         &mut found,
     );
     let len = match parsed {
+        // What was read at once may be more than there may be.
+        Ok(httparse::Status::Complete(len)) if len > HEAD_BYTES => {
+            return Err("its head is too long");
+        }
         Ok(httparse::Status::Complete(len)) => len,
         Ok(httparse::Status::Partial) => return Ok(Heard::Part),
         Err(_) => return Err("it is no HTTP"),
