@@ -214,6 +214,7 @@ in
       "kennel-deploy@" = deployer;
       "kennel-teardown@" = deployer;
       kennel-restore = deployer;
+      kennel-routes = deployer;
       kennel-acme = job;
       kennel-sleep = deployer;
       kennel-sweep = job;

@@ -260,6 +260,24 @@ impl Layout {
         self.at("var/lib/kennel/routes/config.toml")
     }
 
+    /// The passwords that routes ask for, for the router alone.
+    #[must_use]
+    pub fn logins(&self) -> PathBuf {
+        self.at("var/lib/kennel/logins/logins.json")
+    }
+
+    /// The directory of projects' files as they were when they could be used last.
+    #[must_use]
+    pub fn last_projects(&self) -> PathBuf {
+        self.at("var/lib/kennel/routes/projects")
+    }
+
+    /// A project's file as it was when it could be used last.
+    #[must_use]
+    pub fn last_project(&self, project: &ProjectName) -> PathBuf {
+        self.last_projects().join(format!("{project}.toml"))
+    }
+
     /// The lock that whoever writes the route table holds.
     #[must_use]
     pub fn route_lock(&self) -> PathBuf {

@@ -23,6 +23,7 @@ mod event;
 mod forge;
 mod free_space;
 mod git_ref;
+mod guard;
 mod host_name;
 mod id;
 #[cfg(any(test, feature = "kill-points"))]
@@ -59,6 +60,7 @@ pub use event::{Delivery, DeliveryId, Event, PullRequestHead};
 pub use forge::Forge;
 pub use free_space::LEAST_FREE_SPACE;
 pub use git_ref::GitRef;
+pub use guard::{Guard, Login, LoginId, Logins, Notice, NoticeText, SessionKey};
 pub use host_name::HostName;
 pub use id::{BuildId, DeploymentId, EventId};
 #[cfg(any(test, feature = "kill-points"))]

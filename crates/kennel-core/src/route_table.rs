@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{RequestLimits, RouterConfig};
 use crate::{
-    DeploymentId, HostName, OutputKey, Port, ProjectName, Protocol, ServiceName, StorePath, Tls,
+    DeploymentId, Guard, HostName, OutputKey, Port, ProjectName, Protocol, ServiceName, StorePath,
+    Tls,
 };
 
 /// The whole table.
@@ -87,16 +88,19 @@ pub struct PathRoute {
     /// How much it takes.
     #[serde(default, skip_serializing_if = "RequestLimits::is_empty")]
     pub limits: RequestLimits,
+    /// Who may come in.
+    #[serde(default, skip_serializing_if = "Guard::is_open")]
+    pub guard: Guard,
     /// Who answers.
     pub target: Target,
 }
 
 impl PathRoute {
-    /// Of nobody in particular, within no limits of its own.
+    /// Of nobody in particular, within no limits of its own, and open to everybody.
     #[must_use]
     pub fn new(prefix: &str, target: Target) -> Self {
-        let limits = RequestLimits::default();
-        Self { prefix: prefix.to_owned(), strip: false, output: None, limits, target }
+        let (limits, guard) = (RequestLimits::default(), Guard::default());
+        Self { prefix: prefix.to_owned(), strip: false, output: None, limits, guard, target }
     }
 }
 

@@ -127,7 +127,12 @@ pub enum Job {
     Deploy(DeploymentId),
     /// `kennel-teardown@<id>.service`
     Teardown(DeploymentId),
+    /// `kennel-routes.service`: one at a time, and it is for all.
+    Routes,
 }
+
+/// The unit that writes the route table anew when no deployment does.
+const ROUTES: &str = "kennel-routes.service";
 
 impl Job {
     /// The unit that does this job.
@@ -137,12 +142,16 @@ impl Job {
             Self::Build(id) => format!("kennel-build@{id}.service"),
             Self::Deploy(id) => format!("kennel-deploy@{id}.service"),
             Self::Teardown(id) => format!("kennel-teardown@{id}.service"),
+            Self::Routes => ROUTES.to_owned(),
         })
     }
 
     /// The job that a unit of this name does, if it is one.
     #[must_use]
     pub fn of_unit(unit: &str) -> Option<Self> {
+        if unit == ROUTES {
+            return Some(Self::Routes);
+        }
         let (template, instance) = unit.strip_suffix(".service")?.split_once('@')?;
         match template {
             "kennel-build" => instance.parse().ok().map(Self::Build),
@@ -186,7 +195,9 @@ mod tests {
         let job = Job::Deploy(DeploymentId::from_row(97));
         assert_eq!(job.unit().as_str(), "kennel-deploy@97.service");
         assert_eq!(Job::of_unit("kennel-deploy@97.service"), Some(job));
+        assert_eq!(Job::of_unit(Job::Routes.unit().as_str()), Some(Job::Routes));
         for other in [
+            "kennel-routes@1.service",
             "kennel-deploy@097.service",
             "kennel-site-main-api@97.service",
             "kennel-deploy@.service",

@@ -7,6 +7,7 @@
 //!
 //! Invariant: only this crate writes unit files and the route table.
 
+mod access;
 mod clean_up;
 mod databases;
 mod deploy;
@@ -47,6 +48,7 @@ pub use host::Host;
 pub use last_config::keep as keep_config;
 pub use postgresql::PostgresqlError;
 pub use restore::restore;
+pub use routes::refresh;
 pub use settle::settle;
 pub use sleep::sleep;
 pub use teardown::teardown;

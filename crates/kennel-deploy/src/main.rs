@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use kennel_core::{DeploymentId, DeploymentState, Layout};
 use kennel_deploy::{
-    DeployError, Host, deploy, keep_config, restore, settle, sleep, teardown, waits,
+    DeployError, Host, deploy, keep_config, refresh, restore, settle, sleep, teardown, waits,
 };
 use kennel_systemd::{log_to_journal, ready};
 use tracing::{error, warn};
@@ -43,6 +43,8 @@ enum Job {
     Restore,
     /// Stop services that nobody has used for a while.
     Sleep,
+    /// Publish the route table, if it is to say something else.
+    Routes,
 }
 
 fn main() -> ExitCode {
@@ -83,7 +85,7 @@ async fn run(job: Job) -> Result<ExitCode, DeployError> {
                     waits(&layout, id, &error)?;
                 }
                 Job::Restore => restore_as_before(layout).await?,
-                Job::Settle { .. } | Job::Teardown { .. } | Job::Sleep => {}
+                Job::Settle { .. } | Job::Teardown { .. } | Job::Sleep | Job::Routes => {}
             }
             return Err(error);
         }
@@ -104,6 +106,7 @@ async fn run(job: Job) -> Result<ExitCode, DeployError> {
             keep_config(&layout);
             restore(&mut host).await?;
         }
+        Job::Routes => refresh(&mut host).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

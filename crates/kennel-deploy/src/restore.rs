@@ -15,8 +15,8 @@ use tracing::{error, info, warn};
 use crate::listener::{self, Listener};
 use crate::secrets::{self, Opener};
 use crate::{
-    DeployError, Host, clean_up, databases, env, file, recreate, routes, service, site, sleep,
-    slices,
+    DeployError, Host, access, clean_up, databases, env, file, recreate, routes, service, site,
+    sleep, slices,
 };
 
 /// Makes units, files, links, GC roots and routes match the rows.
@@ -50,6 +50,12 @@ pub async fn restore(host: &mut Host) -> Result<(), DeployError> {
         kill_point!(RestoreWritten, &deployment.key.project);
     }
     drop(opener);
+    if let Err(error) = access::keep_projects(&host.layout) {
+        warn!("{}, ignoring: tried again by the next kennel-restore", error.chain());
+    }
+    let holding = host.state.holding()?;
+    let deployed = holding.into_iter().map(|it| it.key.project).collect();
+    access::forget_projects(&host.layout, &deployed);
     remove_strangers(host).await?;
     for deployment in &serving {
         kill_point!(StrangersRemoved, &deployment.key.project);

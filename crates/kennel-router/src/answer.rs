@@ -3,6 +3,7 @@
 //! The table is looked at anew for each request, so that a kept connection follows a cutover with
 //! its next one.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::challenge;
 use crate::client::Client;
 use crate::exchange::{Exchange, Turn};
 use crate::grpc;
+use crate::guard::{Guard, Passage};
 use crate::head::{self, Refusal};
 use crate::held;
 use crate::notes::Notes;
@@ -99,8 +101,8 @@ fn without_body(mut response: Response<Body>) -> Response<Body> {
 async fn respond(
     worker: &Rc<Worker>,
     exchange: &Rc<Exchange>,
-    parts: Parts,
-    incoming: Incoming,
+    mut parts: Parts,
+    mut incoming: Incoming,
 ) -> Response<Body> {
     let client = &exchange.client;
     let asked = client.with_head(|raw| head::check(&parts, raw));
@@ -110,38 +112,49 @@ async fn respond(
     {
         return answer;
     }
-    let (target, hsts, authority) = match asked {
-        Ok(asked) => {
-            let mut found = find(worker, exchange, &asked.host, &parts, true);
-            if let Ok((Target::Held(deployment, watch), _)) = found {
-                let look = || match find(worker, exchange, &asked.host, &parts, false) {
-                    Ok((Target::Held(..), _)) => None,
-                    found => Some(found),
-                };
-                found = held::wait(worker, (deployment, watch), look)
-                    .await
-                    .unwrap_or_else(|page| Err(Some(page)));
-            }
-            let (target, hsts) = match found {
-                Ok(found) => found,
-                Err(Some(page)) => {
-                    if let Page::TooManyRequests(_) = page {
-                        worker.counters.requests_limited.up();
-                    }
-                    return pages::page(page);
-                }
-                Err(None) => return pages::moved("https", &asked.host, &parts.uri),
-            };
-            let authority = match parts.headers.get(HOST) {
-                Some(host) if parts.uri.authority().is_none() => Ok(host.clone()),
-                Some(_) | None => HeaderValue::from_str(asked.authority),
-            };
-            (target, hsts, authority)
-        }
+    let asked = match asked {
+        Ok(asked) => asked,
         Err(refusal) => return pages::page(Page::Refused(refusal)),
     };
+    let authority = match parts.headers.get(HOST) {
+        Some(host) if parts.uri.authority().is_none() => Ok(host.clone()),
+        Some(_) | None => HeaderValue::from_str(asked.authority),
+    };
     let Ok(authority) = authority else { return pages::page(Page::Refused(Refusal::Host)) };
-    let mut response = match target {
+    let mut found = find(worker, exchange, &asked.host, &parts, Look::First);
+    let mut host = asked.host;
+    if let Ok(Found::Guarded(guard, hsts)) = found {
+        // In a box: what most requests do not need is no part of each. Before a service that sleeps is
+        // woken.
+        host = Cow::Owned(host.into_owned());
+        match Box::pin(guard.pass(worker, exchange, &mut parts, incoming)).await {
+            Passage::In(body) => incoming = body,
+            Passage::Out(answer) => return with_hsts(answer, hsts),
+        }
+        found = find(worker, exchange, &host, &parts, Look::LetIn);
+    }
+    if let Ok(Found::To(Target::Held(deployment, watch), _)) = found {
+        let look = || match find(worker, exchange, &host, &parts, Look::LetIn) {
+            Ok(Found::To(Target::Held(..), _)) => None,
+            found => Some(found),
+        };
+        found = held::wait(worker, (deployment, watch), look)
+            .await
+            .unwrap_or_else(|page| Err(Some(page)));
+    }
+    let (target, hsts) = match found {
+        Ok(Found::To(target, hsts)) => (target, hsts),
+        // Nobody is asked twice.
+        Ok(Found::Guarded(..)) => return pages::page(Page::NotUp),
+        Err(Some(page)) => {
+            if let Page::TooManyRequests(_) = page {
+                worker.counters.requests_limited.up();
+            }
+            return pages::page(page);
+        }
+        Err(None) => return pages::moved("https", &host, &parts.uri),
+    };
+    let response = match target {
         Target::Upstream(backend) if backend.is_out() => pages::page(Page::Unhealthy),
         Target::Upstream(backend) => {
             proxy::forward(worker, exchange, backend, parts, incoming, &authority).await
@@ -157,11 +170,29 @@ async fn respond(
         }
         Target::Absent => pages::page(Page::NotUp),
     };
+    with_hsts(response, hsts)
+}
+
+fn with_hsts(mut response: Response<Body>, hsts: Option<HeaderValue>) -> Response<Body> {
     if let Some(hsts) = hsts {
         // What a service says itself stands.
         response.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert(hsts);
     }
     response
+}
+
+/// Whether a request is looked at for the first time, or has been let in already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    First,
+    LetIn,
+}
+
+/// Where a request goes, with `Strict-Transport-Security`.
+enum Found {
+    To(Target, Option<HeaderValue>),
+    /// There is somebody at the door.
+    Guarded(Arc<Guard>, Option<HeaderValue>),
 }
 
 /// What the table says now, with what browsers are told beside it; else a page, or that the same is
@@ -171,12 +202,12 @@ fn find(
     exchange: &Exchange,
     host: &str,
     parts: &Parts,
-    is_new: bool,
-) -> Result<(Target, Option<HeaderValue>), Option<Page>> {
+    look: Look,
+) -> Result<Found, Option<Page>> {
     let came = exchange.came();
     worker.with_table(|table| {
         let looked = table.lookup(host, parts.uri.path(), &came);
-        if is_new {
+        if look == Look::First {
             if let Lookup::Found(route) = &looked {
                 // Who is refused is counted as well.
                 let share = route.traffic.as_ref().and_then(|it| it.share(worker.index));
@@ -186,27 +217,34 @@ fn find(
         }
         match looked {
             Lookup::Found(route) => {
-                route.used.now();
                 if let Some(notes) = exchange.notes() {
                     notes.is_for(|| route.noted());
                 }
+                if look == Look::First
+                    && let Some(guard) = &route.guard
+                {
+                    let hsts = table.hsts(host, &came).cloned();
+                    return Ok(Found::Guarded(Arc::clone(guard), hsts));
+                }
+                route.used.now();
                 if let Target::Upstream(backend) = &route.target
                     && let Some(watch) = &backend.watch
                 {
                     match (watch.enter(), &backend.key) {
                         (Some(in_use), _) => exchange.counts_as(in_use),
                         (None, BackendKey::Deployment(deployment)) => {
-                            return Ok((Target::Held(*deployment, Arc::clone(watch)), None));
+                            let held = Target::Held(*deployment, Arc::clone(watch));
+                            return Ok(Found::To(held, None));
                         }
                         // Only deployments are counted.
                         (None, BackendKey::Socket(_)) => {}
                     }
                 }
-                Ok((route.target.clone(), table.hsts(host, &came).cloned()))
+                Ok(Found::To(route.target.clone(), table.hsts(host, &came).cloned()))
             }
             // Forges do not follow with a webhook, and whoever calls the API has not to.
             Lookup::Redirect(target) if target.is_own() && !parts.method.is_safe() => {
-                Ok((target.clone(), None))
+                Ok(Found::To(target.clone(), None))
             }
             Lookup::Redirect(_) => Err(None),
             Lookup::Misdirected => Err(Some(Page::Misdirected)),

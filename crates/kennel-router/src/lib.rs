@@ -20,6 +20,7 @@ mod framing;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod grpc;
+mod guard;
 mod head;
 mod health;
 mod held;

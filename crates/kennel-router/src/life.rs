@@ -25,6 +25,7 @@ use tracing::{info, warn};
 use crate::counters::Counters;
 use crate::crowd::Crowd;
 use crate::ends::Ends;
+use crate::guard::Attempts;
 use crate::health::Monitor;
 use crate::journal::Journal;
 use crate::limits::{LOOKS_AT_ONCE, Limits};
@@ -45,6 +46,8 @@ pub struct Settings {
     pub table: PathBuf,
     /// The directory of certificates.
     pub certificates: PathBuf,
+    /// The passwords that routes ask for; no file if none does.
+    pub logins: PathBuf,
     /// The directory of answers to certificate authorities.
     pub challenges: PathBuf,
     /// The journal's socket.
@@ -181,6 +184,7 @@ impl Control {
             })
             .unzip();
         let crew: Arc<[Mate]> = mates.into();
+        let attempts = Arc::new(Attempts::default());
         let (tell, news) = unbounded_channel();
         let mut control = Self {
             shelf: Arc::new(Shelf::new(settings.store.clone(), limits.memory)),
@@ -209,6 +213,7 @@ impl Control {
                 table: Arc::clone(&table),
                 acceptor: acceptor.clone(),
                 challenges: Arc::clone(&challenges),
+                attempts: Arc::clone(&attempts),
                 limits: Arc::clone(&limits),
                 connections,
                 crowd: Arc::clone(&crowd),
@@ -270,9 +275,11 @@ impl Control {
         let old = self.state.table.load_full();
         let (path, shelf) = (self.settings.table.clone(), Arc::clone(&self.shelf));
         let certificates = self.settings.certificates.clone();
+        let logins = self.settings.logins.clone();
         let previous = Arc::clone(&old);
         let loaded =
-            spawn_blocking(move || Table::load(&path, &certificates, &shelf, &previous)).await;
+            spawn_blocking(move || Table::load(&path, &certificates, &logins, &shelf, &previous))
+                .await;
         let refusal = match loaded {
             Ok(Ok(table)) => {
                 if let (Some(old), Some(new)) = (old.generation, table.generation)

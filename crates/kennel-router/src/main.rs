@@ -37,6 +37,9 @@ struct Arguments {
     /// The directory of certificates: `<name>.pem`, each with its key.
     #[arg(long, value_name = "DIR", default_value_os_t = Layout::default().certificates())]
     certificates: PathBuf,
+    /// The passwords that routes ask for.
+    #[arg(long, value_name = "PATH", default_value_os_t = Layout::default().logins())]
+    logins: PathBuf,
     /// The directory of answers to certificate authorities.
     #[arg(long, value_name = "DIR", default_value_os_t = Layout::default().acme_challenges())]
     challenges: PathBuf,
@@ -87,6 +90,7 @@ fn run(arguments: Arguments) -> Result<(), RouterError> {
     let settings = Settings {
         table: arguments.table,
         certificates: arguments.certificates,
+        logins: arguments.logins,
         challenges: arguments.challenges,
         journal: arguments.journal,
         store: arguments.store,

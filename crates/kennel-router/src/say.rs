@@ -71,6 +71,14 @@ pub(crate) fn refused(reason: &str) -> String {
     format!("refused the route table, the old one keeps serving: {reason}")
 }
 
+/// The passwords of previews cannot be read.
+pub(crate) fn no_logins(path: &Path, error: &dyn Display) -> String {
+    format!(
+        "cannot read the passwords of previews in {}: {error}; nobody comes in until `kennelctl reconcile`",
+        path.display()
+    )
+}
+
 /// The table on disk is older than the one it replaces.
 pub(crate) fn older(old: u64, new: u64) -> String {
     format!(
@@ -262,6 +270,7 @@ mod tests {
             bad_certificate("x.pem is for no host name", false),
             bad_certificate("x.pem is for no host name", true),
             refused("x is not a route table: trailing comma at line 3 column 1"),
+            no_logins(Path::new("/var/lib/x.json"), &"it is no JSON"),
             older(12, 7),
             broken_service(&"deployment 7 on 127.0.0.1:18000", "it closed the connection", 0),
             late_service(&"deployment 7 on 127.0.0.1:18000", 4),
@@ -302,6 +311,7 @@ mod tests {
         not using a certificate: x.pem is for no host name
         not using a certificate: x.pem is for no host name; the one of before keeps serving
         refused the route table, the old one keeps serving: x is not a route table: trailing comma at line 3 column 1
+        cannot read the passwords of previews in /var/lib/x.json: it is no JSON; nobody comes in until `kennelctl reconcile`
         the route table went back from generation 12 to 7; following it, since the file is the truth
         deployment 7 on 127.0.0.1:18000 gave no valid answer: it closed the connection
         deployment 7 on 127.0.0.1:18000 did not answer in time (4 like this were not logged)

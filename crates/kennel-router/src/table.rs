@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use hyper::header::HeaderValue;
 use kennel_core::{
-    DeploymentId, HostName, InUse, LastUse, PathRoute, Protocol, RouteOutput, RouteTable,
-    StorePath, Target as RawTarget, Timestamp, UnknownTableVersion, error_chain,
+    DeploymentId, HostName, InUse, LastUse, LoginId, Logins, PathRoute, Protocol, RouteOutput,
+    RouteTable, StorePath, Target as RawTarget, Timestamp, UnknownTableVersion, error_chain,
 };
 use tracing::warn;
 
 use crate::exchange::Exchange;
+use crate::guard::{Guard, Login};
 use crate::health::{Alarm, Pulse, Watched};
 use crate::load::Load;
 use crate::notes::Noted;
@@ -53,6 +54,7 @@ pub(crate) struct Table {
     certificates: Certificates,
     /// Of deployments that somebody may want to stop.
     watches: HashMap<DeploymentId, Arc<Watch>>,
+    logins: HashMap<LoginId, Arc<Login>>,
     /// Whether plain HTTP is answered with the address under HTTPS.
     redirect: bool,
     /// `Strict-Transport-Security`, for hosts that browsers can believe.
@@ -75,6 +77,8 @@ struct Host {
 #[derive(Debug)]
 pub(crate) struct Route {
     prefix: Box<str>,
+    /// None if everybody may come in.
+    pub(crate) guard: Option<Arc<Guard>>,
     pub(crate) target: Target,
     /// The deployment behind it; none for Kennel's own programs.
     deployment: Option<DeploymentId>,
@@ -147,7 +151,8 @@ pub(crate) enum Came<'a> {
 
 /// What the table says about a request.
 pub(crate) enum Lookup<'a> {
-    /// This one answers; who lets it answer says that it was used.
+    /// This one answers, if there is no guard or the guard lets the request in; who lets it answer
+    /// says that it was used.
     Found(&'a Route),
     /// The same is there under HTTPS; without, this one would answer.
     Redirect(&'a Target),
@@ -193,6 +198,7 @@ impl Table {
             deployments: HashSet::new(),
             certificates: Certificates::default(),
             watches: HashMap::new(),
+            logins: HashMap::new(),
             redirect: false,
             hsts: None,
             rules: Rules::default(),
@@ -206,11 +212,12 @@ impl Table {
         Self { workers, ..self }
     }
 
-    /// Reads the table at `path`, and the certificates in a directory. Sites and certificates that
-    /// `previous` has already are not read again.
+    /// Reads the table at `path`, the certificates in a directory, and the passwords in a file. Sites
+    /// and certificates that `previous` has already are not read again.
     pub(crate) fn load(
         path: &Path,
         certificates: &Path,
+        logins: &Path,
         shelf: &Arc<Shelf>,
         previous: &Self,
     ) -> Result<Self, TableError> {
@@ -227,12 +234,14 @@ impl Table {
             .map_err(|source| TableError::Version { path: path.to_owned(), source })?;
         let certificates =
             Certificates::load(certificates, &raw.tls.certificates, &previous.certificates);
-        Self::build(raw, certificates, shelf, previous)
+        let logins = read_logins(logins, previous);
+        Self::build(raw, certificates, logins, shelf, previous)
     }
 
     fn build(
         raw: RouteTable,
         certificates: Certificates,
+        logins: HashMap<LoginId, Arc<Login>>,
         shelf: &Arc<Shelf>,
         previous: &Self,
     ) -> Result<Self, TableError> {
@@ -240,6 +249,7 @@ impl Table {
             generation: Some(raw.generation),
             loaded_at: Some(Timestamp::from(std::time::SystemTime::now())),
             certificates,
+            logins,
             redirect: raw.tls.redirect,
             hsts: raw.tls.hsts_secs.map(say::hsts),
             rules: Rules::new(&raw.router),
@@ -280,9 +290,11 @@ impl Table {
                     target = Target::Upstream(Arc::new(backend.below(&prefix)));
                 }
                 let used = before.map(|route| Arc::clone(&route.used)).unwrap_or_default();
+                let guard = Guard::new(path.guard, |id| table.logins.get(id).cloned());
                 let prefix = prefix.into();
                 routes.push(Route {
                     prefix,
+                    guard,
                     target,
                     deployment,
                     output,
@@ -383,7 +395,7 @@ impl Table {
     /// target says to the contrary is heeded here and nowhere else.
     fn look_after(&mut self, path: &PathRoute, previous: &Self) {
         // All of them by name: whoever adds one thinks of whether there is nobody to ask meanwhile.
-        let PathRoute { prefix: _, strip: _, output, limits: _, target } = path;
+        let PathRoute { prefix: _, strip: _, output, limits: _, guard, target } = path;
         let RawTarget::Service {
             deployment,
             port,
@@ -398,8 +410,8 @@ impl Table {
         else {
             return;
         };
-        // Nothing of the one is expected to run, and the other may sleep.
-        if *held || wake.is_some() {
+        // Nothing of the first is expected to run, the next may sleep, and nobody gets to the last.
+        if *held || wake.is_some() || guard.maintenance.is_some() {
             return;
         }
         let new = || Arc::new(Pulse::new(Arc::clone(&self.alarm)));
@@ -606,6 +618,32 @@ impl Table {
     }
 }
 
+/// The passwords that routes may ask for. What is asked for and cannot be read keeps everybody out.
+fn read_logins(path: &Path, previous: &Table) -> HashMap<LoginId, Arc<Login>> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return HashMap::new(),
+        Err(error) => {
+            warn!("{}", say::no_logins(path, &error));
+            return HashMap::new();
+        }
+    };
+    let logins: Logins = match serde_json::from_slice(&text) {
+        Ok(logins) => logins,
+        Err(error) => {
+            warn!("{}", say::no_logins(path, &error));
+            return HashMap::new();
+        }
+    };
+    let known = |id: &LoginId| previous.logins.get(id).cloned();
+    let entry = |(id, raw): (LoginId, kennel_core::Login)| {
+        // The same as before, with what it knows of the right password.
+        let login = known(&id).or_else(|| Login::new(id.clone(), &raw).map(Arc::new))?;
+        Some((id, login))
+    };
+    logins.0.into_iter().filter_map(entry).collect()
+}
+
 /// `/api` is for `/api` and `/api/…` and not for `/apix`.
 fn is_below(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix)
@@ -621,7 +659,7 @@ mod tests {
         let path = dir.path().join("routes.json");
         fs::write(&path, json).unwrap();
         let shelf = Arc::new(Shelf::new(dir.path().to_owned(), 0));
-        Table::load(&path, dir.path(), &shelf, &Table::empty())
+        Table::load(&path, dir.path(), &dir.path().join("logins.json"), &shelf, &Table::empty())
     }
 
     fn with_routes(routes: &str) -> Result<Table, TableError> {
@@ -672,6 +710,7 @@ mod tests {
         let loaded = Table::load(
             Path::new("/nonexistent/routes.json"),
             Path::new("/nonexistent/certs"),
+            Path::new("/nonexistent/logins.json"),
             &shelf,
             &Table::empty(),
         );
@@ -735,7 +774,8 @@ mod tests {
             let path = dir.path().join("routes.json");
             fs::write(&path, json).unwrap();
             let shelf = Arc::new(Shelf::new(dir.path().to_owned(), 0));
-            Table::load(&path, dir.path(), &shelf, previous).unwrap()
+            Table::load(&path, dir.path(), &dir.path().join("logins.json"), &shelf, previous)
+                .unwrap()
         };
         let old = load(&at(7), &Table::empty());
         assert_eq!(old.last_use(), LastUse::default());

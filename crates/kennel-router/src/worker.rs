@@ -29,6 +29,7 @@ use crate::counters::Counters;
 use crate::crowd::{Crowd, Seat};
 use crate::direct::Direct;
 use crate::forwarded::{Origin, Peer};
+use crate::guard::Attempts;
 use crate::http1;
 use crate::http2;
 use crate::journal::Journal;
@@ -85,6 +86,7 @@ pub(crate) struct Setup {
     pub(crate) table: Arc<ArcSwap<Table>>,
     pub(crate) acceptor: TlsAcceptor,
     pub(crate) challenges: Arc<Path>,
+    pub(crate) attempts: Arc<Attempts>,
     pub(crate) limits: Arc<Limits>,
     /// The most connections of this worker.
     pub(crate) connections: usize,
@@ -116,6 +118,8 @@ pub(crate) struct Worker {
     pub(crate) throttle: Throttle,
     pub(crate) acceptor: TlsAcceptor,
     pub(crate) challenges: Arc<Path>,
+    /// Passwords that are being tried.
+    pub(crate) attempts: Arc<Attempts>,
     /// Places for connections to services: as many as there may be clients, though one of HTTP/2
     /// may have use for many.
     pub(crate) places: Arc<Semaphore>,
@@ -184,6 +188,7 @@ async fn run(setup: Setup) {
         table,
         acceptor,
         challenges,
+        attempts,
         limits,
         connections,
         crowd,
@@ -204,6 +209,7 @@ async fn run(setup: Setup) {
         throttle: Throttle::default(),
         acceptor,
         challenges,
+        attempts,
         places: Arc::new(Semaphore::new(connections)),
         shares: Shares::of(connections),
         journal,

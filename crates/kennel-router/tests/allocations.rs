@@ -119,6 +119,7 @@ mod of_the_router {
         let settings = Settings {
             table,
             certificates: dir.path().join("certs"),
+            logins: dir.path().join("logins.json"),
             challenges: dir.path().join("challenges"),
             journal: dir.path().join("journal"),
             store: dir.path().join("store"),

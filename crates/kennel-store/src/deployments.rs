@@ -146,6 +146,25 @@ pub(crate) const SCHEMA: Schema = &[
     -- Whether, being brought up, it makes the active one of its service give way.
     ALTER TABLE deployments ADD COLUMN holds INTEGER NOT NULL DEFAULT 0;
 ",
+    "
+    CREATE TABLE maintenance (
+        project     TEXT NOT NULL,
+        -- Empty for all of the project.
+        git_ref     TEXT NOT NULL,
+        -- Empty for all of the branch.
+        service     TEXT NOT NULL,
+        message     TEXT,
+        -- Seconds.
+        retry_after INTEGER NOT NULL,
+        by          TEXT,
+        at          INTEGER NOT NULL,
+        PRIMARY KEY (project, git_ref, service)
+    ) STRICT;
+    -- Routes also change without a deployment: how often they were to, and up to which of those times
+    -- the router has them.
+    ALTER TABLE publication ADD COLUMN routes_wanted INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE publication ADD COLUMN routes_published INTEGER NOT NULL DEFAULT 0;
+",
 ];
 
 /// state.db, open.

@@ -6,8 +6,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use kennel_core::config::Period;
 use kennel_core::{
-    Action, BuildId, BuildState, DeploymentId, ProjectName, SecretName, SecretScope, TokenName,
-    TokenRight,
+    Action, BuildId, BuildState, DeploymentId, NoticeText, ProjectName, SecretName, SecretScope,
+    TokenName, TokenRight,
 };
 
 use crate::clock::Since;
@@ -55,6 +55,7 @@ Examples:
   kennelctl approve site/pr-7            let a stranger's commit be built
   kennelctl redeploy site/main           deploy what was built last again
   kennelctl rollback site/main/api       have what served before serve again
+  kennelctl maintenance on site/main     have visitors come again later
   kennelctl teardown site/feature/x      remove a branch's deployments
   kennelctl secret set site JWT_SECRET   keep a secret for its services, from standard input
   kennelctl audit --since 7d             who did what with it
@@ -88,11 +89,13 @@ pub(crate) enum Command {
     Pin(PinArgs),
     #[command(about = UNPIN, long_about = UNPIN_LONG, after_help = UNPIN_EXAMPLES)]
     Unpin(PinArgs),
+    Maintenance(MaintenanceArgs),
     Extend(ExtendArgs),
     Teardown(TeardownArgs),
     Logs(LogsArgs),
     Secret(SecretArgs),
     Token(TokenArgs),
+    PasswordHash(PasswordHashArgs),
     Audit(AuditArgs),
     Check(CheckArgs),
     Doctor(DoctorArgs),
@@ -120,7 +123,8 @@ Examples:
 JSON: an object with `deployments` (id, project, branch, ref, name, kind, state, health,
 held, health_detail, monitor, urls, commit, build, port, unit, since, expires_at, drain_until,
 reason; monitor is what the router has seen: out_since, strikes, looked_at, took_ms, answer),
-`builds` (as `kennelctl builds --json`), `pins` (project, branch, ref, name, by, since), `router`
+`builds` (as `kennelctl builds --json`), `pins` (project, branch, ref, name, by, since),
+`maintenance` (project, branch, ref, name, message, retry_after_secs, by, since), `router`
 (reachable, generation, published_generation, refused) and `warnings`.
 Health is healthy, unhealthy, down, starting, unknown or null (not asked).")]
 pub(crate) struct StatusArgs {
@@ -430,6 +434,72 @@ Examples:
   kennelctl unpin site/main
   kennelctl unpin site/main/api";
 
+/// Have visitors come again later: they get a page that says so
+///
+/// All addresses of what is named answer with status 503 and `Retry-After`, its domains too, and so do
+/// paths of other services that lead to it. It survives deployments and reboots, until
+/// `kennelctl maintenance off`. Deployments, health checks and certificates go on, and Kennel's own
+/// host is never affected. A branch that is torn down takes its maintenance along.
+#[derive(Debug, Args)]
+#[command(
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = "\
+Examples:
+  kennelctl maintenance on site/main --message 'Back at 18:00' --retry-after 30m
+  kennelctl maintenance off site/main
+  kennelctl status site                  shows what is under maintenance"
+)]
+pub(crate) struct MaintenanceArgs {
+    #[command(subcommand)]
+    pub(crate) command: MaintenanceCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MaintenanceCommand {
+    On(MaintenanceOnArgs),
+    Off(MaintenanceOffArgs),
+}
+
+/// Begin, or tell visitors something else
+///
+/// Waits until the router has it. Where two places say something, of a project and of a branch in it,
+/// visitors are told what the smaller one says.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kennelctl maintenance on site                        all of a project
+  kennelctl maintenance on site/main                   all services and sites of a branch
+  kennelctl maintenance on site/main/api               one of them
+  kennelctl maintenance on site --message 'We are moving. Back on Monday.'")]
+pub(crate) struct MaintenanceOnArgs {
+    /// What is meant
+    #[arg(value_name = "PROJECT[/BRANCH[/NAME]]")]
+    pub(crate) target: Asked,
+
+    /// What visitors are told: one line of at most 500 characters
+    #[arg(long, short, value_name = "TEXT")]
+    pub(crate) message: Option<NoticeText>,
+
+    /// When to come again, for programs: 90s, 5m, 2h
+    #[arg(long, value_name = "TIME", default_value = "5m")]
+    pub(crate) retry_after: Period,
+}
+
+/// Let visitors in again
+///
+/// Ends the maintenance of what is named and of all that lies in it. Waits until the router has it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kennelctl maintenance off site
+  kennelctl maintenance off site/main/api")]
+pub(crate) struct MaintenanceOffArgs {
+    /// What is meant
+    #[arg(value_name = "PROJECT[/BRANCH[/NAME]]")]
+    pub(crate) target: Asked,
+}
+
 /// Keep a branch for longer than it would stay by itself
 ///
 /// Moves the moment at which the branch or pull request expires, whether or not somebody pushes to it
@@ -721,10 +791,21 @@ pub(crate) struct TokenRevokeArgs {
     pub(crate) name: TokenName,
 }
 
+/// Make of a password the line that `[previews] password` takes
+///
+/// Asks for the password on a terminal, or reads it from standard input, and prints its Argon2id hash.
+/// Nothing is kept, and the password is shown nowhere. Needs no rights, and no Kennel on this host.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kennelctl password-hash
+  openssl rand -base64 18 | tee preview-password | kennelctl password-hash")]
+pub(crate) struct PasswordHashArgs {}
+
 /// Show what people did with Kennel: who, when, what, and what came of it
 ///
 /// Newest first: commits approved, builds cancelled, branches deployed again, built again, rolled back,
-/// pinned, kept for longer and removed, secrets set and removed, tokens made and revoked. Not what
+/// pinned, put under maintenance, kept for longer and removed, secrets set and removed, tokens made and revoked. Not what
 /// forges reported: pushes are builds. A person is a login, behind sudo the one that typed it, or a
 /// token of the API. All conditions must hold; times are written as for `kennelctl builds`.
 #[derive(Debug, Args)]
@@ -736,8 +817,8 @@ Examples:
   kennelctl audit --json | jq -r '.[] | select(.uid == 0).at'
 
 JSON: an array of objects with id, at, by, uid, action, project, subject and outcome. Actions are
-approve, cancel, redeploy, rebuild, roll_back, pin, unpin, extend, tear_down, secret_set,
-secret_removed, token_created and token_revoked.
+approve, cancel, redeploy, rebuild, roll_back, pin, unpin, maintenance_on, maintenance_off, extend,
+tear_down, secret_set, secret_removed, token_created and token_revoked.
 The newest 100,000 are kept.")]
 pub(crate) struct AuditArgs {
     /// Only of this project

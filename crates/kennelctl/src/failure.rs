@@ -121,8 +121,10 @@ pub(crate) enum Failure {
     NeedsRoot(PathBuf),
     #[error("{}", secret::say::typed(.0))]
     Typed(SecretName),
-    #[error("cannot read the secret from standard input")]
+    #[error("cannot read standard input")]
     Input(#[source] io::Error),
+    #[error("{0}")]
+    BadPassword(String),
     #[error("{}", secret::say::bad_value(.name, *.why))]
     BadSecret { name: SecretName, why: BadSecret },
     /// The sentence says which there are.
@@ -177,6 +179,7 @@ impl Failure {
             | Self::Secrets(_)
             | Self::Tokens(_)
             | Self::Input(_)
+            | Self::BadPassword(_)
             | Self::BadSecret { .. }
             | Self::Store(_)
             | Self::AlreadyEnded(..)

@@ -263,6 +263,31 @@ pub(crate) fn pinned(place: &str, by: Option<&str>, when: &str) -> String {
     )
 }
 
+pub(crate) fn maintained(
+    place: &str,
+    by: Option<&str>,
+    when: &str,
+    message: Option<&str>,
+) -> String {
+    let by = by.map(|by| format!(" by {}", printable(by))).unwrap_or_default();
+    let told = message.map(|it| format!(", who are told `{}`", printable(it))).unwrap_or_default();
+    format!(
+        "{place} was closed for visitors{told}{by} {when}: 503 until `kennelctl maintenance off {place}`."
+    )
+}
+
+pub(crate) fn not_published() -> &'static str {
+    "the router does not have it yet; it is tried again, see `journalctl -u kennel-routes`"
+}
+
+pub(crate) fn bad_password(longest: usize) -> String {
+    format!("a password has 1 to {longest} bytes")
+}
+
+pub(crate) fn passwords_differ() -> String {
+    "these are two passwords; nothing was made of them".to_owned()
+}
+
 pub(crate) fn not_running() -> &'static str {
     "only a host that runs can be made to match its rows; --dry-run looks at a tree of files"
 }

@@ -11,7 +11,7 @@ pub(crate) mod router;
 use std::time::Duration;
 
 use kennel_core::{DeploymentState, ProjectName};
-use kennel_store::{Build, BuildFilter, Deployment};
+use kennel_store::{Build, BuildFilter, Deployment, Place};
 
 pub(crate) use self::addresses::Addresses;
 use self::expiry::Ends;
@@ -19,7 +19,7 @@ use self::health::Healths;
 use self::line::Line;
 use self::monitor::Monitor;
 pub(crate) use self::report::state_cell;
-use self::report::{PinView, Report};
+use self::report::{MaintenanceView, PinView, Report};
 use self::router::Router;
 use crate::args::StatusArgs;
 use crate::build_view::BuildView;
@@ -71,9 +71,9 @@ fn look(host: &Host, args: &StatusArgs) -> Result<Report, Failure> {
         Err(why) => (Addresses::default(), vec![say::no_route_table(&why)]),
     };
     let (healths, monitor, router) = ask(host, &deployments, !args.no_probe)?;
-    let pins = match host.state()? {
-        Some(state) => state.pins()?,
-        None => Vec::new(),
+    let (pins, maintenance) = match host.state()? {
+        Some(state) => (state.pins()?, state.maintenance()?),
+        None => (Vec::new(), Vec::new()),
     };
     let ends = Ends::read(host)?;
     let lines: Vec<Line> = deployments
@@ -100,7 +100,18 @@ fn look(host: &Host, args: &StatusArgs) -> Result<Report, Failure> {
         .filter(|pin| target.covers(&pin.scope.git_ref, pin.scope.service.as_ref()))
         .map(PinView::from)
         .collect();
-    Ok(Report { deployments: lines, builds, pins, router, warnings })
+    let is_asked_for = |place: &Place| match &place.git_ref {
+        Some(git_ref) => target.covers(git_ref, place.service.as_ref()),
+        // A whole project is under maintenance with each of its branches.
+        None => true,
+    };
+    let maintenance = maintenance
+        .iter()
+        .filter(|it| project.is_none_or(|project| *project == it.place.project))
+        .filter(|it| is_asked_for(&it.place))
+        .map(MaintenanceView::from)
+        .collect();
+    Ok(Report { deployments: lines, builds, pins, maintenance, router, warnings })
 }
 
 /// What is or becomes or ends something on the host, and the newest of each service and site if it

@@ -10,12 +10,13 @@ use super::acme::RawAcme;
 use super::document::Document;
 use super::path::AbsolutePath;
 use super::period::Period;
+use super::previews::RawPreviews;
 use super::refusal::{Refusal, whole_number};
 use super::router::RawRouter;
 use super::tls::RawTls;
 use super::{
-    Acme, AddressRange, BodySize, CpuQuota, Lifetime, MemorySize, Problem, Resources, RouterConfig,
-    seconds,
+    Acme, AddressRange, BodySize, CpuQuota, Lifetime, MemorySize, Previews, Problem, Resources,
+    RouterConfig, seconds,
 };
 use crate::{CertificateName, HostName, Port, Tls};
 
@@ -47,10 +48,10 @@ pub struct HostConfig {
     pub keep_deployments: u32,
     /// `[expiry]`.
     pub expiry: Expiry,
-    /// `[previews]`.
-    pub previews: Previews,
     /// `[retention]`.
     pub retention: Retention,
+    /// `[previews]`: who may look at them, and when they sleep, if a project says nothing else.
+    pub previews: Previews,
     /// `[tls]`: `redirect`, default true; `hsts`, default none; `certificate` and `key`, in one file
     /// if `key` is missing, default none.
     pub tls: Tls,
@@ -88,14 +89,6 @@ pub struct PortRange {
 pub struct Expiry {
     /// `after`: default 7 days.
     pub after: Lifetime,
-}
-
-/// What branches and pull requests get, but for default branches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Previews {
-    /// `sleep_after`: how long nobody may use a service until it is stopped, to be started by the
-    /// next who does. Default never.
-    pub sleep_after: Lifetime,
 }
 
 /// How long what is over is kept.
@@ -194,9 +187,9 @@ struct RawHost {
     #[serde(default)]
     expiry: RawExpiry,
     #[serde(default)]
-    previews: RawPreviews,
-    #[serde(default)]
     retention: RawRetention,
+    #[serde(default)]
+    previews: RawPreviews,
     #[serde(default)]
     tls: RawTls,
     acme: Option<Spanned<RawAcme>>,
@@ -216,13 +209,6 @@ struct RawHost {
 #[serde(deny_unknown_fields)]
 struct RawExpiry {
     after: Option<Lifetime>,
-}
-
-/// As the host and as a project has it.
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawPreviews {
-    pub(super) sleep_after: Option<Lifetime>,
 }
 
 #[derive(Deserialize, Default)]
@@ -324,10 +310,8 @@ impl TryFrom<RawHost> for HostConfig {
             drain: Duration::from_secs(whole_number(raw.drain_secs.as_ref(), seconds::DRAIN, 30)?),
             keep_deployments: whole_number(raw.keep_deployments.as_ref(), 1..=1000, 5)?,
             expiry: Expiry { after: raw.expiry.after.unwrap_or(Lifetime::Limited(7 * DAY)) },
-            previews: Previews {
-                sleep_after: raw.previews.sleep_after.unwrap_or(Lifetime::Unlimited),
-            },
             retention: Retention { logs: or(raw.retention.logs, 30 * DAY) },
+            previews: raw.previews.settle()?,
             tls: raw.tls.settle()?,
             acme: raw.acme.map(RawAcme::settle).transpose()?,
             nix: NixConfig {

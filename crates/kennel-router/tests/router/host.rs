@@ -105,6 +105,7 @@ impl Router {
         let settings = Settings {
             table: dir.path().join("routes.json"),
             certificates: dir.path().join("certs"),
+            logins: dir.path().join("logins.json"),
             challenges: dir.path().join("challenges"),
             journal: dir.path().join("journal"),
             store: dir.path().join("store"),

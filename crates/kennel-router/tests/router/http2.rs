@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use crate::guards::{ONE, asking, knows, publish};
 use crate::host::{PATIENCE, Router, service, short, site};
 use crate::service::{Service, ok};
 use crate::tls::{Authority, router};
@@ -178,6 +179,34 @@ fn a_request_is_the_same_to_a_service_whichever_way_it_came() {
         x-real-ip: 127.0.0.1
         "#);
         assert_eq!(answer.headers.get("connection"), None);
+    });
+}
+
+#[test]
+fn a_visitor_of_a_preview_logs_in_and_shows_the_cookie_among_others() {
+    let authority = Authority::new();
+    let mut router = router(&[("a.pem", &authority.issue(&["a.example"]))]);
+    let behind = Service::echoing_heads();
+    knows(&router, &[(ONE, "a", "secret")]);
+    publish(&mut router, 1, &asking(ONE), &service(7, behind.address));
+    runtime().block_on(async {
+        let mut streams = Streams::connect_tls(&router, &authority, "a.example").await;
+        assert_eq!(streams.get("https://a.example/").await.unwrap().status, 401);
+        let form = request(Method::POST, "https://a.example/.kennel/login");
+        let answer = streams.post(form, b"password=secret&to=/x").await.unwrap();
+        assert_eq!(answer.status, 303);
+        assert_eq!(answer.headers["location"], "/x");
+        let set = answer.headers["set-cookie"].to_str().unwrap();
+        let asked = Request::get("https://a.example/x")
+            .header("cookie", "a=1")
+            .header("cookie", set.split(';').next().unwrap())
+            .header("cookie", "b=2")
+            .body(())
+            .unwrap();
+        let answer = streams.ask(asked).await.unwrap();
+        assert_eq!(answer.status, 200);
+        assert!(answer.text().contains("cookie: a=1; b=2"), "{}", answer.text());
+        assert!(!answer.text().contains("kennel-preview"), "{}", answer.text());
     });
 }
 

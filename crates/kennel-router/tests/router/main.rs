@@ -16,6 +16,8 @@ mod ends;
 #[cfg(test)]
 mod floods;
 #[cfg(test)]
+mod guards;
+#[cfg(test)]
 mod h2c;
 #[cfg(test)]
 mod heads;

@@ -53,7 +53,7 @@ pub(crate) struct Secured {
 
 impl Secured {
     /// Makes the handshake.
-    fn connect(
+    pub(crate) fn connect(
         address: SocketAddr,
         name: &str,
         config: &Arc<ClientConfig>,
@@ -84,7 +84,7 @@ impl Secured {
         self.tls().peer_certificates().unwrap()[0].clone().into_owned()
     }
 
-    fn get(&mut self, host: &str, path: &str) -> Answer {
+    pub(crate) fn get(&mut self, host: &str, path: &str) -> Answer {
         self.ask(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"))
     }
 

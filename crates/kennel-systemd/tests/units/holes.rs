@@ -127,6 +127,16 @@ fn holes(unit: &str) -> Vec<(&'static str, Vec<&'static str>)> {
             ("SystemCallFilter", vec!["@system-service"]),
             ("User", vec!["kennel-router"]),
         ],
+        "kennel-routes.service" => vec![
+            ("Group", vec!["root"]),
+            (
+                "ReadWritePaths",
+                vec!["/var/lib/kennel/logins", "/var/lib/kennel/routes", "/var/lib/kennel/state"],
+            ),
+            ("RestrictAddressFamilies", vec!["AF_UNIX"]),
+            ("SupplementaryGroups", vec!["kennel-router", "kennel-state"]),
+            ("SystemCallFilter", vec!["@system-service"]),
+        ],
         _ => deploy,
     }
 }

@@ -124,6 +124,17 @@ const PROMISES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "kennel-routes.service",
+        &[
+            "After=dbus.service kennel-restore.service",
+            "IPAddressDeny=any",
+            "PrivateNetwork=yes",
+            "TimeoutStartSec=1min",
+            "Type=oneshot",
+            "UMask=0007",
+        ],
+    ),
+    (
         "kennel-router.service",
         &[
             "InaccessiblePaths=-/nix/var/nix/daemon-socket -/run/dbus -/run/kennel/secrets -/run/systemd/private",
@@ -191,6 +202,7 @@ const PROMISES: &[(&str, &[&str])] = &[
     ),
     ("kennel-config.path", &["PathChanged=/etc/kennel/config.toml", "Unit=kennel-restore.service"]),
     ("kennel-dispatch.path", &["PathChanged=/etc/kennel/projects.d", "TriggerLimitIntervalSec=0"]),
+    ("kennel-routes.path", &["PathChanged=/etc/kennel/projects.d", "TriggerLimitIntervalSec=0"]),
     ("kennel-webhook-secrets.path", &["PathChanged=/etc/kennel/webhook-secrets"]),
     ("kennel-dispatch.timer", &["OnActiveSec=0", "OnUnitActiveSec=1min"]),
     (
@@ -212,6 +224,7 @@ const PROMISES: &[(&str, &[&str])] = &[
     ("kennel-dispatch.service", &["StartLimitIntervalSec=0"]),
     ("kennel-router.service", &["StartLimitIntervalSec=0"]),
     ("kennel-router-relief.service", &["StartLimitIntervalSec=0"]),
+    ("kennel-routes.service", &["StartLimitIntervalSec=0"]),
     ("kennel-webhook-secrets.service", &["StartLimitIntervalSec=0"]),
     ("kennel-acme.service", &["StartLimitIntervalSec=0"]),
     ("kennel-poll.service", &["StartLimitIntervalSec=0"]),

@@ -28,6 +28,7 @@ fn the_target_starts_and_stops_everything() {
             "kennel-dispatch.service",
             "kennel-poll.service",
             "kennel-router-relief.service",
+            "kennel-routes.service",
             "kennel-sleep.service",
             "kennel-sleep.timer",
             "kennel-sweep.service",

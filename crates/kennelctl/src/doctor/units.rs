@@ -19,6 +19,7 @@ pub(super) const STARTED_BY_OTHERS: &[&str] = &[
     "kennel-acme.service",
     "kennel-poll.service",
     "kennel-router-relief.service",
+    "kennel-routes.service",
     "kennel-sleep.service",
     "kennel-sleep.timer",
     "kennel-sweep.service",

@@ -249,26 +249,28 @@ fn help_begins_with_what_can_be_done() {
     Usage: kennelctl [OPTIONS] <COMMAND>
 
     Commands:
-      status     Show what serves what, and what is being built
-      top        Show live traffic per service and site, the busiest first
-      builds     List builds, newest first
-      build      Show one build, its outputs and where its logs are
-      approve    Let a stranger's commit be built
-      cancel     End a build that waits or runs, or the deployments of one that do not serve yet
-      redeploy   Deploy what was built last again, without a new build
-      history    Show what a service or site has served, and what it could serve again
-      rollback   Have what served before serve again
-      pin        Keep pushes from deploying: they are built and held
-      unpin      Let pushes deploy again, and what was held meanwhile
-      extend     Keep a branch for longer than it would stay by itself
-      teardown   Remove a branch's deployments, or one of them, with all that they left
-      logs       Show what a service prints
-      secret     Set, list and remove the secrets that services get
-      token      Let programs use the API without a login on this host
-      audit      Show what people did with Kennel: who, when, what, and what came of it
-      check      Check configuration, with the line of each mistake
-      doctor     Look over the whole host: what is wrong, and what to do about it
-      reconcile  Make the host match Kennel's rows: units, files, links, ports, GC roots and routes
+      status         Show what serves what, and what is being built
+      top            Show live traffic per service and site, the busiest first
+      builds         List builds, newest first
+      build          Show one build, its outputs and where its logs are
+      approve        Let a stranger's commit be built
+      cancel         End a build that waits or runs, or the deployments of one that do not serve yet
+      redeploy       Deploy what was built last again, without a new build
+      history        Show what a service or site has served, and what it could serve again
+      rollback       Have what served before serve again
+      pin            Keep pushes from deploying: they are built and held
+      unpin          Let pushes deploy again, and what was held meanwhile
+      maintenance    Have visitors come again later: they get a page that says so
+      extend         Keep a branch for longer than it would stay by itself
+      teardown       Remove a branch's deployments, or one of them, with all that they left
+      logs           Show what a service prints
+      secret         Set, list and remove the secrets that services get
+      token          Let programs use the API without a login on this host
+      password-hash  Make of a password the line that `[previews] password` takes
+      audit          Show what people did with Kennel: who, when, what, and what came of it
+      check          Check configuration, with the line of each mistake
+      doctor         Look over the whole host: what is wrong, and what to do about it
+      reconcile      Make the host match Kennel's rows: units, files, links, ports, GC roots and routes
 
     Options:
           --root <DIR>  Look at the tree below DIR instead of this host

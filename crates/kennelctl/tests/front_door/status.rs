@@ -163,6 +163,7 @@ fn status_for_programs() {
           ]
         }
       ],
+      "maintenance": [],
       "pins": [],
       "router": {
         "generation": null,

@@ -28,6 +28,8 @@ keep_deployments = 3
 after = "1w2d"
 [previews]
 sleep_after = "30m"
+password = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$wWKIMhR9lyDFvRz9YTZweHKfbftvj+qf+YFY4NeBbtA"
+allow_from = ["10.0.0.0/8", "2001:db8::/32"]
 [retention]
 logs = "45d"
 [tls]
@@ -109,11 +111,13 @@ fn one_key_is_enough() {
                 604800s,
             ),
         },
-        previews: Previews {
-            sleep_after: Unlimited,
-        },
         retention: Retention {
             logs: 2592000s,
+        },
+        previews: Previews {
+            password: None,
+            allow_from: None,
+            sleep_after: None,
         },
         tls: Tls {
             redirect: true,
@@ -195,13 +199,32 @@ fn every_key_is_read() {
                 777600s,
             ),
         },
-        previews: Previews {
-            sleep_after: Limited(
-                1800s,
-            ),
-        },
         retention: Retention {
             logs: 3888000s,
+        },
+        previews: Previews {
+            password: Some(
+                Hash(
+                    PasswordHash(
+                        "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$wWKIMhR9lyDFvRz9YTZweHKfbftvj+qf+YFY4NeBbtA",
+                    ),
+                ),
+            ),
+            allow_from: Some(
+                [
+                    AddressRange(
+                        "10.0.0.0/8",
+                    ),
+                    AddressRange(
+                        "2001:db8::/32",
+                    ),
+                ],
+            ),
+            sleep_after: Some(
+                Limited(
+                    1800s,
+                ),
+            ),
         },
         tls: Tls {
             redirect: false,
