@@ -2,6 +2,7 @@
 //!
 //! One module per promise. `cargo test -p kennel-tests -- NAME` runs those with `NAME` in them.
 
+mod access;
 mod api;
 mod cancel;
 mod clock;
@@ -73,6 +74,8 @@ fn main() -> ExitCode {
             "protocols::h2c_and_the_end_of_a_websocket",
             protocols::h2c_and_the_end_of_a_websocket,
         )
+        .test("access::closed_until_it_is_opened", access::closed_until_it_is_opened)
+        .test("access::previews_ask_for_a_password", access::previews_ask_for_a_password)
         .test("api::cancels_builds", api::cancels_builds)
         .test("api::reads_through_a_wall", api::reads_through_a_wall)
         .test(
