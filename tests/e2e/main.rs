@@ -34,6 +34,7 @@ mod poll;
 mod protocols;
 mod pull_requests;
 mod push;
+mod readme;
 mod reboot;
 mod reconcile;
 mod redeploy;
@@ -177,6 +178,7 @@ fn main() -> ExitCode {
         .test_alone("hostile::ringing", hostile::ringing)
         .test_alone("hostile::senders", hostile::senders)
         .test_alone("hostile::printing_a_gigabyte", hostile::printing_a_gigabyte)
+        .test_of_machine("readme::demo", readme::demo)
         .test_timed("hostile::builds", hostile::builds)
         .test_timed(
             "flood::of_pushes_is_taken_in_two_seconds",
@@ -187,6 +189,7 @@ fn main() -> ExitCode {
         .test_timed("cancel::by_stopping_its_unit", cancel::by_stopping_its_unit)
         .test_timed("cancel::by_kennelctl", cancel::by_kennelctl)
         .test_from_nothing("packages::of_debian", packages::of_debian)
+        .test_on_nixos("nixos::from_push_to_page", nixos::LAID_OUT, nixos::from_push_to_page)
         .test_alone("killed::anywhere", killed::anywhere)
         .test_alone("killed::held_up_while_others_work", killed::held_up_while_others_work)
         .test_alone("clock::set_back_an_hour", clock::set_back_an_hour)

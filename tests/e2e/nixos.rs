@@ -5,19 +5,117 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use kennel_core::config::{HostConfig, ProjectConfig};
-use kennel_tests::{Context, Kennel, Result, ensure};
+use kennel_tests::{
+    Context, Kennel, LIMIT, Nixos, Result, ensure, expect_deployment, expect_no_leftovers,
+    expect_nothing_left,
+};
 use serde_json::{Value, json};
 use xtask::checkout::Checkout;
+
+use crate::readme;
+use crate::secrets::expect_handed;
 
 /// A folder with the real `lib/` of nixpkgs, to evaluate with beside the stand-in.
 const NIXPKGS: &str = "KENNEL_NIXPKGS_LIB";
 
+/// The README's ten lines, but for where the repository is, and a few more.
+pub(crate) const LAID_OUT: Nixos = Nixos {
+    configuration,
+    base_domain: "example.com",
+    secrets: &[("shop-webhook", "the secret of shop\n"), ("shop-jwt", "sealed elsewhere\n")],
+};
+
+fn configuration() -> Result<String> {
+    let from = "https://git.example.org/team/shop.git";
+    let block = readme::block("nix", "services.kennel = {")?;
+    ensure!(block.lines().count() == 10 && block.contains(from), "the README says {block}");
+    let block = block.replace(from, "file:///srv/git/shop.git");
+    Ok(format!(
+        r#"let inputs.kennel.nixosModules.default = {{ }}; in {{
+             {block}
+             services.kennel.settings.drain_secs = 3;
+             services.kennel.projects.shop.settings.systems = [ "{FIRST}" "aarch64-linux" ];
+             services.kennel.projects.shop.secretFiles.JWT_SECRET = "/run/agenix/shop-jwt";
+           }}"#
+    ))
+}
+
+/// For which the sample has the service. Where it has none for it, the second system is the host's own.
+const FIRST: &str = if cfg!(target_arch = "aarch64") { "armv7l-linux" } else { "x86_64-linux" };
+
+/// Push, page, second push, reboot, and the way back, where nothing lies as on Debian.
+pub(crate) fn from_push_to_page(kennel: &Kennel) -> Result<()> {
+    expect_nixos(kennel)?;
+    let host = kennel.host();
+    let verify = "cd /etc/systemd/system; units=$(find -L . -maxdepth 1 -type f -name 'kennel*'); \
+                  systemd-analyze --man=no verify $units 2>&1 | grep kennel";
+    let said = host.try_run(&["sh", "-c", verify])?;
+    ensure!(said.stdout.is_empty(), "systemd says of the units: {}", said.stdout);
+    let project = kennel.declared_project("shop")?;
+    for command in ["check", "doctor"] {
+        host.run(&["kennelctl", command])?;
+    }
+
+    let [api, web] = ["api", "web"].map(|service| project.address(service, "main"));
+    let manifest = "[services.api]\nsecrets = [\"JWT_SECRET\"]\n[static_sites.web]\n";
+    let push = |version: &str| {
+        // The site is there for the second system alone.
+        let page = format!("<p>{version}, made elsewhere</p>");
+        let sources = kennel.sources().service("api", version).kennel_toml(manifest);
+        project.push("main", &sources.file("elsewhere/web/index.html", page), version)
+    };
+    let expect = |version: &str| -> Result<()> {
+        kennel.expect_page(&api, "/version", version, LIMIT)?;
+        kennel.expect_page(&web, "/", &format!("{version}, made elsewhere"), LIMIT).map(drop)
+    };
+    push("one")?;
+    expect("one")?;
+    expect_handed(kennel, &api, "variable=JWT_SECRET", "sealed elsewhere")?;
+    let second = push("two")?;
+    expect("two")?;
+    let serving = expect_deployment(kennel, &project, "api", &second.after, "active")?.unit();
+    host.run(&["test", "-f", &format!("/run/systemd/system/{serving}")])?;
+
+    host.reboot()?;
+    expect("two")?;
+    expect_nixos(kennel)?;
+    host.run(&["kennelctl", "rollback", "shop/main/api"])?;
+    kennel.expect_page(&api, "/version", "one", LIMIT)?;
+    expect_no_leftovers(kennel, "shop")?;
+    host.run(&["kennelctl", "teardown", "shop/main", "--yes"])?;
+    expect_nothing_left(kennel, "shop")?;
+    ensure!(host.failed_units()?.is_empty(), "{:?} failed", host.failed_units()?);
+    Ok(())
+}
+
+/// The host is what it claims to be.
+fn expect_nixos(kennel: &Kennel) -> Result<()> {
+    let host = kennel.host();
+    for (program, folder) in [("sh", "/bin"), ("env", "/usr/bin")] {
+        let there = host.run(&["ls", "-A", folder])?;
+        ensure!(there.trim() == program, "in {folder} there are {there}");
+    }
+    for refused in [
+        "ls /usr/lib/systemd/system",
+        "touch /etc/systemd/system/x.service",
+        "touch /nix/store/x",
+        "echo x >>/etc/passwd",
+        "command -v useradd",
+        "command -v systemd-sysusers",
+    ] {
+        let tried = host.try_run(&["sh", "-c", refused])?;
+        ensure!(tried.code != 0, "there is success of: {refused}");
+    }
+    let running = host.sh("readlink /proc/[0-9]*/exe | grep /kennel-")?;
+    let elsewhere = running.lines().find(|program| !program.starts_with("/nix/store/"));
+    ensure!(elsewhere.is_none(), "{elsewhere:?} runs");
+    Ok(())
+}
+
 /// The README's own configuration, and one with more in it: files, units and users that come of them.
 pub(crate) fn module_says_what_kennel_reads(kennel: &Kennel) -> Result<()> {
     let module = Module::put(kennel)?;
-    let readme = fs::read_to_string(module.root.join("README.md"))?;
-    let block = readme.split("```nix\n").find(|block| block.contains("services.kennel = {"));
-    let block = block.and_then(|block| block.split("```").next()).context("no block of NixOS'")?;
+    let block = readme::block("nix", "services.kennel = {")?;
     let inputs = "inputs.kennel.nixosModules.default = { }";
     let documented = module.evaluate(&format!("let {inputs}; in {{ {block} }}"))?;
     ensure!(at(&documented, &["refused"]) == &json!([]), "{}", at(&documented, &["refused"]));

@@ -11,6 +11,8 @@ use kennel_tests::{
     expect_deployment, go_on, that_waits,
 };
 
+use crate::readme;
+
 /// An hour: these builds end when they are told to.
 const BUILD_SECS: u32 = 3601;
 const REMOVED_BUILD_SECS: u32 = 3602;
@@ -153,11 +155,8 @@ fn expect_tidy(bare: &Bare) -> Result<()> {
 
 /// The commands of the README, one by one as they stand there.
 fn install_as_documented(bare: &Bare) -> Result<String> {
-    let readme = std::fs::read_to_string(bare.path("README.md"))?;
-    let block = readme.split("```console\n").find(|block| block.contains("apt-get install ./"));
-    let block = block.and_then(|block| block.split("```").next()).unwrap_or_default();
-    let commands: Vec<&str> = block.lines().filter_map(|line| line.strip_prefix("# ")).collect();
-    ensure!(commands.len() == 4, "the README has another number of commands: {block}");
+    let commands = readme::commands("apt-get install ./")?;
+    ensure!(commands.len() == 4, "the README has another number of commands: {commands:?}");
     let mut said = String::new();
     for command in commands {
         // There are packages of two versions, and nobody publishes either.

@@ -1,6 +1,6 @@
 # The flake of a sample repository: no inputs, so that it builds offline.
 #
-# Every folder of services/ and sites/ is one package. The builder is a static busybox in the
+# Every folder of services/ and sites/ is one package, those of elsewhere/ for one system alone. The builder is a static busybox in the
 # repository itself; it stays in a folder so that its store path still ends in `busybox`, which is
 # how it knows what to be. The sandbox has nothing but /bin/sh, and none of it is used.
 {
@@ -31,6 +31,9 @@
       site = system: name: run system name (recipe (./sites + "/${name}") ''
         $bb cp -r ${./sites + "/${name}"} $out
       '');
+      elsewhere = system: name: run system name ''
+        $bb cp -r ${./elsewhere + "/${name}"} $out
+      '';
       each = system: make: dir: map
         (name: { inherit name; value = make system name; })
         (folders dir);
@@ -40,7 +43,8 @@
         (system: {
           name = system;
           value = builtins.listToAttrs
-            (each system service ./services ++ each system site ./sites);
+            (each system service ./services ++ each system site ./sites
+              ++ (if system == "aarch64-linux" then each system elsewhere ./elsewhere else [ ]));
         })
         systems);
     };

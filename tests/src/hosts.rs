@@ -14,6 +14,7 @@ use xtask::product::Profile;
 
 use crate::BASE_DOMAIN;
 use crate::bare::Bare;
+use crate::nixos::Nixos;
 
 /// Tests that need a drain of another length say so in their `kennel.toml`.
 pub(crate) const SETTINGS: &str = "drain_secs = 3\n";
@@ -63,6 +64,12 @@ pub(crate) fn exclusive() -> Place {
 pub(crate) fn bare(label: &str) -> Result<Bare> {
     let _alone = lock(&BOOTING);
     Bare::boot(label)
+}
+
+/// Boots a host laid out as NixOS lays one out, for one test.
+pub(crate) fn nixos(nixos: &Nixos) -> Result<Kennel> {
+    let _alone = lock(&BOOTING);
+    nixos.boot("nixos")
 }
 
 /// Waits for the virtual machine; without one, says why there is none.

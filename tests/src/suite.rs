@@ -15,6 +15,7 @@ use xtask::kennel::Kennel;
 use crate::bare::Bare;
 use crate::failures::Failures;
 use crate::hosts::{self, Place};
+use crate::nixos::Nixos;
 
 /// For the end of the run. The library that runs the tests only counts them.
 static FAILURES: Failures = Failures::none();
@@ -56,6 +57,33 @@ impl Suite {
             ended
         });
         self.at_once.push(trial);
+        self
+    }
+
+    /// Adds a test that has a host of its own, laid out as NixOS lays one out.
+    #[must_use]
+    pub fn test_on_nixos(
+        mut self,
+        name: &str,
+        nixos: Nixos,
+        test: fn(&Kennel) -> Result<()>,
+    ) -> Self {
+        let trial = trial(name, move || {
+            let kennel = hosts::nixos(&nixos).map_err(|err| format!("no nixos host: {err:#}"))?;
+            let ended = test(&kennel).map_err(|err| format!("on the nixos host: {err:#}"));
+            if ended.is_err() {
+                keep_journal_of("nixos", kennel.host()).map_err(|err| format!("{err:#}"))?;
+            }
+            ended
+        });
+        self.at_once.push(trial);
+        self
+    }
+
+    /// Adds a test of what is typed on this machine itself. Nothing else runs meanwhile.
+    #[must_use]
+    pub fn test_of_machine(mut self, name: &str, test: fn() -> Result<()>) -> Self {
+        self.timed.push(trial(name, move || test().map_err(|err| format!("{err:#}"))));
         self
     }
 

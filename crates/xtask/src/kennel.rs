@@ -66,6 +66,12 @@ impl Kennel {
         Ok(kennel)
     }
 
+    /// A booted host on which Kennel runs already. `samples` are made of its tree.
+    #[must_use]
+    pub fn running(samples: Samples, host: Arc<Host>, base_domain: &str) -> Self {
+        Self { host, base_domain: base_domain.to_owned(), samples }
+    }
+
     /// The host that it runs on.
     #[must_use]
     pub fn host(&self) -> &Host {
@@ -104,6 +110,15 @@ impl Kennel {
     /// When the host refuses.
     pub fn project_on(&self, forge: Forge, name: &str, settings: &str) -> Result<Project> {
         Project::create(self, name, forge, settings)
+    }
+
+    /// A project on Forgejo that the host's configuration has already, with the secret that
+    /// [`Project::secret_of`] says. Makes its repository.
+    ///
+    /// # Errors
+    /// When the host refuses, or does not know it.
+    pub fn declared_project(&self, name: &str) -> Result<Project> {
+        Project::declared(self, name, Forge::Forgejo)
     }
 
     /// Asks the router on port 80, over a new connection.

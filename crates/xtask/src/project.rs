@@ -60,13 +60,8 @@ impl Project {
         forge: Forge,
         settings: &str,
     ) -> Result<Self> {
-        let secret = format!("the secret of {name}");
-        let project = Self { kennel: kennel.clone(), name: name.to_owned(), secret, forge };
+        let project = Self::with_repository(kennel, name, forge)?;
         let repository = project.repository();
-        kennel.host().sh(&format!(
-            "mkdir -p /srv/git && git init --quiet --bare -b main {repository} && \
-             chown -R {READER}: {repository}"
-        ))?;
         // Before the project, so that it is never there without its secret.
         let host = kennel.host();
         host.write(&format!("etc/kennel/webhook-secrets/{name}"), &project.secret)?;
@@ -77,11 +72,39 @@ impl Project {
                 forge.name()
             ),
         )?;
-        // A receiver that runs leaves because of the new secret; until then it does not know it.
-        kennel.wait_for(&format!("receiver that knows {name}"), KNOWN_LIMIT, || {
-            project.tell(&Event::Ping).map(Some)
-        })?;
+        project.expect_known()?;
         Ok(project)
+    }
+
+    /// Makes the repository of a project that the host knows.
+    pub(crate) fn declared(kennel: &Kennel, name: &str, forge: Forge) -> Result<Self> {
+        let project = Self::with_repository(kennel, name, forge)?;
+        project.expect_known()?;
+        Ok(project)
+    }
+
+    /// What webhooks of a project of this name are signed with.
+    #[must_use]
+    pub fn secret_of(name: &str) -> String {
+        format!("the secret of {name}")
+    }
+
+    fn with_repository(kennel: &Kennel, name: &str, forge: Forge) -> Result<Self> {
+        let secret = Self::secret_of(name);
+        let project = Self { kennel: kennel.clone(), name: name.to_owned(), secret, forge };
+        let repository = project.repository();
+        kennel.host().sh(&format!(
+            "mkdir -p /srv/git && git init --quiet --bare -b main {repository} && \
+             chown -R {READER}: {repository}"
+        ))?;
+        Ok(project)
+    }
+
+    /// A receiver that runs leaves because of the new secret; until then it does not know it.
+    fn expect_known(&self) -> Result<()> {
+        self.kennel.wait_for(&format!("receiver that knows {}", self.name), KNOWN_LIMIT, || {
+            self.tell(&Event::Ping).map(Some)
+        })
     }
 
     /// Its name.

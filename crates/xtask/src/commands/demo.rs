@@ -41,6 +41,9 @@ pub(crate) struct Demo {
     /// The port on 127.0.0.1 for the live URL
     #[arg(long, default_value_t = 8080)]
     port: u16,
+    /// How to compile the product
+    #[arg(long, value_enum, default_value = "quick")]
+    profile: Profile,
 }
 
 impl Demo {
@@ -64,7 +67,7 @@ impl Demo {
         let forwarder = Forwarder::bind(self.port)?;
         host::end_abandoned(&checkout)?;
         let steps = Steps::new();
-        let kennel = start(&checkout, &self.name, &steps)?;
+        let kennel = start(&checkout, &self.name, self.profile, &steps)?;
         forwarder.serve(kennel.host().netns()?, 80);
 
         let project = kennel.project("shop")?;
@@ -138,7 +141,7 @@ impl Demo {
     }
 }
 
-fn start(checkout: &Checkout, name: &str, steps: &Steps) -> Result<Kennel> {
+fn start(checkout: &Checkout, name: &str, profile: Profile, steps: &Steps) -> Result<Kennel> {
     steps.step("looking for packages", needs::install, |installed| {
         if installed.is_empty() {
             "every Debian package is there".to_owned()
@@ -148,7 +151,7 @@ fn start(checkout: &Checkout, name: &str, steps: &Steps) -> Result<Kennel> {
     })?;
     let making = Making {
         owner: Owner::ThisProcess,
-        product: Some(Profile::Quick),
+        product: Some(profile),
         kind: Kind::Container,
         keep_tree: false,
     };

@@ -9,8 +9,9 @@ use anyhow::{Context, Result};
 
 use super::{Host, Kind, vm};
 
-/// What a login on Debian gives root.
-pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// What a login gives root on Debian, and on NixOS.
+pub(super) const PATH: &str =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin";
 
 /// What a program in the host answered.
 #[derive(Clone, Debug)]
