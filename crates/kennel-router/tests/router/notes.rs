@@ -75,7 +75,9 @@ fn every_request_is_an_entry() {
     assert_eq!(refused.status, 400);
     assert_eq!(entry(&journal)["HTTP_STATUS"], "400");
     // HEAD has nothing to break off.
-    router.client().send("HEAD / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n");
+    let mut client = router.client();
+    client.send("HEAD / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n");
+    assert_eq!(client.head().status, 200);
     assert!(!entry(&journal).contains_key("HTTP_ABORTED"));
     assert_eq!(router.metric("access_log_dropped_total"), 0);
 }
