@@ -9,11 +9,6 @@ use kennel_core::{Layout, StorePath, error_chain};
 use kennel_router::{Limits, RouterError, Settings, Sockets, cores};
 use tracing::{error, info};
 
-/// Gives memory back that thousands of connections had a moment ago, of which the C library's own
-/// allocator keeps what lies between the little that is left of each.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Kennel's reverse proxy and static server. Under systemd it takes its sockets from
 /// kennel-router.socket and needs no arguments.
 #[derive(Parser)]
