@@ -45,16 +45,7 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
     let own: Vec<&Deployment> = rows.of(project).collect();
     let holding = || own.iter().filter(|it| it.holds());
     let active = || own.iter().filter(|it| it.state == "active");
-    // What may sleep has a bell, and sleeps or not.
-    let has_bell = |it: &Deployment| found.unit_files.contains(&it.bell());
-    let sleeps = |it: &Deployment| {
-        let is = |unit: String, state: &str| found.units.contains(&(unit, state.to_owned()));
-        is(it.bell(), "active") && is(it.unit(), "inactive")
-    };
     let programs = || active().filter(|it| !it.is_site() && !it.is_timer());
-    let awake = || programs().filter(|it| !sleeps(it));
-    let asleep = || programs().filter(|it| sleeps(it));
-    let bells = || programs().filter(|it| has_bell(it)).map(|it| it.bell());
     // Their programs run now and then: what a run makes may be there or not.
     let timers = || active().filter(|it| it.is_timer());
     // Deployment ids belong to one project for ever. One without a row is everybody's trouble.
@@ -75,12 +66,10 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
 
     all.compare(
         "units",
-        awake()
+        programs()
             .map(|it| it.unit())
             .chain(timers().map(|it| it.timer()))
-            .chain(bells())
-            .map(|unit| format!("{unit} active"))
-            .chain(asleep().map(|it| format!("{} inactive", it.unit()))),
+            .map(|unit| format!("{unit} active")),
         found
             .units
             .iter()
@@ -106,8 +95,8 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
     };
     all.compare_some(
         "slices",
-        awake().flat_map(slices),
-        timers().chain(asleep()).flat_map(slices),
+        programs().flat_map(slices),
+        timers().flat_map(slices),
         found.units.iter().filter(|(_, state)| state == "active").filter_map(|(unit, _)| {
             let below = unit.strip_suffix(".slice")?.strip_prefix(&slice)?;
             (below.is_empty() || below.starts_with('-')).then(|| unit.clone())
@@ -115,10 +104,7 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
     );
     all.compare(
         "unit files",
-        programs()
-            .map(|it| it.unit())
-            .chain(bells())
-            .chain(timers().flat_map(|it| [it.unit(), it.timer()])),
+        programs().map(|it| it.unit()).chain(timers().flat_map(|it| [it.unit(), it.timer()])),
         found.unit_files.iter().filter(|file| instance(file).is_some_and(is_own)).cloned(),
     );
     all.compare(
@@ -159,7 +145,7 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
     let in_slice = format!("/{slice}.slice/");
     all.compare(
         "listeners",
-        awake().filter_map(|it| Some(format!("{} on {}", it.unit(), it.port?))),
+        programs().filter_map(|it| Some(format!("{} on {}", it.unit(), it.port?))),
         found.listeners.iter().filter(|(_, cgroup)| cgroup.contains(&in_slice)).map(
             |(port, cgroup)| format!("{} on {port}", cgroup.rsplit('/').next().unwrap_or_default()),
         ),
@@ -214,8 +200,8 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
     );
     all.compare_some(
         "users",
-        awake().map(|it| it.user.clone()),
-        timers().chain(asleep()).map(|it| it.user.clone()),
+        programs().map(|it| it.user.clone()),
+        timers().map(|it| it.user.clone()),
         found.users.iter().filter(|it| users.contains(*it) && !others.contains(it)).cloned(),
     );
     all.compare(

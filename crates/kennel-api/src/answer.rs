@@ -2,9 +2,7 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
-};
+use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use kennel_core::{BuildId, TokenName};
 use kennel_webhook::respond;
@@ -27,8 +25,6 @@ pub(crate) enum Done {
     Healthy,
     /// This is the build, ended if that was asked for.
     Build(Box<BuildView>),
-    /// These are the router's figures.
-    Metrics(Bytes),
     /// The wish is kept, and the build has not ended yet.
     Wished(Box<BuildView>),
 }
@@ -48,10 +44,6 @@ pub(crate) enum Refused {
     NoBuild(Option<BuildId>),
     /// The token, of the build's project, allows less.
     MayOnlyRead(TokenName),
-    /// The token is for builds.
-    NotForMetrics(TokenName),
-    /// The router does not tell its figures.
-    RouterSilent,
     /// The build has ended already, or did so by itself; in words.
     Ended(String),
     /// A database cannot be used.
@@ -74,19 +66,9 @@ pub(crate) fn response(route: Option<Route>, outcome: &Outcome) -> Response<Full
     match outcome {
         Ok(Done::Healthy) => respond(StatusCode::OK, &Health { healthy: true, error: None }),
         Ok(Done::Build(build)) => respond(StatusCode::OK, build),
-        Ok(Done::Metrics(text)) => metrics(text.clone()),
         Ok(Done::Wished(build)) => respond(StatusCode::ACCEPTED, build),
         Err(refused) => refused.response(route),
     }
-}
-
-/// As the router tells them.
-fn metrics(text: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(text));
-    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, kind);
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }
 
 impl Refused {
@@ -112,11 +94,11 @@ impl Refused {
                 let challenge = "Bearer realm=\"kennel\", error=\"invalid_token\"";
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
             }
-            Self::MayOnlyRead(_) | Self::NotForMetrics(_) => {
+            Self::MayOnlyRead(_) => {
                 let challenge = "Bearer realm=\"kennel\", error=\"insufficient_scope\"";
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
             }
-            Self::Unavailable | Self::RouterSilent => {
+            Self::Unavailable => {
                 headers.insert(RETRY_AFTER, RETRY_SECS);
             }
             Self::NotFound | Self::NoBuild(_) | Self::Ended(_) => {}
@@ -129,9 +111,9 @@ impl Refused {
             Self::NotFound | Self::NoBuild(_) => StatusCode::NOT_FOUND,
             Self::WrongMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoToken | Self::BadToken => StatusCode::UNAUTHORIZED,
-            Self::MayOnlyRead(_) | Self::NotForMetrics(_) => StatusCode::FORBIDDEN,
+            Self::MayOnlyRead(_) => StatusCode::FORBIDDEN,
             Self::Ended(_) => StatusCode::CONFLICT,
-            Self::Unavailable | Self::RouterSilent => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -144,8 +126,6 @@ impl Refused {
             Self::NoBuild(id) => say::no_build(*id),
             Self::MayOnlyRead(token) => say::may_only_read(token),
             Self::Ended(sentence) => sentence.clone(),
-            Self::NotForMetrics(token) => say::not_for_metrics(token),
-            Self::RouterSilent => say::router_silent(),
             Self::Unavailable => say::unavailable(),
         }
     }

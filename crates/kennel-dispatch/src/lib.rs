@@ -8,7 +8,6 @@ mod decide;
 mod dispatcher;
 mod expire;
 mod hand_over;
-mod maintenance;
 mod queue;
 mod redeploy;
 mod rollback;

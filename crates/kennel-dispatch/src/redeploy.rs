@@ -306,8 +306,6 @@ fn why_ended(end: &InboxEntry) -> String {
         | Event::RollBack { .. }
         | Event::Pin { .. }
         | Event::Unpin { .. }
-        | Event::MaintenanceOn { .. }
-        | Event::MaintenanceOff { .. }
         | Event::Extend { .. }
         | Event::Expired { .. }
         | Event::SecretSet { .. }

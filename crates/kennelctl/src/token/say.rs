@@ -12,25 +12,14 @@ pub(super) fn created(
     expires: &Period,
 ) -> String {
     let may = match may {
-        TokenRight::Metrics => "read the router's figures".to_owned(),
-        TokenRight::Read => format!("look at builds of {}", names(projects)),
-        TokenRight::Cancel => format!("look at and cancel builds of {}", names(projects)),
+        TokenRight::Read => "look at",
+        TokenRight::Cancel => "look at and cancel",
     };
     format!(
-        "This is the token {name}, which is shown only now: for {expires} it may {may}. \
-         `kennelctl token revoke {name}` takes it back."
+        "This is the token {name}, which is shown only now: for {expires} it may {may} builds of \
+         {}. `kennelctl token revoke {name}` takes it back.",
+        names(projects)
     )
-}
-
-pub(crate) fn projects(may: TokenRight) -> &'static str {
-    match may {
-        TokenRight::Metrics => {
-            "figures are those of the whole host: a token for them is made without --project"
-        }
-        TokenRight::Read | TokenRight::Cancel => {
-            "a token for builds needs --project, the project or projects that it is for"
-        }
-    }
 }
 
 pub(super) fn none() -> String {

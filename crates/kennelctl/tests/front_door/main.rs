@@ -11,8 +11,6 @@ mod going_back;
 #[cfg(test)]
 mod looking;
 #[cfg(test)]
-mod maintaining;
-#[cfg(test)]
 mod redeploying;
 #[cfg(test)]
 mod secrets;

@@ -80,7 +80,6 @@ fn status_for_programs() {
           "held": false,
           "id": 4,
           "kind": "service",
-          "monitor": null,
           "name": "api",
           "port": null,
           "project": "shop",
@@ -102,7 +101,6 @@ fn status_for_programs() {
           "held": false,
           "id": 2,
           "kind": "service",
-          "monitor": null,
           "name": "api",
           "port": 18002,
           "project": "shop",
@@ -127,7 +125,6 @@ fn status_for_programs() {
           "held": false,
           "id": 1,
           "kind": "service",
-          "monitor": null,
           "name": "api",
           "port": 18001,
           "project": "shop",
@@ -149,7 +146,6 @@ fn status_for_programs() {
           "held": false,
           "id": 3,
           "kind": "site",
-          "monitor": null,
           "name": "web",
           "port": null,
           "project": "shop",
@@ -163,7 +159,6 @@ fn status_for_programs() {
           ]
         }
       ],
-      "maintenance": [],
       "pins": [],
       "router": {
         "generation": null,

@@ -171,7 +171,8 @@ impl Tree {
                 spa: false,
                 drain_secs: 30,
             };
-            table.hosts.insert(host.parse().unwrap(), vec![PathRoute::new("/", target)]);
+            let route = PathRoute { prefix: "/".into(), strip: false, target };
+            table.hosts.insert(host.parse().unwrap(), vec![route]);
         }
         fs::write(self.layout.route_table(), serde_json::to_string(&table).unwrap()).unwrap();
     }

@@ -2,7 +2,6 @@
 
 pub(crate) mod bench;
 pub(crate) mod demo;
-pub(crate) mod fuzz;
 pub(crate) mod host;
 mod steps;
 pub(crate) mod test;
