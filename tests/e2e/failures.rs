@@ -100,8 +100,10 @@ pub(crate) fn without_a_program(kennel: &Kennel) -> Result<()> {
 
 /// Every failure again, each as the first that a project pushes: nothing at all is left.
 pub(crate) fn on_a_first_push(kennel: &Kennel) -> Result<()> {
+    // A port for itself: another test has such a service on the same host at the same time.
+    let elsewhere = Broken { conf: "listen_port = 17998\n", ..ELSEWHERE };
     let all =
-        [NEVER_HEALTHY, EXITS, ELSEWHERE, NOTHING, NOT_EXECUTABLE, BROKEN_LINK, NO_INTERPRETER];
+        [NEVER_HEALTHY, EXITS, elsewhere, NOTHING, NOT_EXECUTABLE, BROKEN_LINK, NO_INTERPRETER];
     let mut pushed = Vec::new();
     for broken in &all {
         let project = kennel.project(&format!("first-{}", broken.name))?;

@@ -105,7 +105,12 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
     all.compare(
         "unit files",
         programs().map(|it| it.unit()).chain(timers().flat_map(|it| [it.unit(), it.timer()])),
-        found.unit_files.iter().filter(|file| instance(file).is_some_and(is_own)).cloned(),
+        // Beside those of others, such as `user@0.service.d`, where Kennel's units are in /run.
+        found
+            .unit_files
+            .iter()
+            .filter(|file| file.starts_with("kennel-") && instance(file).is_some_and(is_own))
+            .cloned(),
     );
     all.compare(
         "files of slices",
