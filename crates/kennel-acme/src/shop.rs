@@ -49,15 +49,24 @@ pub async fn run(layout: &Layout) -> Result<(), AcmeError> {
     }
     round.ask_when(&names).await?;
     // What is routed may change meanwhile, and whoever asks for another round is not heard.
-    while let Some((name, host, more)) = round.next()? {
-        status(&say::ordering(&name, more));
-        round.get(&name, &host).await?;
+    while let Some((next, more)) = round.next()? {
+        status(&say::ordering(&next.name, more));
+        round.get(&next).await?;
     }
     Ok(())
 }
 
 fn now() -> Timestamp {
     Timestamp::from(std::time::SystemTime::now())
+}
+
+/// What is ordered.
+struct Next {
+    name: CertificateName,
+    /// One of those that want it.
+    host: HostName,
+    /// The certificate that it takes the place of, if the authority knows of that.
+    replaced: Option<CertificateIdentifier<'static>>,
 }
 
 struct Round<'a> {
@@ -89,8 +98,8 @@ impl Round<'_> {
         Ok(())
     }
 
-    /// The next name, one of the hosts that want it, and how many names are left after it.
-    fn next(&mut self) -> Result<Option<(CertificateName, HostName, usize)>, AcmeError> {
+    /// The next one, and how many are left after it.
+    fn next(&mut self) -> Result<Option<(Next, usize)>, AcmeError> {
         let now = now();
         if self.attempts.is_paused(now) {
             return Ok(None);
@@ -101,19 +110,21 @@ impl Round<'_> {
             .filter(|(name, _)| !self.tried.contains(*name) && self.attempts.allow(name, now));
         let Some((name, hosts)) = left.next() else { return Ok(None) };
         let Some(host) = hosts.first() else { return Ok(None) };
-        let (name, host) = (name.clone(), HostName::clone(host));
+        let mut own = names.own().filter(|(own, _)| *own == name);
+        let replaced = own.next().and_then(|(_, own)| self.renewals.replaced(name, own));
+        let next = Next { name: name.clone(), host: HostName::clone(host), replaced };
         let more = left.count();
-        self.tried.insert(name.clone());
-        Ok(Some((name, host, more)))
+        self.tried.insert(next.name.clone());
+        Ok(Some((next, more)))
     }
 
     /// Gets one certificate, or writes down why not.
-    async fn get(&mut self, name: &CertificateName, host: &HostName) -> Result<(), AcmeError> {
+    async fn get(&mut self, next: &Next) -> Result<(), AcmeError> {
+        let Next { name, host, replaced } = next;
         if let Err(why) = challenge::leads_here(self.layout, host).await {
             return self.failed(name, &why);
         }
-        let replaced = self.replaced(name)?;
-        match self.order(name, replaced).await {
+        match self.order(name, replaced.as_ref()).await {
             Ok(pem) => {
                 self.keep(name, &pem)?;
                 self.attempts.succeeded(name)?;
@@ -140,20 +151,11 @@ impl Round<'_> {
         Ok(())
     }
 
-    fn replaced(
-        &self,
-        name: &CertificateName,
-    ) -> Result<Option<CertificateIdentifier<'static>>, AcmeError> {
-        let names = Names::look(self.layout, self.config)?;
-        let mut own = names.own().filter(|(own, _)| *own == name);
-        Ok(own.next().and_then(|(_, certificate)| self.renewals.replaced(name, certificate)))
-    }
-
     /// Orders, and again if only what was between the authority and this host stood in the way.
     async fn order(
         &mut self,
         name: &CertificateName,
-        replaced: Option<CertificateIdentifier<'static>>,
+        replaced: Option<&CertificateIdentifier<'static>>,
     ) -> Result<String, OrderError> {
         let mut left = ORDERS;
         let dns = match &self.dns {
@@ -166,7 +168,7 @@ impl Round<'_> {
                 Some(account) => account,
                 None => self.account.insert(account::open(self.layout, self.acme).await?),
             };
-            match order(self.layout, account, name, replaced.clone(), dns).await {
+            match order(self.layout, account, name, replaced.cloned(), dns).await {
                 Err(error) if left > 0 && error.is_unknown_account() => {
                     self.account = None;
                     account::forget(self.layout)?;
