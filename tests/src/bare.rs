@@ -8,13 +8,13 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use xtask::base;
 use xtask::checkout::Checkout;
-use xtask::host::{Host, Kind, Making, Owner};
+use xtask::host::Host;
 use xtask::kennel::Kennel;
 use xtask::package::Package;
-use xtask::product::{Product, Profile};
 
 use crate::BASE_DOMAIN;
 use crate::hosts::SETTINGS;
+use crate::unbooted::Unbooted;
 
 /// A package of an older version to begin with, instead of one of the same programs: a path.
 const OLDER: &str = "KENNEL_TEST_OLDER_DEB";
@@ -38,18 +38,10 @@ pub struct Bare {
 impl Bare {
     /// Boots one, with packages in [`PACKAGES`]. `label` tells it from others of this run.
     pub(crate) fn boot(label: &str) -> Result<Self> {
-        let checkout = Checkout::find()?;
-        let product = Product::build(&checkout, Profile::Test)?;
-        let making = Making {
-            owner: Owner::ThisProcess,
-            product: None,
-            kind: Kind::Container,
-            keep_tree: false,
-        };
-        let name = format!("e2e-{}-{label}", std::process::id());
-        let host = Host::make(&checkout, &name, making)?;
+        let made = Unbooted::make(label)?;
+        let Unbooted { checkout, product, host, .. } = &made;
         let folder = host.root().join(PACKAGES.trim_start_matches('/'));
-        let package = |version: &str| Package::new(&checkout, &product, version).in_a_hurry();
+        let package = |version: &str| Package::new(checkout, product, version).in_a_hurry();
         let older = match env::var_os(OLDER) {
             Some(path) => copied(Path::new(&path), &folder)?,
             None => package("0.0.1~older").deb(&folder)?,
@@ -60,10 +52,9 @@ impl Bare {
             let name = path.file_name().context("a package has a name")?;
             Ok(format!("{PACKAGES}/{}", name.to_string_lossy()))
         };
-        let booted = host.boot()?;
-        eprintln!("host {name} is {} after {:.1?}", booted.state, booted.took);
+        let (checkout, host) = made.boot()?;
         let [older, newer, tarball] = [on_host(older)?, on_host(newer)?, on_host(tarball)?];
-        Ok(Self { checkout, host: Arc::new(host), older, newer, tarball })
+        Ok(Self { checkout, host, older, newer, tarball })
     }
 
     /// The host.

@@ -19,6 +19,7 @@ mod restored;
 mod rows;
 mod settings;
 mod suite;
+mod unbooted;
 mod waiting;
 
 use std::time::Duration;

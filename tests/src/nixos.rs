@@ -9,16 +9,16 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value};
 use xtask::base;
 use xtask::checkout::Checkout;
-use xtask::host::{Host, Kind, Making, Owner};
 use xtask::kennel::Kennel;
-use xtask::product::{Product, Profile, System};
+use xtask::product::{Product, System};
 use xtask::sources::Samples;
+
+use crate::unbooted::Unbooted;
 
 /// Where everything is whose path nobody has computed.
 const STORE: &str = "nix/store/00000000000000000000000000000000";
@@ -45,19 +45,11 @@ pub struct Nixos {
 impl Nixos {
     /// Boots one. `label` tells it from others of this run.
     pub(crate) fn boot(&self, label: &str) -> Result<Kennel> {
-        let checkout = Checkout::find()?;
-        let product = Product::build(&checkout, Profile::Test)?;
-        let making = Making {
-            owner: Owner::ThisProcess,
-            product: None,
-            kind: Kind::Container,
-            keep_tree: false,
-        };
-        let name = format!("e2e-{}-{label}", std::process::id());
-        let host = Host::make(&checkout, &name, making)?;
-        let samples = Samples::prepare(&checkout, &host)?;
+        let made = Unbooted::make(label)?;
+        let Unbooted { checkout, product, host, .. } = &made;
+        let samples = Samples::prepare(checkout, host)?;
         let root = host.root();
-        install(&checkout, &product, &root)?;
+        install(checkout, product, &root)?;
         let evaluated = evaluate(&root, &(self.configuration)()?)?;
         make_users(&root, &evaluated)?;
         for (file, text) in self.secrets {
@@ -66,9 +58,8 @@ impl Nixos {
         run(Command::new(checkout.root().join("tests/nixos/lay-out")).arg(&root))?;
         write_etc(&root, &evaluated)?;
         write_units(&root, &evaluated)?;
-        let booted = host.boot()?;
-        eprintln!("host {name} is {} after {:.1?}", booted.state, booted.took);
-        Ok(Kennel::running(samples, Arc::new(host), self.base_domain))
+        let (_checkout, host) = made.boot()?;
+        Ok(Kennel::running(samples, host, self.base_domain))
     }
 }
 
