@@ -1,8 +1,8 @@
 # The flake of a sample repository: no inputs, so that it builds offline.
 #
-# Every folder of services/ and sites/ is one package, those of elsewhere/ for one system alone. The builder is a static busybox in the
-# repository itself; it stays in a folder so that its store path still ends in `busybox`, which is
-# how it knows what to be. The sandbox has nothing but /bin/sh, and none of it is used.
+# Every folder of services/ and sites/ is one package, those of elsewhere/ for one system alone. The
+# builder is a static busybox in the repository itself; it stays in a folder so that its store path
+# still ends in `busybox`, which is how it knows what to be. The sandbox has nothing but /bin/sh, and none of it is used.
 {
   outputs = { self }:
     let

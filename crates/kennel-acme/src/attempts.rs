@@ -1,14 +1,11 @@
 //! What has failed, so that it is not tried again too soon, and the operator can read why.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::time::Duration;
 
 use kennel_core::{AcmeAttempt, AcmeAttempts, CertificateName, Layout, Timestamp};
-use kennel_store::whole_file;
-use tracing::warn;
 
-use crate::AcmeError;
+use crate::{AcmeError, kept};
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
@@ -29,15 +26,7 @@ pub(crate) struct Attempts<'a> {
 impl<'a> Attempts<'a> {
     /// Reads them. A file that cannot be read costs an attempt too early, and nothing else.
     pub(crate) fn load(layout: &'a Layout) -> Self {
-        let path = layout.acme_attempts();
-        let kept = match fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).unwrap_or_else(|error| {
-                warn!("{} is forgotten: {error}", path.display());
-                AcmeAttempts::default()
-            }),
-            Err(_none_yet) => AcmeAttempts::default(),
-        };
-        Self { layout, kept }
+        Self { layout, kept: kept::load_or_forget(&layout.acme_attempts()) }
     }
 
     /// Whether this name may be tried now.
@@ -88,15 +77,14 @@ impl<'a> Attempts<'a> {
     }
 
     fn store(&self) -> Result<(), AcmeError> {
-        let path = self.layout.acme_attempts();
-        let text = serde_json::to_string_pretty(&self.kept)
-            .map_err(|error| AcmeError::file("write", &path)(error.into()))?;
-        whole_file::replace(&path, &text, 0o644).map_err(AcmeError::file("write", &path))
+        kept::store(&self.layout.acme_attempts(), &self.kept, 0o644)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -9,6 +9,7 @@ mod attempts;
 mod challenge;
 mod dns;
 mod error;
+mod kept;
 mod names;
 mod order;
 mod renewals;

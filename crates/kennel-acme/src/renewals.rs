@@ -5,17 +5,15 @@
 //! says itself when it wants to be asked again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::time::Duration;
 
 use instant_acme::{Account, CertificateIdentifier, Error};
 use kennel_core::{Certificate, CertificateName, Layout, Timestamp, error_chain};
-use kennel_store::whole_file;
 use rustls_pki_types::Der;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-use crate::{AcmeError, say};
+use crate::{AcmeError, kept, say};
 
 /// How soon one is asked about again, whatever the authority says (RFC 9773 §4.3.2).
 const LOOKS: std::ops::RangeInclusive<Duration> =
@@ -56,15 +54,7 @@ type Wanted<'n> = (&'n CertificateName, CertificateIdentifier<'static>, &'n Cert
 impl<'a> Renewals<'a> {
     /// Reads them. A file that cannot be read costs some questions, and nothing else.
     pub(crate) fn load(layout: &'a Layout) -> Self {
-        let path = layout.acme_renewals();
-        let kept = match fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).unwrap_or_else(|error| {
-                warn!("{} is forgotten: {error}", path.display());
-                Kept::default()
-            }),
-            Err(_none_yet) => Kept::default(),
-        };
-        Self { layout, kept }
+        Self { layout, kept: kept::load_or_forget(&layout.acme_renewals()) }
     }
 
     /// Whether a certificate is to be renewed now.
@@ -167,10 +157,7 @@ impl<'a> Renewals<'a> {
     }
 
     fn store(&self) -> Result<(), AcmeError> {
-        let path = self.layout.acme_renewals();
-        let text = serde_json::to_string_pretty(&self.kept)
-            .map_err(|error| AcmeError::file("write", &path)(error.into()))?;
-        whole_file::replace(&path, &text, 0o644).map_err(AcmeError::file("write", &path))
+        kept::store(&self.layout.acme_renewals(), &self.kept, 0o644)
     }
 }
 
@@ -187,6 +174,7 @@ fn within(first: Timestamp, last: Timestamp) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::future::Future;
     use std::pin::Pin;
     use std::sync::{Arc, Mutex};

@@ -9,7 +9,6 @@ use std::io;
 
 use hickory_proto::rr::Name;
 use kennel_core::{HostName, Layout};
-use kennel_store::whole_file;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
@@ -92,8 +91,5 @@ fn load(layout: &Layout) -> Result<BTreeSet<Proof>, AcmeError> {
 }
 
 fn store(layout: &Layout, kept: &BTreeSet<Proof>) -> Result<(), AcmeError> {
-    let path = layout.acme_dns_records();
-    let text = serde_json::to_string_pretty(kept)
-        .map_err(|error| AcmeError::file("write", &path)(error.into()))?;
-    whole_file::replace(&path, &text, 0o600).map_err(AcmeError::file("write", &path))
+    crate::kept::store(&layout.acme_dns_records(), kept, 0o600)
 }

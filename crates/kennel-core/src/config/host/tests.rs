@@ -1,6 +1,6 @@
-use super::super::{AcmeDns, Cloudflare};
 use super::*;
 use crate::TlsFiles;
+use crate::config::{AcmeDns, Cloudflare};
 
 fn parse(text: &str) -> HostConfig {
     HostConfig::parse(text, "config.toml").unwrap()
