@@ -81,7 +81,6 @@ fn main() -> ExitCode {
         .test("failures::exits_at_once", failures::exits_at_once)
         .test("failures::without_a_program", failures::without_a_program)
         .test("failures::listening_elsewhere", failures::listening_elsewhere)
-        .test("failures::port_taken_by_another_program", failures::port_taken_by_another_program)
         .test("failures::on_a_first_push", failures::on_a_first_push)
         .test("partial::two_of_three_are_deployed", partial::two_of_three_are_deployed)
         .test("flood::of_pushes_ends_with_the_newest", flood::of_pushes_ends_with_the_newest)
@@ -155,6 +154,10 @@ fn main() -> ExitCode {
         .test_alone(
             "configuration::started_jobs_wait_for_a_repair",
             configuration::started_jobs_wait_for_a_repair,
+        )
+        .test_alone(
+            "failures::port_taken_by_another_program",
+            failures::port_taken_by_another_program,
         )
         .test_alone("hostile::ringing", hostile::ringing)
         .test_alone("hostile::senders", hostile::senders)

@@ -123,6 +123,8 @@ fn write_etc(root: &Path, evaluated: &Value) -> Result<()> {
     for (key, value) in map(at(evaluated, "nix"))? {
         writeln!(settings, "{key} = {value}")?;
     }
+    // Nix' database knows nothing of this system: on a full disk it would be garbage.
+    settings.push_str("min-free = 0\n");
     base::write(&root.join("etc/nix/nix.conf"), settings)
 }
 

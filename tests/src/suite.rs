@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -52,7 +53,7 @@ impl Suite {
             let bare = hosts::bare(&label).map_err(|err| format!("no bare host: {err:#}"))?;
             let ended = test(&bare).map_err(|err| format!("on the {label} host: {err:#}"));
             if ended.is_err() {
-                keep_journal_of(&label, bare.host()).map_err(|err| format!("{err:#}"))?;
+                keep_journal(&label, bare.host());
             }
             ended
         });
@@ -72,7 +73,7 @@ impl Suite {
             let kennel = hosts::nixos(&nixos).map_err(|err| format!("no nixos host: {err:#}"))?;
             let ended = test(&kennel).map_err(|err| format!("on the nixos host: {err:#}"));
             if ended.is_err() {
-                keep_journal_of("nixos", kennel.host()).map_err(|err| format!("{err:#}"))?;
+                keep_journal("nixos", kennel.host());
             }
             ended
         });
@@ -121,7 +122,9 @@ impl Suite {
         ];
         let has_failed = conclusions.iter().any(Conclusion::has_failed);
         if has_failed {
-            keep_journals();
+            for (name, kennel) in hosts::booted() {
+                keep_journal(name, kennel.host());
+            }
         }
         host::end_own();
         interrupt::let_it_finish();
@@ -162,19 +165,17 @@ fn words(panic: &(dyn Any + Send)) -> String {
     format!("it panicked: {}", text.unwrap_or("without a word"))
 }
 
-/// The hosts go, their journals stay for whoever looks into the failure.
-fn keep_journals() {
-    for (name, kennel) in hosts::booted() {
-        if let Err(err) = keep_journal_of(name, kennel.host()) {
-            eprintln!("the journal of the {name} host is lost: {err:#}");
-        }
+/// The host goes, its journal stays for whoever looks into the failure.
+fn keep_journal(name: &str, host: &Host) {
+    match write_journal(name, host) {
+        Ok(path) => eprintln!("the journal of the {name} host: {}", path.display()),
+        Err(err) => eprintln!("the journal of the {name} host is lost: {err:#}"),
     }
 }
 
-fn keep_journal_of(name: &str, host: &Host) -> Result<()> {
+fn write_journal(name: &str, host: &Host) -> Result<PathBuf> {
     let path = Checkout::find()?.target().join(format!("e2e-journal-{name}.txt"));
     let journal = host.journal(&["-o", "short-precise"])?;
     fs::write(&path, journal)?;
-    eprintln!("the journal of the {name} host: {}", path.display());
-    Ok(())
+    Ok(path)
 }
