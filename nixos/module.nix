@@ -214,12 +214,15 @@ in
       "kennel-deploy@" = deployer;
       "kennel-teardown@" = deployer;
       kennel-restore = deployer;
+      kennel-routes = deployer;
       kennel-acme = job;
+      kennel-sleep = deployer;
       kennel-sweep = job;
       kennel-webhook-secrets = job;
       kennel-api = resident;
       kennel-dispatch = resident;
       kennel-router = resident;
+      kennel-router-relief = job;
       kennel-webhook = resident // {
         serviceConfig.LoadCredential = lib.mapAttrsToList (
           name: file: "webhook_${name}:${file}"

@@ -13,6 +13,13 @@ let
   types = {
     inherit path;
     inherit (lib.types) bool;
+    access_log = lib.types.enum [
+      "off"
+      "errors"
+      "sampled"
+      "all"
+    ];
+    body = matching "size such as 10M, or unlimited" "unlimited|[0-9]+[KMGT]?";
     count = key: lib.types.ints.between key.from key.to;
     cpu = matching "per cent of one processor, such as 200%" "[0-9]+%";
     domain = matching "host name in lower case" "[a-z0-9.-]+";

@@ -60,12 +60,14 @@ pub(crate) fn cancels_builds(kennel: &Kennel) -> Result<()> {
     tokens.expect_nowhere(kennel)
 }
 
-/// Its user's group could write builds.db; its unit cannot.
+/// Its groups could write builds.db, and read state.db and logs; its unit cannot.
 pub(crate) fn reads_through_a_wall(kennel: &Kennel) -> Result<()> {
     let looks = "test -r /var/lib/kennel/builds/builds.db; \
                  test ! -w /var/lib/kennel/builds/builds.db; test ! -w /var/lib/kennel/builds; \
                  test -w /var/lib/kennel/inbox/inbox.db; \
-                 test -r /etc/kennel/tokens; test ! -w /etc/kennel/tokens";
+                 test -r /etc/kennel/tokens; test ! -w /etc/kennel/tokens; \
+                 test -w /run/kennel/router.sock; test ! -r /var/lib/kennel/logs; \
+                 test ! -r /var/lib/kennel/state/state.db";
     kennel.host().sh(&format!(
         "sed -e 's|^ExecStart=.*|ExecStart=/bin/sh -euc \"{looks}\"|' -e '/^Requires=/d' \
          -e 's/^Type=.*/Type=oneshot/' /usr/lib/systemd/system/kennel-api.service \

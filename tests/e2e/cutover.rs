@@ -11,9 +11,9 @@ use kennel_tests::{
     ensure, expect_deployment, expect_no_leftovers,
 };
 
-/// Visitors at once: a fifth of them each kept and new connections, bodies of known and of unknown
-/// length, answers that take a second.
-const VISITORS: usize = 50;
+/// Visitors at once: a sixth of them each kept and new connections, HTTP/2, bodies of known and of
+/// unknown length, answers that take a second.
+const VISITORS: usize = 48;
 
 /// How many retired deployments keep their GC root, by default.
 const KEPT: usize = 5;
@@ -191,7 +191,7 @@ impl<'a> Walk<'a> {
         let walk = Self { kennel, project, settings, load, versions, active };
         kennel.wait_for("visitors of every kind", LIMIT, || {
             let report = walk.load.report();
-            Ok((report.kinds.len() == 5 && report.requests > 500).then_some(()))
+            Ok((report.kinds.len() == 6 && report.requests > 500).then_some(()))
         })?;
         Ok(walk)
     }
@@ -260,7 +260,7 @@ impl<'a> Walk<'a> {
         for version in &self.versions {
             ensure!(report.versions.contains_key(version), "nobody saw {version}: {report:?}");
         }
-        ensure!(report.kinds.len() == 5, "not every kind of visitor was served: {report:?}");
+        ensure!(report.kinds.len() == 6, "not every kind of visitor was served: {report:?}");
 
         let all: Vec<_> = rows.of(self.project.name()).cloned().collect();
         let (active, ended): (Vec<_>, Vec<_>) =

@@ -49,6 +49,7 @@ const LANES: &[(&[Push], &[KillPoint])] = &[
             good(&[InboxRowCommitted, BuildQueued, EnvWritten, UnitStopped]),
             good(&[BuildEnded, Routed]),
             good(&[DomainClaimed]),
+            good(&[WayGiven]),
         ],
         &[TeardownMarked, StateRemoved],
     ),
@@ -82,6 +83,7 @@ const LANES: &[(&[Push], &[KillPoint])] = &[
             good(&[BuildSettled]),
             good(&[BuildSwept, Activated, FoundUnchanged]),
             good(&[BuildClaimed, BuildUnsettled, LossWritten]),
+            good(&[VisitorsHeld]),
         ],
         &[SlicesStopped],
     ),
@@ -90,7 +92,8 @@ const LANES: &[(&[Push], &[KillPoint])] = &[
             good(&[DrainTimed]),
             good(&[UnitStarted, DeploymentUnsettled, LossWritten]),
             good(&[DatabaseMade]),
-            Push { version: Version::Broken, points: &[FailureWritten, RoutesWithdrawn] },
+            good(&[HoldWritten]),
+            Push { version: Version::Broken, points: &[FailureWritten, RoutesWithdrawn, WentOn] },
         ],
         &[TimerStopped, UnitStopped, DatabaseDropped],
     ),
@@ -251,6 +254,8 @@ struct Lane<'k> {
     versions: BTreeMap<String, String>,
     /// Whether the service wants a preview database, as it does from one push on.
     wants_database: bool,
+    /// Whether its versions must not overlap, from one push on.
+    is_alone: bool,
 }
 
 const BRANCH: &str = "main";
@@ -268,7 +273,9 @@ impl<'k> Lane<'k> {
         let project = until_answered(|| kennel.project(name))?;
         let versions = BTreeMap::new();
         let armed = holds.of(name);
-        let mut lane = Self { kennel, armed, project, way, seen, versions, wants_database: false };
+        let (wants_database, is_alone) = (false, false);
+        let mut lane =
+            Self { kennel, armed, project, way, seen, versions, wants_database, is_alone };
         lane.push(&good(&[]))?;
         Ok(lane)
     }
@@ -285,6 +292,8 @@ impl<'k> Lane<'k> {
         self.armed.arm(push.points)?;
         let of_database = |point| [DatabaseAllocated, DatabaseMade].contains(point);
         self.wants_database |= push.points.iter().any(of_database);
+        let of_recreation = |point| [HoldWritten, VisitorsHeld, WayGiven, WentOn].contains(point);
+        self.is_alone |= push.points.iter().any(of_recreation);
         let commit = self.commit(push.version)?;
         self.tell(&Event::Push {
             branch: BRANCH.into(),
@@ -304,15 +313,16 @@ impl<'k> Lane<'k> {
 
     fn sources(&self, version: Version, text: &str, number: usize) -> Sources {
         let conf = match version {
-            Version::Good => format!("version = {text}\n"),
+            Version::Good => format!("version = {text}\nalone = {}\n", self.is_alone),
             Version::Broken => "exit_at_start = 7\nsay = where is my database?\n".to_owned(),
         };
         // Every other push leaves the site as it is.
         let site = format!("{} {}", self.project.name(), number / 2);
         let database = self.wants_database;
+        let strategy = if self.is_alone { "recreate" } else { "blue_green" };
         let toml = format!(
             "[services.api]\nhealth_check = \"/health\"\ndrain_secs = 1\n\
-             preview_database = {database}\n[static_sites.web]\n"
+             preview_database = {database}\nstrategy = \"{strategy}\"\n[static_sites.web]\n"
         );
         self.kennel.sources().service_with("api", &conf).site("web", &site).kennel_toml(&toml)
     }

@@ -2,6 +2,7 @@
 //!
 //! One module per promise. `cargo test -p kennel-tests -- NAME` runs those with `NAME` in them.
 
+mod access;
 mod api;
 mod cancel;
 mod clock;
@@ -15,6 +16,7 @@ mod flood;
 mod full_disk;
 mod garbage;
 mod hardening;
+mod health;
 mod host;
 mod hostile;
 mod idle;
@@ -29,6 +31,7 @@ mod packages;
 mod partial;
 mod polkit;
 mod poll;
+mod protocols;
 mod pull_requests;
 mod push;
 mod readme;
@@ -36,11 +39,15 @@ mod reboot;
 mod reconcile;
 mod redeploy;
 mod release;
+mod restart;
 mod rollback;
+mod router;
 mod routing;
 mod secrets;
 mod sites;
+mod sleep;
 mod slices;
+mod strategies;
 mod sweep;
 mod timers;
 mod tls;
@@ -63,8 +70,19 @@ fn main() -> ExitCode {
         .test("nixos::module_says_what_to_write_instead", nixos::module_says_what_to_write_instead)
         .test("nixos::flake_has_all_outputs", nixos::flake_has_all_outputs)
         .test("routing::several_under_one_domain", routing::several_under_one_domain)
+        .test("router::limits_requests", router::limits_requests)
+        .test(
+            "protocols::h2c_and_the_end_of_a_websocket",
+            protocols::h2c_and_the_end_of_a_websocket,
+        )
+        .test("access::closed_until_it_is_opened", access::closed_until_it_is_opened)
+        .test("access::previews_ask_for_a_password", access::previews_ask_for_a_password)
         .test("api::cancels_builds", api::cancels_builds)
         .test("api::reads_through_a_wall", api::reads_through_a_wall)
+        .test(
+            "health::of_a_service_that_stops_answering",
+            health::of_a_service_that_stops_answering,
+        )
         .test("redeploy::of_what_serves", redeploy::of_what_serves)
         .test(
             "redeploy::of_a_build_whose_cause_has_gone",
@@ -72,6 +90,7 @@ fn main() -> ExitCode {
         )
         .test("release::runs_once_before_traffic", release::runs_once_before_traffic)
         .test("rollback::pinned", rollback::pinned)
+        .test("strategies::one_after_the_other", strategies::one_after_the_other)
         .test("workers::from_first_to_last", workers::from_first_to_last)
         .test("workers::in_a_services_place", workers::in_a_services_place)
         .test("timers::of_one_program_of_several", timers::of_one_program_of_several)
@@ -169,6 +188,7 @@ fn main() -> ExitCode {
             flood::of_pushes_is_taken_in_two_seconds,
         )
         .test_timed("rollback::without_nix_and_forge", rollback::without_nix_and_forge)
+        .test_timed("restart::under_visitors", restart::under_visitors)
         .test_timed("cancel::by_stopping_its_unit", cancel::by_stopping_its_unit)
         .test_timed("cancel::by_kennelctl", cancel::by_kennelctl)
         .test_from_nothing("packages::of_debian", packages::of_debian)
@@ -181,6 +201,7 @@ fn main() -> ExitCode {
         .test_alone("full_disk::under_the_databases", full_disk::under_the_databases)
         .test_alone("tls::with_the_operators_certificate", tls::with_the_operators_certificate)
         .test_alone("tls::from_an_authority", tls::from_an_authority)
+        .test_alone("router::writes_an_access_log", router::writes_an_access_log)
         .test_from_nothing("tls::one_wildcard_by_dns", tls::one_wildcard_by_dns)
         // They repair the whole host, and with it what others have broken on purpose.
         .test_alone("slices::of_a_project_and_its_branches", slices::of_a_project_and_its_branches)
@@ -188,6 +209,7 @@ fn main() -> ExitCode {
         .test_alone("reconcile::beside_a_deployment", reconcile::beside_a_deployment)
         .test_alone("reconcile::whatever_is_broken", reconcile::whatever_is_broken)
         .test_alone("garbage::collected_all_the_while", garbage::collected_all_the_while)
+        .test_alone("sleep::until_somebody_comes", sleep::until_somebody_comes)
         .test_alone("cancel::while_it_probes", cancel::while_it_probes)
         .test_alone("cancel::before_its_turn", cancel::before_its_turn)
         .test_alone("databases::of_each_branch", databases::of_each_branch)

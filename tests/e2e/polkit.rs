@@ -14,6 +14,9 @@ pub(crate) fn the_dispatcher_starts_and_stops_jobs(kennel: &Kennel) -> Result<()
             ensure!(asked.code == 0, "kennel may not {verb} {unit}: {asked:?}");
         }
     }
+    let routes = ["systemctl", "--no-block", "start", "kennel-routes.service"];
+    let asked = as_user(kennel, "kennel", &routes)?;
+    ensure!(asked.code == 0, "kennel may not have routes published: {asked:?}");
     Ok(())
 }
 
@@ -22,7 +25,7 @@ pub(crate) fn nobody_else_starts_anything(kennel: &Kennel) -> Result<()> {
     let router = main_pid(kennel, "kennel-router.service")?;
     let job = format!("kennel-build@{NOBODY}.service");
     let timer = format!("kennel-teardown@{NOBODY}.timer");
-    let asked: [&[&str]; 22] = [
+    let asked: [&[&str]; 24] = [
         &["systemctl", "stop", "kennel-router.service"],
         &["systemctl", "restart", "kennel-router.service"],
         &["systemctl", "reload", "kennel-router.service"],
@@ -36,6 +39,8 @@ pub(crate) fn nobody_else_starts_anything(kennel: &Kennel) -> Result<()> {
         &["systemctl", "start", "kennel-build@1x.service"],
         &["systemctl", "start", "xkennel-build@1.service"],
         &["systemctl", "start", "kennel-first-main-api@1.service"],
+        &["systemctl", "start", "xkennel-routes.service"],
+        &["systemctl", "start", "kennel-routes.path"],
         &["systemctl", "restart", &job],
         &["systemctl", "kill", "kennel-router.service"],
         &["systemctl", "set-property", "--runtime", &job, "CPUWeight=1"],

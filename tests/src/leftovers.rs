@@ -45,7 +45,16 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
     let own: Vec<&Deployment> = rows.of(project).collect();
     let holding = || own.iter().filter(|it| it.holds());
     let active = || own.iter().filter(|it| it.state == "active");
+    // What may sleep has a bell, and sleeps or not.
+    let has_bell = |it: &Deployment| found.unit_files.contains(&it.bell());
+    let sleeps = |it: &Deployment| {
+        let is = |unit: String, state: &str| found.units.contains(&(unit, state.to_owned()));
+        is(it.bell(), "active") && is(it.unit(), "inactive")
+    };
     let programs = || active().filter(|it| !it.is_site() && !it.is_timer());
+    let awake = || programs().filter(|it| !sleeps(it));
+    let asleep = || programs().filter(|it| sleeps(it));
+    let bells = || programs().filter(|it| has_bell(it)).map(|it| it.bell());
     // Their programs run now and then: what a run makes may be there or not.
     let timers = || active().filter(|it| it.is_timer());
     // Deployment ids belong to one project for ever. One without a row is everybody's trouble.
@@ -66,10 +75,12 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
 
     all.compare(
         "units",
-        programs()
+        awake()
             .map(|it| it.unit())
             .chain(timers().map(|it| it.timer()))
-            .map(|unit| format!("{unit} active")),
+            .chain(bells())
+            .map(|unit| format!("{unit} active"))
+            .chain(asleep().map(|it| format!("{} inactive", it.unit()))),
         found
             .units
             .iter()
@@ -95,8 +106,8 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
     };
     all.compare_some(
         "slices",
-        programs().flat_map(slices),
-        timers().flat_map(slices),
+        awake().flat_map(slices),
+        timers().chain(asleep()).flat_map(slices),
         found.units.iter().filter(|(_, state)| state == "active").filter_map(|(unit, _)| {
             let below = unit.strip_suffix(".slice")?.strip_prefix(&slice)?;
             (below.is_empty() || below.starts_with('-')).then(|| unit.clone())
@@ -104,7 +115,10 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
     );
     all.compare(
         "unit files",
-        programs().map(|it| it.unit()).chain(timers().flat_map(|it| [it.unit(), it.timer()])),
+        programs()
+            .map(|it| it.unit())
+            .chain(bells())
+            .chain(timers().flat_map(|it| [it.unit(), it.timer()])),
         // Beside those of others, such as `user@0.service.d`, where Kennel's units are in /run.
         found
             .unit_files
@@ -150,7 +164,7 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
     let in_slice = format!("/{slice}.slice/");
     all.compare(
         "listeners",
-        programs().filter_map(|it| Some(format!("{} on {}", it.unit(), it.port?))),
+        awake().filter_map(|it| Some(format!("{} on {}", it.unit(), it.port?))),
         found.listeners.iter().filter(|(_, cgroup)| cgroup.contains(&in_slice)).map(
             |(port, cgroup)| format!("{} on {port}", cgroup.rsplit('/').next().unwrap_or_default()),
         ),
@@ -205,8 +219,8 @@ fn differences(project: &str, found: &Found, rows: &Rows) -> Vec<String> {
     );
     all.compare_some(
         "users",
-        programs().map(|it| it.user.clone()),
-        timers().map(|it| it.user.clone()),
+        awake().map(|it| it.user.clone()),
+        timers().chain(asleep()).map(|it| it.user.clone()),
         found.users.iter().filter(|it| users.contains(*it) && !others.contains(it)).cloned(),
     );
     all.compare(

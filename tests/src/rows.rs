@@ -171,6 +171,12 @@ impl Deployment {
         format!("kennel-{}-{}-{}@{}.timer", self.project, self.slug, self.service, self.id)
     }
 
+    /// The unit that starts [`Self::unit`] when it sleeps and somebody asks for it.
+    #[must_use]
+    pub fn bell(&self) -> String {
+        format!("kennel-{}-{}-{}@{}.socket", self.project, self.slug, self.service, self.id)
+    }
+
     /// The unit of a service's deployment.
     #[must_use]
     pub fn unit(&self) -> String {

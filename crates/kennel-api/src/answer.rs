@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use hyper::{Response, StatusCode};
 use kennel_core::{BuildId, TokenName};
 use kennel_webhook::respond;
@@ -25,6 +27,8 @@ pub(crate) enum Done {
     Healthy,
     /// This is the build, ended if that was asked for.
     Build(Box<BuildView>),
+    /// These are the router's figures.
+    Metrics(Bytes),
     /// The wish is kept, and the build has not ended yet.
     Wished(Box<BuildView>),
 }
@@ -44,6 +48,10 @@ pub(crate) enum Refused {
     NoBuild(Option<BuildId>),
     /// The token, of the build's project, allows less.
     MayOnlyRead(TokenName),
+    /// The token is for builds.
+    NotForMetrics(TokenName),
+    /// The router does not tell its figures.
+    RouterSilent,
     /// The build has ended already, or did so by itself; in words.
     Ended(String),
     /// A database cannot be used.
@@ -66,9 +74,19 @@ pub(crate) fn response(route: Option<Route>, outcome: &Outcome) -> Response<Full
     match outcome {
         Ok(Done::Healthy) => respond(StatusCode::OK, &Health { healthy: true, error: None }),
         Ok(Done::Build(build)) => respond(StatusCode::OK, build),
+        Ok(Done::Metrics(text)) => metrics(text.clone()),
         Ok(Done::Wished(build)) => respond(StatusCode::ACCEPTED, build),
         Err(refused) => refused.response(route),
     }
+}
+
+/// As the router tells them.
+fn metrics(text: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(text));
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 impl Refused {
@@ -94,11 +112,11 @@ impl Refused {
                 let challenge = "Bearer realm=\"kennel\", error=\"invalid_token\"";
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
             }
-            Self::MayOnlyRead(_) => {
+            Self::MayOnlyRead(_) | Self::NotForMetrics(_) => {
                 let challenge = "Bearer realm=\"kennel\", error=\"insufficient_scope\"";
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
             }
-            Self::Unavailable => {
+            Self::Unavailable | Self::RouterSilent => {
                 headers.insert(RETRY_AFTER, RETRY_SECS);
             }
             Self::NotFound | Self::NoBuild(_) | Self::Ended(_) => {}
@@ -111,9 +129,9 @@ impl Refused {
             Self::NotFound | Self::NoBuild(_) => StatusCode::NOT_FOUND,
             Self::WrongMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoToken | Self::BadToken => StatusCode::UNAUTHORIZED,
-            Self::MayOnlyRead(_) => StatusCode::FORBIDDEN,
+            Self::MayOnlyRead(_) | Self::NotForMetrics(_) => StatusCode::FORBIDDEN,
             Self::Ended(_) => StatusCode::CONFLICT,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable | Self::RouterSilent => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -126,6 +144,8 @@ impl Refused {
             Self::NoBuild(id) => say::no_build(*id),
             Self::MayOnlyRead(token) => say::may_only_read(token),
             Self::Ended(sentence) => sentence.clone(),
+            Self::NotForMetrics(token) => say::not_for_metrics(token),
+            Self::RouterSilent => say::router_silent(),
             Self::Unavailable => say::unavailable(),
         }
     }

@@ -11,7 +11,9 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::EXPECT;
 use hyper::http::request::Parts;
 use hyper::{Request, Response};
-use kennel_core::{BuildId, BuildState, Delivery, Event, EventId, Layout, Timestamp, TokenRight};
+use kennel_core::{
+    BuildId, BuildState, Delivery, Event, EventId, Layout, Timestamp, TokenRight, error_chain,
+};
 use kennel_store::{Appended, Build, Token};
 use kennel_webhook::{Limits, LogQuota, Seat, Service, Writer, throw_away};
 use tokio::time::{sleep, timeout};
@@ -20,6 +22,7 @@ use tracing::{error, info, warn};
 use crate::answer::{Done, Outcome, Refused, response};
 use crate::bearer::Bearer;
 use crate::build_view::BuildView;
+use crate::metrics;
 use crate::route::Route;
 use crate::rows::{Rows, Unreadable};
 use crate::say;
@@ -110,6 +113,10 @@ impl Api {
                 self.read(self.rows.build(BuildId::from_row(1)).await)?;
                 Ok(Done::Healthy)
             }
+            Route::Metrics => {
+                let token = self.token(head).await?;
+                self.metrics(&token).await
+            }
             Route::Build(id) => {
                 let token = self.token(head).await?;
                 let build = self.build(id, &token).await?;
@@ -121,6 +128,19 @@ impl Api {
                 self.cancel(&build, &token).await
             }
         }
+    }
+
+    async fn metrics(&self, token: &Token) -> Outcome {
+        if token.right != TokenRight::Metrics {
+            return Err(Refused::NotForMetrics(token.name.clone()));
+        }
+        let text = metrics::ask(&self.rows.router()).await.map_err(|why| {
+            if self.trouble.take(Instant::now()).is_some() {
+                error!("{}", say::journal_router_silent(&error_chain(&why)));
+            }
+            Refused::RouterSilent
+        })?;
+        Ok(Done::Metrics(text))
     }
 
     async fn token(&self, head: &Parts) -> Result<Token, Refused> {

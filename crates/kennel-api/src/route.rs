@@ -8,6 +8,8 @@ use kennel_core::BuildId;
 pub(crate) enum Route {
     /// `GET /health`.
     Health,
+    /// `GET /metrics`.
+    Metrics,
     /// `GET /api/v1/builds/<id>`; none if that is no number of a build.
     Build(Option<BuildId>),
     /// `POST /builds/<id>/cancel`.
@@ -20,6 +22,9 @@ impl Route {
         if path == "/health" {
             return Some(Self::Health);
         }
+        if path == "/metrics" {
+            return Some(Self::Metrics);
+        }
         if let Some(id) = path.strip_prefix("/api/v1/builds/") {
             return segment(id).map(Self::Build);
         }
@@ -30,7 +35,7 @@ impl Route {
     /// The methods that it has, as `Allow` has them (RFC 9110 §10.2.1).
     pub(crate) fn methods(self) -> &'static str {
         match self {
-            Self::Health | Self::Build(_) => "GET, HEAD",
+            Self::Health | Self::Metrics | Self::Build(_) => "GET, HEAD",
             Self::Cancel(_) => "POST",
         }
     }
@@ -53,6 +58,7 @@ mod tests {
     fn addresses_and_their_methods() {
         let build = Some(BuildId::from_row(42));
         assert_eq!(Route::of("/health"), Some(Route::Health));
+        assert_eq!(Route::of("/metrics"), Some(Route::Metrics));
         assert_eq!(Route::of("/api/v1/builds/42"), Some(Route::Build(build)));
         assert_eq!(Route::of("/builds/42/cancel"), Some(Route::Cancel(build)));
         assert_eq!(Route::of("/builds/latest/cancel"), Some(Route::Cancel(None)));
@@ -60,6 +66,7 @@ mod tests {
         for path in [
             "/",
             "/health/",
+            "/metrics/",
             "/api/v1/builds",
             "/api/v1/builds/",
             "/api/v1/builds/4/2",

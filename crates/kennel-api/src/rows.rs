@@ -2,6 +2,8 @@
 //!
 //! On threads apart, since there is one thread for all connections.
 
+use std::path::PathBuf;
+
 use kennel_core::{BuildId, EventId, Layout, Timestamp, error_chain};
 use kennel_store::{Access, Build, Builds, Inbox, StoreError, Token, Tokens};
 use tokio::task::spawn_blocking;
@@ -53,6 +55,11 @@ impl Rows {
     ) -> Result<Option<Token>, Unreadable> {
         let tokens = Tokens::of(&self.layout);
         read(move || tokens.find(&text, now).map_err(|error| Unreadable(error_chain(&error)))).await
+    }
+
+    /// Where the router tells its figures.
+    pub(crate) fn router(&self) -> PathBuf {
+        self.layout.router_socket()
     }
 
     /// Has the dispatcher come, who makes what is missing of the databases.

@@ -40,6 +40,18 @@ pub(crate) fn may_only_read(token: &TokenName) -> String {
     )
 }
 
+pub(crate) fn not_for_metrics(token: &TokenName) -> String {
+    format!(
+        "the token {token} is for builds and not for figures; make one with `kennelctl token create \
+         NAME --may metrics`"
+    )
+}
+
+pub(crate) fn router_silent() -> String {
+    "the router does not tell its figures now; see `journalctl -u kennel-api` on the host"
+        .to_owned()
+}
+
 pub(crate) fn ended(id: BuildId, state: BuildState) -> String {
     format!("build {id} has ended already: it is {state}")
 }
@@ -57,6 +69,10 @@ pub(crate) fn unavailable() -> String {
 }
 
 // The journal.
+
+pub(crate) fn journal_router_silent(why: &str) -> String {
+    format!("the router does not tell its figures: {why}")
+}
 
 pub(crate) fn journal_cancelled(
     token: &TokenName,

@@ -80,7 +80,7 @@ impl Host {
         let now = Timestamp::from(std::time::SystemTime::now());
         let new = NewToken {
             name: name.parse().unwrap(),
-            projects: [project.parse().unwrap()].into(),
+            projects: project.parse().into_iter().collect(),
             right,
             created_at: now,
             created_by: "ada".into(),
@@ -281,6 +281,42 @@ fn health_is_whether_builds_can_be_read() {
     host.bell.recv(&mut [0; 8]).unwrap();
     drop(host.builds());
     assert_eq!(host.ask("GET", "/health", "").status, 200);
+}
+
+#[test]
+fn figures_are_for_tokens_made_for_them() {
+    let host = Host::boot();
+    let metrics = host.token("prometheus", "", TokenRight::Metrics, 60);
+    let cancel = host.token("ci", "site", TokenRight::Cancel, 60);
+    assert_eq!(host.ask("GET", "/metrics", "").status, 401);
+    assert_eq!(host.get("/metrics", &metrics.replace(char::is_numeric, "x")).status, 401);
+    insta::assert_snapshot!(host.get("/metrics", &cancel).line(), @r#"403 {"error":"the token ci is for builds and not for figures; make one with `kennelctl token create NAME --may metrics`"}"#);
+    insta::assert_snapshot!(host.get("/metrics", &metrics).line(), @r#"503 {"error":"the router does not tell its figures now; see `journalctl -u kennel-api` on the host"}"#);
+    // Such a token is for nothing else.
+    assert_eq!(host.get("/api/v1/builds/1", &metrics).status, 404);
+    assert_eq!(host.cancel("1", &metrics).status, 404);
+
+    let router = std::os::unix::net::UnixListener::bind(host.layout.router_socket()).unwrap();
+    let router = std::thread::spawn(move || {
+        let (mut stream, _) = router.accept().unwrap();
+        let mut request = [0; 1024];
+        let read = stream.read(&mut request).unwrap();
+        let text = "kennel_router_hosts 3\n";
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", text.len());
+        stream.write_all(format!("{head}{text}").as_bytes()).unwrap();
+        String::from_utf8_lossy(&request[..read]).into_owned()
+    });
+    let told = host.get("/metrics", &metrics);
+    assert_eq!(told.line(), "200 kennel_router_hosts 3");
+    assert!(
+        told.has_header("content-type: text/plain; version=0.0.4; charset=utf-8"),
+        "{}",
+        told.head
+    );
+    let asked = router.join().unwrap();
+    assert!(asked.starts_with("GET /metrics HTTP/1.1\r\n"), "{asked}");
+    assert!(!asked.to_lowercase().contains("authorization"), "{asked}");
+    assert_eq!(host.ask("POST", "/metrics", "").status, 405);
 }
 
 #[test]

@@ -25,6 +25,10 @@ pub enum Action {
     Pin,
     /// Let pushes deploy again.
     Unpin,
+    /// Showed visitors a page that something is under maintenance.
+    MaintenanceOn,
+    /// Let visitors in again.
+    MaintenanceOff,
     /// Had a branch stay for longer.
     Extend,
     /// Removed deployments.
@@ -41,7 +45,7 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Approve,
         Self::Cancel,
         Self::Redeploy,
@@ -49,6 +53,8 @@ impl Action {
         Self::RollBack,
         Self::Pin,
         Self::Unpin,
+        Self::MaintenanceOn,
+        Self::MaintenanceOff,
         Self::Extend,
         Self::TearDown,
         Self::SecretSet,
@@ -68,6 +74,8 @@ impl Action {
             Self::RollBack => "roll_back",
             Self::Pin => "pin",
             Self::Unpin => "unpin",
+            Self::MaintenanceOn => "maintenance_on",
+            Self::MaintenanceOff => "maintenance_off",
             Self::Extend => "extend",
             Self::TearDown => "tear_down",
             Self::SecretSet => "secret_set",

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::config::Period;
 use crate::newtype::text_newtype;
 use crate::{
-    Action, Branch, BuildId, CommitSha, DeploymentId, Forge, GitRef, ProjectName, SecretName,
-    SecretScope, ServiceName, Timestamp, TokenName,
+    Action, Branch, BuildId, CommitSha, DeploymentId, Forge, GitRef, Notice, ProjectName,
+    SecretName, SecretScope, ServiceName, Timestamp, TokenName,
 };
 
 /// The id that a forge gave to one delivery (`X-GitHub-Delivery` and the like): printable ASCII,
@@ -130,6 +130,22 @@ pub enum Event {
         /// Only this service or site.
         service: Option<ServiceName>,
     },
+    /// A person wants visitors to be told that something is under maintenance.
+    MaintenanceOn {
+        /// Of which branch; none: all of the project.
+        git_ref: Option<GitRef>,
+        /// Only this service or site.
+        service: Option<ServiceName>,
+        /// What they are told.
+        notice: Notice,
+    },
+    /// A person wants visitors to be let in again.
+    MaintenanceOff {
+        /// Of which branch; none: all of the project.
+        git_ref: Option<GitRef>,
+        /// Only this service or site.
+        service: Option<ServiceName>,
+    },
     /// A person wants a branch to stay for longer than it would.
     Extend {
         /// Which branch.
@@ -213,6 +229,8 @@ impl Event {
             Self::RollBack { .. } => "roll_back",
             Self::Pin { .. } => "pin",
             Self::Unpin { .. } => "unpin",
+            Self::MaintenanceOn { .. } => "maintenance_on",
+            Self::MaintenanceOff { .. } => "maintenance_off",
             Self::Extend { .. } => "extend",
             Self::Expired { .. } => "expired",
             Self::SecretSet { .. } => "secret_set",
@@ -240,6 +258,9 @@ impl Event {
             | Self::Unpin { git_ref, .. }
             | Self::Extend { git_ref, .. }
             | Self::Expired { git_ref } => Some(git_ref.clone()),
+            Self::MaintenanceOn { git_ref, .. } | Self::MaintenanceOff { git_ref, .. } => {
+                git_ref.clone()
+            }
             Self::Approve { .. }
             | Self::Cancel { .. }
             | Self::SecretSet { .. }
@@ -266,6 +287,8 @@ impl Event {
             Self::RollBack { .. } => Some(Action::RollBack),
             Self::Pin { .. } => Some(Action::Pin),
             Self::Unpin { .. } => Some(Action::Unpin),
+            Self::MaintenanceOn { .. } => Some(Action::MaintenanceOn),
+            Self::MaintenanceOff { .. } => Some(Action::MaintenanceOff),
             Self::Extend { .. } => Some(Action::Extend),
             Self::SecretSet { .. } => Some(Action::SecretSet),
             Self::SecretRemoved { .. } => Some(Action::SecretRemoved),
@@ -289,6 +312,12 @@ impl Event {
             | Self::Unpin { git_ref, service } => match service {
                 Some(service) => format!("{}/{service}", git_ref.short()),
                 None => git_ref.short(),
+            },
+            Self::MaintenanceOn { git_ref, service, .. }
+            | Self::MaintenanceOff { git_ref, service } => match (git_ref, service) {
+                (None, _) => "all of it".to_owned(),
+                (Some(git_ref), Some(service)) => format!("{}/{service}", git_ref.short()),
+                (Some(git_ref), None) => git_ref.short(),
             },
             Self::Rebuild { git_ref } | Self::Expired { git_ref } => git_ref.short(),
             Self::Extend { git_ref, by } => format!("{} by {by}", git_ref.short()),

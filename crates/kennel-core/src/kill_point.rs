@@ -107,6 +107,12 @@ points! {
     EnvWritten,
     /// There is a unit file, and nothing was started.
     UnitWritten,
+    /// The row says that the version of before gives way; the table does not.
+    HoldWritten,
+    /// Visitors wait; the version of before runs.
+    VisitorsHeld,
+    /// The version of before is stopped; nothing was started.
+    WayGiven,
     /// systemd has started the unit; nobody has asked whether it is healthy.
     UnitStarted,
     /// It has answered that it is healthy.
@@ -142,6 +148,8 @@ points! {
     TimerStopped,
     /// The unit is down; its files are there.
     UnitStopped,
+    /// What had given way to it is started again; visitors wait.
+    WentOn,
     /// The state directory is gone.
     StateRemoved,
     /// The unit file and the environment file are gone.

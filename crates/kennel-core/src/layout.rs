@@ -260,6 +260,24 @@ impl Layout {
         self.at("var/lib/kennel/routes/config.toml")
     }
 
+    /// The passwords that routes ask for, for the router alone.
+    #[must_use]
+    pub fn logins(&self) -> PathBuf {
+        self.at("var/lib/kennel/logins/logins.json")
+    }
+
+    /// The directory of projects' files as they were when they could be used last.
+    #[must_use]
+    pub fn last_projects(&self) -> PathBuf {
+        self.at("var/lib/kennel/routes/projects")
+    }
+
+    /// A project's file as it was when it could be used last.
+    #[must_use]
+    pub fn last_project(&self, project: &ProjectName) -> PathBuf {
+        self.last_projects().join(format!("{project}.toml"))
+    }
+
     /// The lock that whoever writes the route table holds.
     #[must_use]
     pub fn route_lock(&self) -> PathBuf {
@@ -276,6 +294,12 @@ impl Layout {
     #[must_use]
     pub fn slice_file_lock(&self) -> PathBuf {
         self.at("var/lib/kennel/routes/slice-files.lock")
+    }
+
+    /// The lock under which versions of a service that must not overlap take their turns.
+    #[must_use]
+    pub fn turn_lock(&self) -> PathBuf {
+        self.at("var/lib/kennel/routes/turns.lock")
     }
 
     /// The lock under which a deployment finds out whether it is the last of its service.
@@ -374,6 +398,18 @@ impl Layout {
     #[must_use]
     pub fn router_socket(&self) -> PathBuf {
         self.at("run/kennel/router.sock")
+    }
+
+    /// Where the router rings for a deployed service that sleeps.
+    #[must_use]
+    pub fn wake_socket(&self, deployment: DeploymentId) -> PathBuf {
+        self.at("run/kennel/wake").join(deployment.to_string())
+    }
+
+    /// Where the router calls for a second one while it is restarted.
+    #[must_use]
+    pub fn router_relief(&self) -> PathBuf {
+        self.at("run/kennel/router-relief.sock")
     }
 
     /// Where deployed services keep their files, by user name; relative to systemd's

@@ -23,6 +23,7 @@ mod event;
 mod forge;
 mod free_space;
 mod git_ref;
+mod guard;
 mod host_name;
 mod id;
 #[cfg(any(test, feature = "kill-points"))]
@@ -31,6 +32,7 @@ mod layout;
 mod name;
 mod output;
 mod port;
+mod protocol;
 mod route_table;
 mod router_status;
 mod secret;
@@ -58,6 +60,7 @@ pub use event::{Delivery, DeliveryId, Event, PullRequestHead};
 pub use forge::Forge;
 pub use free_space::LEAST_FREE_SPACE;
 pub use git_ref::GitRef;
+pub use guard::{Guard, Login, LoginId, Logins, Notice, NoticeText, SessionKey};
 pub use host_name::HostName;
 pub use id::{BuildId, DeploymentId, EventId};
 #[cfg(any(test, feature = "kill-points"))]
@@ -67,8 +70,12 @@ pub use name::{ProjectName, ServiceName, UserName};
 pub use newtype::Invalid;
 pub use output::{OutputKey, OutputKind, OutputState};
 pub use port::Port;
-pub use route_table::{PathRoute, RouteTable, Target, UnknownTableVersion};
-pub use router_status::{LastUse, RouterStatus};
+pub use protocol::Protocol;
+pub use route_table::{PathRoute, RouteOutput, RouteTable, Target, UnknownTableVersion};
+pub use router_status::{
+    InUse, LastUse, Look, RouteTraffic, RouterHealth, RouterStatus, RouterTraffic, ServiceHealth,
+    Use,
+};
 pub use secret::{BadSecret, SecretName, SecretScope, SecretValue};
 pub use settings::Settings;
 pub use site_rules::{

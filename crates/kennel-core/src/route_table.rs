@@ -4,10 +4,16 @@
 //! publication, so that "the router has it" is a comparison of numbers.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DeploymentId, HostName, Port, StorePath, Tls};
+use crate::config::{RequestLimits, RouterConfig};
+use crate::{
+    DeploymentId, Guard, HostName, OutputKey, Port, ProjectName, Protocol, ServiceName, StorePath,
+    Tls,
+};
 
 /// The whole table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +26,9 @@ pub struct RouteTable {
     /// How hosts are served over TLS.
     #[serde(default)]
     pub tls: Tls,
+    /// What holds for all hosts.
+    #[serde(default, skip_serializing_if = "RouterConfig::is_default")]
+    pub router: RouterConfig,
     /// Per host its path prefixes. The longest prefix that matches decides.
     pub hosts: BTreeMap<HostName, Vec<PathRoute>>,
 }
@@ -42,7 +51,13 @@ impl RouteTable {
     /// A table without routes.
     #[must_use]
     pub fn empty(generation: u64) -> Self {
-        Self { version: Self::VERSION, generation, tls: Tls::default(), hosts: BTreeMap::new() }
+        Self {
+            version: Self::VERSION,
+            generation,
+            tls: Tls::default(),
+            router: RouterConfig::default(),
+            hosts: BTreeMap::new(),
+        }
     }
 
     /// Whether this program understands the table.
@@ -67,8 +82,56 @@ pub struct PathRoute {
     /// Whether a service gets paths without the prefix.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub strip: bool,
+    /// Whose it is; none for Kennel's own programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<RouteOutput>,
+    /// How much it takes.
+    #[serde(default, skip_serializing_if = "RequestLimits::is_empty")]
+    pub limits: RequestLimits,
+    /// Who may come in.
+    #[serde(default, skip_serializing_if = "Guard::is_open")]
+    pub guard: Guard,
     /// Who answers.
     pub target: Target,
+}
+
+impl PathRoute {
+    /// Of nobody in particular, within no limits of its own, and open to everybody.
+    #[must_use]
+    pub fn new(prefix: &str, target: Target) -> Self {
+        let (limits, guard) = (RequestLimits::default(), Guard::default());
+        Self { prefix: prefix.to_owned(), strip: false, output: None, limits, guard, target }
+    }
+}
+
+/// Which service or site of which branch is behind a route, as people name it: for figures and
+/// logs, never to decide anything by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteOutput {
+    /// The project.
+    pub project: ProjectName,
+    /// The branch as git has it, or `pr-<number>`.
+    pub branch: String,
+    /// The service's or site's name in `kennel.toml`.
+    pub service: ServiceName,
+}
+
+impl fmt::Display for RouteOutput {
+    /// As people type it: `site/main/api`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.project, self.branch, self.service)
+    }
+}
+
+impl From<&OutputKey> for RouteOutput {
+    fn from(key: &OutputKey) -> Self {
+        Self {
+            project: key.project.clone(),
+            branch: key.git_ref.short(),
+            service: key.service.clone(),
+        }
+    }
 }
 
 /// Who answers a request.
@@ -86,6 +149,22 @@ pub enum Target {
         /// Whether it is a fork's, which answers only to who calls it so.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         fork: bool,
+        /// What it understands.
+        #[serde(default, skip_serializing_if = "Protocol::is_http1")]
+        protocol: Protocol,
+        /// For how many seconds what the one before has begun may go on; none if nobody says so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        drain_secs: Option<u64>,
+        /// Whether its visitors wait at the router: it gives way to a version that it must not
+        /// overlap with.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        held: bool,
+        /// Whether the router counts what is under way to it, for whoever is to stop it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        counted: bool,
+        /// Where to ring for it when it does not listen: it may sleep. An absolute path.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        wake: Option<String>,
     },
     /// A static site.
     Site {
@@ -122,6 +201,17 @@ impl Target {
             Self::Redirect { .. } | Self::Absent | Self::Socket { .. } => None,
         }
     }
+
+    /// How long what another deployment has begun may go on once this target is in its place; none
+    /// if the table does not say.
+    #[must_use]
+    pub fn drain(&self) -> Option<Duration> {
+        match self {
+            Self::Service { drain_secs, .. } => drain_secs.map(Duration::from_secs),
+            Self::Site { drain_secs, .. } => Some(Duration::from_secs(*drain_secs)),
+            Self::Redirect { .. } | Self::Absent | Self::Socket { .. } => None,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -133,19 +223,23 @@ mod tests {
         let mut table = RouteTable::empty(7);
         table.hosts.insert(
             "api-main.site.example.com".parse().unwrap(),
-            vec![PathRoute {
-                prefix: "/".into(),
-                strip: false,
-                target: Target::Service {
+            vec![PathRoute::new(
+                "/",
+                Target::Service {
                     deployment: DeploymentId::from_row(97),
                     port: Port::try_from(18000).unwrap(),
                     health_check: "/health".into(),
                     fork: false,
+                    protocol: Protocol::H2c,
+                    drain_secs: Some(30),
+                    held: false,
+                    counted: false,
+                    wake: None,
                 },
-            }],
+            )],
         );
         let text = serde_json::to_string(&table).unwrap();
-        insta::assert_snapshot!(text, @r#"{"version":1,"generation":7,"tls":{"redirect":true},"hosts":{"api-main.site.example.com":[{"prefix":"/","target":{"kind":"service","deployment":97,"port":18000,"health_check":"/health"}}]}}"#);
+        insta::assert_snapshot!(text, @r#"{"version":1,"generation":7,"tls":{"redirect":true},"hosts":{"api-main.site.example.com":[{"prefix":"/","target":{"kind":"service","deployment":97,"port":18000,"health_check":"/health","protocol":"h2c","drain_secs":30}}]}}"#);
         assert_eq!(serde_json::from_str::<RouteTable>(&text).unwrap(), table);
     }
 

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::OutputKind;
-use crate::config::{Addresses, ProgramManifest, ServiceManifest, SiteManifest, TimerManifest};
+use crate::config::{
+    Addresses, ProgramManifest, RequestLimits, ServiceManifest, SiteManifest, TimerManifest,
+};
 
 /// The settings that a deployment keeps in its row, so that it can be started again at boot, or
 /// come back, without git or Nix.
@@ -50,6 +52,18 @@ impl Settings {
             Self::Service(service) => Some(&service.addresses),
             Self::Worker(_) | Self::Timer(_) => None,
             Self::Site(site) => Some(&site.addresses),
+        }
+    }
+
+    /// What it takes of requests.
+    #[must_use]
+    pub fn request_limits(&self) -> RequestLimits {
+        match self {
+            Self::Service(service) => service.requests,
+            Self::Worker(_) | Self::Timer(_) => RequestLimits::default(),
+            Self::Site(site) => {
+                RequestLimits { rate_limit: site.rate_limit, ..RequestLimits::default() }
+            }
         }
     }
 }

@@ -30,10 +30,13 @@ impl TokenName {
 
 text_newtype!(TokenName, "token's name");
 
-/// What a token allows with its projects; each allows what those before it do.
+/// What a token allows. With its projects to look at builds, and to cancel them as well; or to read
+/// figures, which are the whole host's and of no project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenRight {
+    /// To read the router's figures, and nothing else.
+    Metrics,
     /// To look at builds.
     Read,
     /// To cancel them, too.
@@ -42,12 +45,13 @@ pub enum TokenRight {
 
 impl TokenRight {
     /// All there are, the smallest first.
-    pub const ALL: [Self; 2] = [Self::Read, Self::Cancel];
+    pub const ALL: [Self; 3] = [Self::Metrics, Self::Read, Self::Cancel];
 
     /// The word in files and on the command line.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Metrics => "metrics",
             Self::Read => "read",
             Self::Cancel => "cancel",
         }
@@ -64,10 +68,9 @@ impl FromStr for TokenRight {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        Self::ALL
-            .into_iter()
-            .find(|right| right.as_str() == text)
-            .ok_or_else(|| Invalid::new("token's right", text, "it is neither read nor cancel"))
+        Self::ALL.into_iter().find(|right| right.as_str() == text).ok_or_else(|| {
+            Invalid::new("token's right", text, "it is neither metrics, read nor cancel")
+        })
     }
 }
 
@@ -81,7 +84,7 @@ mod tests {
             assert_eq!(right.as_str().parse::<TokenRight>().unwrap(), right);
             assert_eq!(serde_json::to_value(right).unwrap(), right.as_str());
         }
-        assert!(TokenRight::Read < TokenRight::Cancel);
+        assert!(TokenRight::Metrics < TokenRight::Read && TokenRight::Read < TokenRight::Cancel);
     }
 
     #[test]

@@ -50,6 +50,18 @@ impl UnitName {
         Self(format!("kennel-{project}-{slug}-{service}@{id}.timer"))
     }
 
+    /// The unit of the same name that starts a deployment's unit when somebody rings:
+    /// `kennel-<project>-<branch>-<service>@<id>.socket`.
+    #[must_use]
+    pub fn of_wake(
+        project: &ProjectName,
+        slug: &BranchSlug,
+        service: &ServiceName,
+        id: DeploymentId,
+    ) -> Self {
+        Self(format!("kennel-{project}-{slug}-{service}@{id}.socket"))
+    }
+
     /// The unit of the program that runs once before a deployment of a service does:
     /// `kennel-<project>-<branch>-<service>@<id>-release.service`. No deployment's own has that
     /// instance, which is no number.
@@ -61,6 +73,12 @@ impl UnitName {
         id: DeploymentId,
     ) -> Self {
         Self(format!("kennel-{project}-{slug}-{service}@{id}-release.service"))
+    }
+
+    /// Whether it starts another unit of its name, and would do so again after that is stopped.
+    #[must_use]
+    pub fn is_trigger(&self) -> bool {
+        self.is_timer() || self.0.ends_with(".socket")
     }
 
     /// Whether it is a timer.
@@ -109,7 +127,12 @@ pub enum Job {
     Deploy(DeploymentId),
     /// `kennel-teardown@<id>.service`
     Teardown(DeploymentId),
+    /// `kennel-routes.service`: one at a time, and it is for all.
+    Routes,
 }
+
+/// The unit that writes the route table anew when no deployment does.
+const ROUTES: &str = "kennel-routes.service";
 
 impl Job {
     /// The unit that does this job.
@@ -119,12 +142,16 @@ impl Job {
             Self::Build(id) => format!("kennel-build@{id}.service"),
             Self::Deploy(id) => format!("kennel-deploy@{id}.service"),
             Self::Teardown(id) => format!("kennel-teardown@{id}.service"),
+            Self::Routes => ROUTES.to_owned(),
         })
     }
 
     /// The job that a unit of this name does, if it is one.
     #[must_use]
     pub fn of_unit(unit: &str) -> Option<Self> {
+        if unit == ROUTES {
+            return Some(Self::Routes);
+        }
         let (template, instance) = unit.strip_suffix(".service")?.split_once('@')?;
         match template {
             "kennel-build" => instance.parse().ok().map(Self::Build),
@@ -168,7 +195,9 @@ mod tests {
         let job = Job::Deploy(DeploymentId::from_row(97));
         assert_eq!(job.unit().as_str(), "kennel-deploy@97.service");
         assert_eq!(Job::of_unit("kennel-deploy@97.service"), Some(job));
+        assert_eq!(Job::of_unit(Job::Routes.unit().as_str()), Some(Job::Routes));
         for other in [
+            "kennel-routes@1.service",
             "kennel-deploy@097.service",
             "kennel-site-main-api@97.service",
             "kennel-deploy@.service",

@@ -6,7 +6,8 @@ use kennel_systemd::kill_point;
 use rustix::fs::FlockOperation;
 
 use crate::{
-    DeployError, Host, databases, file, roots, routes, secrets, service, site, slices, timer, unit,
+    DeployError, Host, databases, file, recreate, roots, routes, secrets, service, site, slices,
+    timer, unit,
 };
 
 /// Removes everything of a deployment and, with the last of its service, what the deployments of
@@ -27,6 +28,7 @@ pub(crate) async fn everything(
     kill_point!(TimerStopped, &deployment.key.project);
     if deployment.settings.kind().has_unit() {
         stop(host, deployment).await?;
+        recreate::resume(host, deployment).await?;
     }
     // Two ends of one service would each find the other there, and leave to it what both shared:
     // who asks has stopped its own unit, and says that it is gone before the next one asks.
@@ -63,8 +65,9 @@ pub(crate) async fn service(host: &Host, deployment: &Deployment) -> Result<(), 
 }
 
 async fn stop(host: &Host, deployment: &Deployment) -> Result<(), DeployError> {
-    // First: it would start the unit again.
+    // First: they would start the unit again.
     unit::remove(host, &deployment.timer_unit()).await?;
+    unit::remove(host, &deployment.wake_unit()).await?;
     unit::remove(host, &deployment.release_unit()).await?;
     let unit = deployment.unit();
     host.manager.stop(unit.as_str()).await?;

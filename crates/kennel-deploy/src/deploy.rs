@@ -8,8 +8,8 @@ use kennel_systemd::{kill_point, ring, status};
 use tracing::{error, info, warn};
 
 use crate::{
-    DeployError, Host, clean_up, domain, roots, router, routes, service, site, timer, unchanged,
-    worker,
+    DeployError, Host, clean_up, domain, recreate, roots, router, routes, service, site, timer,
+    unchanged, worker,
 };
 
 /// Makes the deployment serve, and puts what it replaces on its drain timer. If it cannot, the row
@@ -91,6 +91,8 @@ async fn bring_up(host: &mut Host, deployment: &Deployment) -> Result<Brought, D
     roots::release_build(host, deployment)?;
     kill_point!(RootTakenOver, &deployment.key.project);
     let drain = match &deployment.settings {
+        // What it replaces has ended before it began.
+        _ if recreate::is_asked_for(host, deployment)? => Duration::ZERO,
         Settings::Service(manifest) => manifest.drain.unwrap_or(host.config.drain),
         // Nobody is being answered.
         Settings::Worker(_) => Duration::ZERO,

@@ -7,6 +7,7 @@
 //!
 //! Invariant: only this crate writes unit files and the route table.
 
+mod access;
 mod clean_up;
 mod databases;
 mod deploy;
@@ -21,6 +22,7 @@ mod listener;
 mod log_tail;
 mod postgresql;
 mod program;
+mod recreate;
 mod release;
 mod restore;
 mod roots;
@@ -30,6 +32,7 @@ mod secrets;
 mod service;
 mod settle;
 mod site;
+mod sleep;
 mod slices;
 mod teardown;
 mod timer;
@@ -45,7 +48,9 @@ pub use host::Host;
 pub use last_config::keep as keep_config;
 pub use postgresql::PostgresqlError;
 pub use restore::restore;
+pub use routes::refresh;
 pub use settle::settle;
+pub use sleep::sleep;
 pub use teardown::teardown;
 pub use valkey::ValkeyError;
 pub use waits::waits;

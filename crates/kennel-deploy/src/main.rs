@@ -1,10 +1,13 @@
-//! `kennel-deploy`: the job behind `kennel-deploy@`, `kennel-teardown@` and `kennel-restore`.
+//! `kennel-deploy`: the job behind `kennel-deploy@`, `kennel-teardown@`,
+//! `kennel-restore` and `kennel-sleep`.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use kennel_core::{DeploymentId, DeploymentState, Layout};
-use kennel_deploy::{DeployError, Host, deploy, keep_config, restore, settle, teardown, waits};
+use kennel_deploy::{
+    DeployError, Host, deploy, keep_config, refresh, restore, settle, sleep, teardown, waits,
+};
 use kennel_systemd::{log_to_journal, ready};
 use tracing::{error, warn};
 
@@ -38,6 +41,10 @@ enum Job {
     },
     /// Make the host match the rows.
     Restore,
+    /// Stop services that nobody has used for a while.
+    Sleep,
+    /// Publish the route table, if it is to say something else.
+    Routes,
 }
 
 fn main() -> ExitCode {
@@ -78,7 +85,7 @@ async fn run(job: Job) -> Result<ExitCode, DeployError> {
                     waits(&layout, id, &error)?;
                 }
                 Job::Restore => restore_as_before(layout).await?,
-                Job::Settle { .. } | Job::Teardown { .. } => {}
+                Job::Settle { .. } | Job::Teardown { .. } | Job::Sleep | Job::Routes => {}
             }
             return Err(error);
         }
@@ -94,10 +101,12 @@ async fn run(job: Job) -> Result<ExitCode, DeployError> {
         }
         Job::Settle { id, result } => settle(&mut host, id, &result).await?,
         Job::Teardown { id } => teardown(&mut host, id).await?,
+        Job::Sleep => sleep(&mut host).await?,
         Job::Restore => {
             keep_config(&layout);
             restore(&mut host).await?;
         }
+        Job::Routes => refresh(&mut host).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

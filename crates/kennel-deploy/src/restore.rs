@@ -14,7 +14,10 @@ use tracing::{error, info, warn};
 
 use crate::listener::{self, Listener};
 use crate::secrets::{self, Opener};
-use crate::{DeployError, Host, clean_up, databases, env, file, routes, service, site, slices};
+use crate::{
+    DeployError, Host, access, clean_up, databases, env, file, recreate, routes, service, site,
+    sleep, slices,
+};
 
 /// Makes units, files, links, GC roots and routes match the rows.
 ///
@@ -47,6 +50,12 @@ pub async fn restore(host: &mut Host) -> Result<(), DeployError> {
         kill_point!(RestoreWritten, &deployment.key.project);
     }
     drop(opener);
+    if let Err(error) = access::keep_projects(&host.layout) {
+        warn!("{}, ignoring: tried again by the next kennel-restore", error.chain());
+    }
+    let holding = host.state.holding()?;
+    let deployed = holding.into_iter().map(|it| it.key.project).collect();
+    access::forget_projects(&host.layout, &deployed);
     remove_strangers(host).await?;
     for deployment in &serving {
         kill_point!(StrangersRemoved, &deployment.key.project);
@@ -68,6 +77,9 @@ pub async fn restore(host: &mut Host) -> Result<(), DeployError> {
             report(deployment, &error);
         }
         kill_point!(RestoreStarted, &deployment.key.project);
+    }
+    if serving.iter().any(|deployment| sleep::after(host, deployment).is_some()) {
+        sleep::watch(host).await;
     }
     status(&format!("{} deployments serve", serving.len()));
     if let Err(error) = ring(&host.layout.bell()) {
@@ -120,7 +132,7 @@ async fn prepare(
         None if deployment.settings.kind().is_routed() => return Ok(false),
         port => port,
     };
-    service::write_unit(host, deployment, manifest)?;
+    service::write_unit(host, deployment, manifest).await?;
     let environment = host.layout.env_file(&deployment.unit());
     if let Ok(text) = fs::read_to_string(&environment) {
         if let Some(port) = port {
@@ -167,6 +179,12 @@ async fn start(host: &Host, deployment: &Deployment) -> Result<(), DeployError> 
     // Without its environment systemd would try it again and again; why it has none was reported.
     let state = host.manager.state(unit.as_str()).await?;
     if has_environment(host, deployment) && state.is_over() {
+        // What has given way is started again by whoever made it, if at all.
+        let Some(_turn) = recreate::turn_of_active(host, deployment).await? else { return Ok(()) };
+        sleep::hang_bell(host, deployment).await?;
+        if sleep::is_asleep(host, deployment).await? {
+            return Ok(());
+        }
         info!("starting {unit}");
         if state.active == "failed" {
             // One that did while its file was gone is known without its slice, and is refused.
@@ -195,10 +213,10 @@ async fn remove_strangers(host: &mut Host) -> Result<(), DeployError> {
     let holding = host.state.holding()?;
     let known: BTreeSet<DeploymentId> = holding.iter().map(|deployment| deployment.id).collect();
     let slices: BTreeSet<UnitName> = holding.iter().flat_map(Deployment::shared_slices).collect();
-    let (timers, others): (Vec<_>, Vec<_>) =
-        units.into_iter().partition(|name| name.ends_with(".timer"));
-    // Timers first: they would start the others again.
-    for name in timers.into_iter().chain(others) {
+    let starts_others = |name: &String| name.ends_with(".timer") || name.ends_with(".socket");
+    let (triggers, others): (Vec<_>, Vec<_>) = units.into_iter().partition(starts_others);
+    // First those that would start the others again.
+    for name in triggers.into_iter().chain(others) {
         let path = host.config.unit_dir.join(&name);
         let Ok(unit) = name.parse::<UnitName>() else { continue };
         let Ok(text) = fs::read_to_string(&path) else { continue };

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty};
-use hyper::Request;
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use kennel_core::RouterStatus;
+use kennel_core::{DeploymentId, InUse, LastUse, RouterStatus};
+use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
@@ -48,20 +49,78 @@ pub(crate) async fn load(host: &Host, generation: u64) -> Result<(), DeployError
     }
 }
 
+/// How many requests to a deployment have not ended. None, if the router cannot be asked: then there
+/// are none any more, or nobody counts them.
+pub(crate) async fn requests_to(host: &Host, deployment: DeploymentId) -> u64 {
+    match ask::<InUse>(host, "/in-use").await {
+        Ok(in_use) => in_use.deployments.get(&deployment).map_or(0, |it| it.requests),
+        Err(error) => {
+            warn!("asking the router: {error}, ignoring: nobody is waited for");
+            0
+        }
+    }
+}
+
+/// What is under way to deployments that are counted, and when all were used last.
+pub(crate) async fn use_of_all(
+    host: &Host,
+) -> Result<(InUse, LastUse), Box<dyn std::error::Error>> {
+    // In this order: who comes in between is known at least as having used it.
+    let in_use = ask(host, "/in-use").await?;
+    Ok((in_use, ask(host, "/last-use").await?))
+}
+
+/// Lets whoever asks for the deployment wait for a moment, unless somebody uses it. Says whether it is
+/// so.
+pub(crate) async fn rest(
+    host: &Host,
+    deployment: DeploymentId,
+) -> Result<bool, Box<dyn std::error::Error>> {
+    let (status, _) = call(host, Method::POST, &format!("/rest/{deployment}")).await?;
+    Ok(status == StatusCode::OK)
+}
+
+/// Ends that.
+pub(crate) async fn end_rest(
+    host: &Host,
+    deployment: DeploymentId,
+) -> Result<(), Box<dyn std::error::Error>> {
+    call(host, Method::POST, &format!("/rest/{deployment}/end")).await.map(drop)
+}
+
 async fn status(host: &Host) -> Result<RouterStatus, Box<dyn std::error::Error>> {
+    ask(host, "/status").await
+}
+
+async fn ask<T: DeserializeOwned>(
+    host: &Host,
+    what: &str,
+) -> Result<T, Box<dyn std::error::Error>> {
+    let (_, body) = call(host, Method::GET, what).await?;
+    Ok(serde_json::from_slice(&body)?)
+}
+
+async fn call(
+    host: &Host,
+    method: Method,
+    what: &str,
+) -> Result<(StatusCode, Bytes), Box<dyn std::error::Error>> {
     let path = host.layout.router_socket();
     let answer = async {
         let stream = UnixStream::connect(&path).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);
-        let request = Request::get("/status")
+        let request = Request::builder()
+            .method(method)
+            .uri(what)
             .header("Host", "router")
             .header("Connection", "close")
             .body(Empty::<Bytes>::new())?;
         let response = sender.send_request(request).await?;
+        let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();
         connection.abort();
-        Ok(serde_json::from_slice(&body)?)
+        Ok((status, body))
     };
     timeout(PATIENCE, answer).await?
 }

@@ -5,12 +5,16 @@ use std::fs;
 use std::path::PathBuf;
 
 use kennel_core::config::{Addresses, ProjectConfig};
-use kennel_core::{DeploymentId, OutputKey, PathRoute, ProjectName, RouteTable, Settings, Target};
-use kennel_store::{Deployment, Https, load_project};
+use kennel_core::{
+    DeploymentId, Guard, OutputKey, PathRoute, ProjectName, RouteOutput, RouteTable, Settings,
+    Target,
+};
+use kennel_store::{Deployment, Https};
 use rustix::fs::FlockOperation;
-use tracing::warn;
 
-use crate::{DeployError, Host, domain, file, router};
+use crate::access::{self, Access};
+use crate::recreate::Held;
+use crate::{DeployError, Host, domain, file, recreate, router, sleep};
 
 /// Writes the table as the rows have it now and waits until the router has it.
 pub(crate) async fn publish(host: &mut Host) -> Result<(), DeployError> {
@@ -23,8 +27,8 @@ pub(crate) fn write(host: &mut Host) -> Result<u64, DeployError> {
     // Rows are read and the file is replaced under one lock: whoever writes later has read later.
     let _lock = file::lock(&host.layout.route_lock(), FlockOperation::LockExclusive)?;
     let (generation, deployments) = host.state.publication()?;
-    let table = render(host, generation, &deployments)?;
-    replace(host, &table)?;
+    let (table, access) = render(host, generation, &deployments)?;
+    replace(host, &table, access)?;
     Ok(generation)
 }
 
@@ -34,19 +38,39 @@ pub(crate) async fn publish_if_changed(host: &mut Host) -> Result<bool, DeployEr
     let written = {
         let _lock = file::lock(&host.layout.route_lock(), FlockOperation::LockExclusive)?;
         let (generation, deployments) = host.state.publication()?;
-        let table = render(host, generation, &deployments)?;
-        let says_so =
-            |current: RouteTable| (&current.hosts, &current.tls) == (&table.hosts, &table.tls);
+        let (table, access) = render(host, generation, &deployments)?;
+        let says_so = |current: RouteTable| RouteTable { generation, ..current } == table;
         if current(host).is_some_and(says_so) {
             None
         } else {
-            replace(host, &table)?;
+            replace(host, &table, access)?;
             Some(generation)
         }
     };
     let Some(generation) = written else { return Ok(false) };
     router::load(host, generation).await?;
     Ok(true)
+}
+
+/// Publishes what a project's file or a person's wish has changed about routes, though nothing is
+/// deployed.
+///
+/// # Errors
+/// Any [`DeployError`]; what was wished is tried again by the dispatcher.
+pub async fn refresh(host: &mut Host) -> Result<(), DeployError> {
+    access::keep_projects(&host.layout)?;
+    // Before rows are read: what is wished since then is another time's.
+    let wanted = host.state.routes_wanted()?;
+    if !publish_if_changed(host).await?
+        && let Some(table) = current(host)
+    {
+        // Killed before the router had it, an earlier run has left it for this one.
+        router::load(host, table.generation).await?;
+    }
+    if let Some(wanted) = wanted {
+        host.state.routes_published(wanted)?;
+    }
+    Ok(())
 }
 
 /// Whether the table that the router has, or will read, leads to this deployment.
@@ -60,7 +84,8 @@ fn current(host: &Host) -> Option<RouteTable> {
     serde_json::from_str(&text).ok()
 }
 
-fn replace(host: &Host, table: &RouteTable) -> Result<(), DeployError> {
+fn replace(host: &Host, table: &RouteTable, access: Access) -> Result<(), DeployError> {
+    access.write(&host.layout, current(host).as_ref())?;
     let path = host.layout.route_table();
     let text = serde_json::to_string_pretty(table)
         .map_err(|error| DeployError::file("write", &path)(error.into()))?;
@@ -71,27 +96,35 @@ fn render(
     host: &Host,
     generation: u64,
     deployments: &[Deployment],
-) -> Result<RouteTable, DeployError> {
+) -> Result<(RouteTable, Access), DeployError> {
+    let mut access = Access::read(host)?;
     let mut table = RouteTable::empty(generation);
+    let held = recreate::held(host)?;
     table.tls = host.config.tls.clone();
-    let mut projects: BTreeMap<ProjectName, Option<ProjectConfig>> = BTreeMap::new();
+    table.router = host.config.router.clone();
+    let mut projects = Projects::new();
+    let mut guards: BTreeMap<&OutputKey, Guard> = BTreeMap::new();
+    for deployment in deployments {
+        let project = &deployment.key.project;
+        let config = projects
+            .entry(project.clone())
+            .or_insert_with(|| access::project(&host.layout, project));
+        let guard = access.guard(host, deployment, config.as_ref())?;
+        guards.insert(&deployment.key, guard);
+    }
     let by_key: BTreeMap<&OutputKey, &Deployment> =
         deployments.iter().map(|deployment| (&deployment.key, deployment)).collect();
     for deployment in deployments {
-        let Some(routes) = routes(host, deployment, &by_key) else { continue };
+        let to = |it: &Deployment, prefix: &str| {
+            Some(route(host, it, prefix, target(host, it, &held, &projects)?))
+        };
+        let Some(routes) = routes(deployment, &by_key, &guards, to) else { continue };
         let mut names = vec![deployment.host(&host.config.base_domain)?];
-        let project = &deployment.key.project;
-        let config = projects.entry(project.clone()).or_insert_with(|| {
-            load_project(&host.layout, project)
-                .inspect_err(|error| {
-                    warn!("{error}, ignoring: {project} keeps its routes but its custom domains");
-                })
-                .ok()
-        });
-        if let Some(wanted) = config.as_ref().and_then(|config| domain::wanted(deployment, config))
-        {
+        let config = projects.get(&deployment.key.project).and_then(Option::as_ref);
+        if let Some(wanted) = config.and_then(|config| domain::wanted(deployment, config)) {
             for name in &wanted.redirect_from {
-                table.hosts.insert(name.clone(), elsewhere(wanted));
+                let guard = guards.get(&deployment.key).cloned().unwrap_or_default();
+                table.hosts.insert(name.clone(), elsewhere(wanted, guard));
             }
             names.extend(wanted.custom_domain.clone());
         }
@@ -99,40 +132,73 @@ fn render(
     }
     // Last, so that no custom domain takes its place.
     table.hosts.insert(host.config.control_host.clone(), control(host));
-    Ok(table)
+    Ok((table, access))
 }
 
 /// Who answers under a deployment's own hosts: itself, and those to whom its paths lead.
 fn routes(
-    host: &Host,
     deployment: &Deployment,
     by_key: &BTreeMap<&OutputKey, &Deployment>,
+    guards: &BTreeMap<&OutputKey, Guard>,
+    to: impl Fn(&Deployment, &str) -> Option<PathRoute>,
 ) -> Option<Vec<PathRoute>> {
-    let itself = target(host, deployment)?;
-    let mut routes = vec![PathRoute { prefix: "/".into(), strip: false, target: itself }];
+    let own = guards.get(&deployment.key).cloned().unwrap_or_default();
+    let mut routes = vec![PathRoute { guard: own.clone(), ..to(deployment, "/")? }];
     for (prefix, below) in deployment.settings.addresses().into_iter().flat_map(|it| &it.routes) {
         let key = OutputKey { service: below.to.clone(), ..deployment.key.clone() };
-        let other = by_key.get(&key).and_then(|other| target(host, other));
-        let target = other.unwrap_or(Target::Absent);
-        let strip = below.strip_prefix;
-        routes.push(PathRoute { prefix: prefix.to_string(), strip, target });
+        let other = by_key.get(&key).and_then(|other| to(other, prefix.as_str()));
+        let other = other.unwrap_or_else(|| PathRoute {
+            output: Some(RouteOutput::from(&key)),
+            ..PathRoute::new(prefix.as_str(), Target::Absent)
+        });
+        let mut guard = own.clone();
+        // A host that is under maintenance is so as a whole; one that is not has paths that are.
+        if guard.maintenance.is_none() {
+            guard.maintenance = guards.get(&key).and_then(|it| it.maintenance.clone());
+        }
+        routes.push(PathRoute { strip: below.strip_prefix, guard, ..other });
     }
     Some(routes)
 }
 
-fn elsewhere(wanted: &Addresses) -> Vec<PathRoute> {
-    let to = wanted.custom_domain.clone().into_iter();
-    to.map(|to| PathRoute { prefix: "/".into(), strip: false, target: Target::Redirect { to } })
-        .collect()
+/// The way to a deployment.
+fn route(host: &Host, deployment: &Deployment, prefix: &str, target: Target) -> PathRoute {
+    PathRoute {
+        output: Some(RouteOutput::from(&deployment.key)),
+        limits: deployment.settings.request_limits().within(host.config.max_body),
+        ..PathRoute::new(prefix, target)
+    }
 }
 
-fn target(host: &Host, deployment: &Deployment) -> Option<Target> {
+fn elsewhere(wanted: &Addresses, guard: Guard) -> Vec<PathRoute> {
+    let target = wanted.custom_domain.clone().map(|to| Target::Redirect { to });
+    let route = |target| PathRoute { guard, ..PathRoute::new("/", target) };
+    target.map(route).into_iter().collect()
+}
+
+/// Projects' files, as far as they can be read.
+type Projects = BTreeMap<ProjectName, Option<ProjectConfig>>;
+
+fn target(
+    host: &Host,
+    deployment: &Deployment,
+    held: &Held,
+    projects: &Projects,
+) -> Option<Target> {
+    let project = projects.get(&deployment.key.project).and_then(Option::as_ref);
+    let sleeps = sleep::after_in(host, deployment, project).is_some();
+    let bell = || host.layout.wake_socket(deployment.id).display().to_string();
     Some(match &deployment.settings {
         Settings::Service(service) => Target::Service {
             deployment: deployment.id,
             port: deployment.port?,
             health_check: service.health_check.to_string(),
             fork: deployment.fork,
+            protocol: service.protocol,
+            drain_secs: Some(service.drain.unwrap_or(host.config.drain).as_secs()),
+            held: held.get(&deployment.key).is_some_and(|holder| *holder != deployment.id),
+            counted: sleeps || recreate::is_alone(deployment),
+            wake: sleeps.then(bell),
         },
         Settings::Worker(_) | Settings::Timer(_) => return None,
         Settings::Site(site) => Target::Site {
@@ -145,17 +211,16 @@ fn target(host: &Host, deployment: &Deployment) -> Option<Target> {
 }
 
 fn control(host: &Host) -> Vec<PathRoute> {
-    let to = |prefix: &str, socket: PathBuf| PathRoute {
-        prefix: prefix.into(),
-        strip: false,
-        target: Target::Socket { path: socket.display().to_string() },
+    let to = |prefix: &str, socket: PathBuf| {
+        PathRoute::new(prefix, Target::Socket { path: socket.display().to_string() })
     };
     let (webhook, api) = (host.layout.webhook_socket(), host.layout.api_socket());
     vec![
         to("/webhook/", webhook),
         to("/api/", api.clone()),
         to("/builds/", api.clone()),
-        to("/health", api),
+        to("/health", api.clone()),
+        to("/metrics", api),
     ]
 }
 

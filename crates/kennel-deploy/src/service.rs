@@ -7,14 +7,16 @@ use kennel_core::config::{ProgramManifest, ServiceManifest};
 use kennel_core::{Port, Settings, UnitName};
 use kennel_store::Deployment;
 use kennel_systemd::{ManagerError, Run, ServiceUnit, kill_point, status};
-use tokio::time::{Instant, sleep};
+use tokio::time::{self, Instant};
 
 use crate::databases::{self, Urls};
 use crate::env;
 use crate::health::{self, Health};
 use crate::listener::{self, Listener};
 use crate::secrets::{self, Granted, Opener};
-use crate::{DeployError, Host, file, log_tail, program, release, routes, slices, timer};
+use crate::{
+    DeployError, Host, file, log_tail, program, recreate, release, routes, sleep, slices, timer,
+};
 
 /// How often a unit's state is looked at while it is to come up.
 pub(crate) const WATCH: Duration = Duration::from_millis(100);
@@ -41,13 +43,16 @@ pub(crate) async fn begin(
     port: Option<Port>,
 ) -> Result<Deployment, DeployError> {
     let deployment = lay_out(host, deployment, manifest, port).await?;
+    recreate::make_way(host, &deployment).await?;
     release::run(host, &deployment, manifest).await?;
 
     let unit = deployment.unit();
     status(&format!("starting {unit}"));
+    let turn = recreate::turn(host, &deployment)?;
+    sleep::hang_bell(host, &deployment).await?;
     let lock = slices::hold(host, &deployment).await?;
     let started = host.manager.start(unit.as_str()).await;
-    drop(lock);
+    drop((lock, turn));
     match started {
         Ok(()) => {}
         Err(ManagerError::Job { .. }) => {
@@ -71,7 +76,7 @@ pub(crate) async fn lay_out(
     let databases = databases::give(host, deployment, manifest).await?;
     let deployment = host.deployment(deployment.id)?;
     write_environment(host, &deployment, manifest, &secrets, &databases, port)?;
-    write_unit(host, &deployment, manifest)?;
+    write_unit(host, &deployment, manifest).await?;
     kill_point!(UnitWritten, &deployment.key.project);
     Ok(deployment)
 }
@@ -96,15 +101,16 @@ pub(crate) fn write_environment(
     Ok(())
 }
 
-/// Writes the unit file, and a timer's beside it.
-pub(crate) fn write_unit(
+/// Writes the unit file, and a timer's or a bell's beside it.
+pub(crate) async fn write_unit(
     host: &Host,
     deployment: &Deployment,
     manifest: &ProgramManifest,
 ) -> Result<(), DeployError> {
     let text = unit_text(host, deployment, manifest)?;
     file::replace_other(&host.unit_file(&deployment.unit()), &text, 0o644)?;
-    timer::write_unit(host, deployment)
+    timer::write_unit(host, deployment)?;
+    sleep::write_unit(host, deployment).await
 }
 
 /// The text of the deployment's unit file.
@@ -147,6 +153,7 @@ pub(crate) fn unit_text_of(
         run,
         env_file: &host.layout.env_file(&deployment.unit()),
         credentials: (&host.layout.credentials(&deployment.unit()), credentials),
+        sleeps: run == Run::Service && sleep::after(host, deployment).is_some(),
         resources: &manifest.resources.within(host.config.limits_of(deployment.fork)),
         untrusted: deployment.fork.then_some(&*host.config.forks.allow_addresses),
     }
@@ -169,7 +176,8 @@ fn is_free(port: Port) -> bool {
     std::net::TcpListener::bind(("127.0.0.1", port.get())).is_ok()
 }
 
-async fn wait_until_healthy(
+/// Waits for the deployment's own program to answer that it is healthy.
+pub(crate) async fn wait_until_healthy(
     host: &Host,
     deployment: &Deployment,
     port: Port,
@@ -186,8 +194,8 @@ async fn wait_until_healthy(
         match ensure_own_listener(host, unit, port).await? {
             Listener::Own => {
                 // The look itself must not outlast the time that the service has.
-                let look = health::look(port, deployment.fork, &manifest.health_check);
-                if let Ok(found) = tokio::time::timeout_at(deadline, look).await {
+                let look = health::look(port, deployment.fork, manifest);
+                if let Ok(found) = time::timeout_at(deadline, look).await {
                     last = found;
                 }
             }
@@ -199,7 +207,7 @@ async fn wait_until_healthy(
         }
         let wake = Instant::now() + waits.next().unwrap_or(WATCH);
         while Instant::now() < wake.min(deadline) {
-            sleep(WATCH.min(wake.min(deadline) - Instant::now())).await;
+            time::sleep(WATCH.min(wake.min(deadline) - Instant::now())).await;
             ensure_alive(host, unit).await?;
         }
         if Instant::now() >= deadline {

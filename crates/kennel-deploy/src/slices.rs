@@ -65,10 +65,15 @@ fn texts(deployment: &Deployment, config: &ProjectConfig) -> [String; 2] {
     [of_project.render(), of_branch.render()]
 }
 
-/// Whether a timer will start the unit again.
-async fn has_timer(host: &Host, unit: &str) -> Result<bool, DeployError> {
+/// Whether a timer or a bell will start the unit again.
+async fn has_trigger(host: &Host, unit: &str) -> Result<bool, DeployError> {
     let Some(name) = unit.strip_suffix(".service") else { return Ok(false) };
-    Ok(!host.manager.state(&format!("{name}.timer")).await?.is_over())
+    for trigger in [format!("{name}.timer"), format!("{name}.socket")] {
+        if !host.manager.state(&trigger).await?.is_over() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Stops the slices of a service, its branch and its project, from the inside out, as long as they
@@ -99,7 +104,7 @@ pub(crate) async fn stop_empty(host: &Host, deployment: &Deployment) -> Result<(
 
 async fn is_empty(host: &Host, slice: &UnitName) -> Result<bool, DeployError> {
     for unit in host.manager.required_by(slice.as_str()).await? {
-        if !host.manager.state(&unit).await?.is_over() || has_timer(host, &unit).await? {
+        if !host.manager.state(&unit).await?.is_over() || has_trigger(host, &unit).await? {
             return Ok(false);
         }
     }

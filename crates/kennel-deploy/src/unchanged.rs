@@ -13,7 +13,7 @@ use kennel_store::Deployment;
 use crate::health::{self, Health};
 use crate::listener::{self, Listener};
 use crate::secrets::{self, Opener};
-use crate::{DeployError, Host, databases, env, file, routes, service, timer};
+use crate::{DeployError, Host, databases, env, file, routes, service, sleep, timer};
 
 /// The deployment that serves, healthily, exactly what this one would; none if there is none.
 pub(crate) async fn serving(
@@ -37,7 +37,8 @@ pub(crate) async fn serving(
         }
         Settings::Service(manifest) => {
             is_written(host, deployment, &active, &manifest.program)?
-                && is_healthy(host, &active, manifest).await?
+                && (sleep::is_asleep(host, &active).await?
+                    || is_healthy(host, &active, manifest).await?)
         }
         Settings::Worker(manifest) => {
             is_written(host, deployment, &active, manifest)? && is_running(host, &active).await?
@@ -68,6 +69,11 @@ fn is_written(
     }
     if let Some(text) = timer::unit_text(&instead)
         && !file::says(&host.unit_file(&active.timer_unit()), &text)
+    {
+        return Ok(false);
+    }
+    if let Some(text) = sleep::unit_text(host, &instead)
+        && !file::says(&host.unit_file(&active.wake_unit()), &text)
     {
         return Ok(false);
     }
@@ -107,7 +113,7 @@ async fn is_healthy(
     }
     let service = host.manager.service(unit.as_str()).await?;
     let own = matches!(listener::on(port, &service.control_group), Ok(Listener::Own));
-    Ok(own && health::look(port, active.fork, &manifest.health_check).await == Health::Healthy)
+    Ok(own && health::look(port, active.fork, manifest).await == Health::Healthy)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use kennel_core::{
     BuildState, CommitSha, Delivery, Event, GitRef, OutputKey, ProjectName, PullRequestHead,
     ServiceName, Timestamp, error_chain,
 };
-use kennel_store::{BuildFilter, ConfigError, InboxEntry, NewBuild, Scope, load_project};
+use kennel_store::{BuildFilter, ConfigError, InboxEntry, NewBuild, Place, Scope, load_project};
 use kennel_systemd::kill_point;
 use tracing::{info, warn};
 
@@ -98,6 +98,8 @@ impl Dispatcher {
             | Event::RollBack { .. }
             | Event::Pin { .. }
             | Event::Unpin { .. }
+            | Event::MaintenanceOn { .. }
+            | Event::MaintenanceOff { .. }
             | Event::Extend { .. }
             | Event::Expired { .. }
             | Event::SecretSet { .. }
@@ -193,6 +195,13 @@ impl Dispatcher {
             Event::Unpin { git_ref, service } => {
                 self.unpin(&scope(delivery, git_ref, service.as_ref()))
             }
+            Event::MaintenanceOn { git_ref, service, notice } => {
+                let place = place(delivery, git_ref.as_ref(), service.as_ref());
+                self.begin_maintenance(&place, notice, delivery.by.as_deref(), now)
+            }
+            Event::MaintenanceOff { git_ref, service } => {
+                self.end_maintenance(&place(delivery, git_ref.as_ref(), service.as_ref()))
+            }
             Event::Extend { git_ref, by } => self.extend(entry, git_ref, *by),
             Event::Expired { git_ref } => self.expire(delivery, git_ref, now),
             // Done by whoever says so, who may open the files.
@@ -280,6 +289,14 @@ impl Dispatcher {
 
 fn scope(delivery: &Delivery, git_ref: &GitRef, service: Option<&ServiceName>) -> Scope {
     Scope { project: delivery.project.clone(), git_ref: git_ref.clone(), service: service.cloned() }
+}
+
+fn place(delivery: &Delivery, git_ref: Option<&GitRef>, service: Option<&ServiceName>) -> Place {
+    Place {
+        project: delivery.project.clone(),
+        git_ref: git_ref.cloned(),
+        service: service.cloned(),
+    }
 }
 
 /// What is done about a delivery.

@@ -90,6 +90,8 @@ pub struct Dispatcher {
     pub(crate) told: BTreeMap<ProjectName, String>,
     /// When each job was started last, and how often, in this run.
     started: BTreeMap<Job, (Instant, u32)>,
+    /// What was to be published when the job for that was started last, in this run.
+    publishing: Option<i64>,
     /// When the first of the jobs that rest may be started again.
     rested: Option<Instant>,
 }
@@ -112,6 +114,7 @@ impl Dispatcher {
             last_start: BTreeMap::new(),
             told: BTreeMap::new(),
             started: BTreeMap::new(),
+            publishing: None,
             rested: None,
         })
     }
@@ -194,6 +197,15 @@ impl Dispatcher {
         }
         self.rested = Some(self.rested.map_or(rested, |earlier| earlier.min(rested)));
         false
+    }
+
+    /// Whether the route table may be published once more: what is wished anew does not wait for the
+    /// rest of what was wished before.
+    pub(crate) fn may_publish(&mut self, wanted: i64) -> bool {
+        if self.publishing.replace(wanted) != Some(wanted) {
+            self.started.remove(&Job::Routes);
+        }
+        self.may_start(Job::Routes)
     }
 
     /// Asks systemd for a job. That it cannot be started stops no other job.

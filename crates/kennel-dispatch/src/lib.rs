@@ -8,6 +8,7 @@ mod decide;
 mod dispatcher;
 mod expire;
 mod hand_over;
+mod maintenance;
 mod queue;
 mod redeploy;
 mod rollback;

@@ -306,6 +306,8 @@ fn why_ended(end: &InboxEntry) -> String {
         | Event::RollBack { .. }
         | Event::Pin { .. }
         | Event::Unpin { .. }
+        | Event::MaintenanceOn { .. }
+        | Event::MaintenanceOff { .. }
         | Event::Extend { .. }
         | Event::Expired { .. }
         | Event::SecretSet { .. }

@@ -222,6 +222,30 @@ pub(crate) fn pinned_as_branch(place: &str, branch: &str) -> String {
     format!("{place} is pinned with its whole branch; use `kennelctl unpin {branch}`")
 }
 
+pub(crate) fn nothing_to_maintain(place: &str) -> String {
+    format!("nothing of {place} is deployed; see `kennelctl status`")
+}
+
+pub(crate) fn under_maintenance(place: &str, by: Option<&str>, is_new: bool) -> String {
+    if is_new {
+        asked_by(&format!("{place} is under maintenance"), by)
+    } else {
+        format!("{place} is still under maintenance; its visitors are told this from now on")
+    }
+}
+
+pub(crate) fn maintenance_ended(place: &str, was_under: bool) -> String {
+    if was_under {
+        format!("{place} is open again")
+    } else {
+        format!("{place} is not under maintenance")
+    }
+}
+
+pub(crate) fn maintained_with(place: &str, larger: &str) -> String {
+    format!("{place} is under maintenance with {larger}; use `kennelctl maintenance off {larger}`")
+}
+
 pub(crate) fn held(pin: &Pin) -> String {
     let place = pin.scope.to_string();
     format!(
@@ -328,6 +352,12 @@ mod tests {
             unpinned("site/main", true, &[]),
             unpinned("site/main", true, &[DeploymentId::from_row(12)]),
             pinned_as_branch("site/main/api", "site/main"),
+            nothing_to_maintain("site/main"),
+            under_maintenance("site/main", Some("ada"), true),
+            under_maintenance("site/main", Some("ada"), false),
+            maintenance_ended("site/main", true),
+            maintenance_ended("site/main", false),
+            maintained_with("site/main/api", "site"),
             held(&pin),
             is_pinned(&pin),
         ];

@@ -15,8 +15,12 @@ use crate::dispatcher::{DispatchError, Dispatcher};
 use crate::{queue, say};
 
 /// The units that jobs run in.
-const PATTERNS: [&str; 3] =
-    ["kennel-build@*.service", "kennel-deploy@*.service", "kennel-teardown@*.service"];
+const PATTERNS: [&str; 4] = [
+    "kennel-build@*.service",
+    "kennel-deploy@*.service",
+    "kennel-teardown@*.service",
+    "kennel-routes.service",
+];
 
 /// The timers that end drains.
 const DRAINS: &str = "kennel-teardown@*.timer";
@@ -34,6 +38,7 @@ impl Dispatcher {
         let mut busy = false;
         // First of all, and without a look at units: somebody waits for the page.
         busy |= self.start_deploys(now).await?;
+        busy |= self.publish_routes().await?;
 
         // Rows first: a job that ends in between has settled its row, which is not missed then,
         // since it can no longer be lost.
@@ -48,6 +53,16 @@ impl Dispatcher {
         busy |= self.sweep_builds(&running).await?;
         busy |= self.start_teardowns(&running).await?;
         Ok(busy)
+    }
+
+    /// Has the route table published, if it is to say something else though nothing is deployed.
+    async fn publish_routes(&mut self) -> Result<bool, DispatchError> {
+        let Some(wanted) = self.state.routes_wanted()? else { return Ok(false) };
+        // One that runs already may have read what was there before; its end is looked at.
+        if self.may_publish(wanted) {
+            self.start(Job::Routes).await?;
+        }
+        Ok(true)
     }
 
     async fn running_jobs(&self) -> Result<BTreeSet<Job>, DispatchError> {

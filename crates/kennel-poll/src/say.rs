@@ -18,6 +18,8 @@ pub(crate) fn found(project: &ProjectName, event: &Event) -> String {
         | Event::RollBack { .. }
         | Event::Pin { .. }
         | Event::Unpin { .. }
+        | Event::MaintenanceOn { .. }
+        | Event::MaintenanceOff { .. }
         | Event::Extend { .. }
         | Event::Expired { .. }
         | Event::Approve { .. }

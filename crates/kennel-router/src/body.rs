@@ -10,8 +10,10 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
+use crate::direct::Answer;
 use crate::exchange::Turn;
 use crate::hop;
+use crate::notes::Notes;
 use crate::pool::Lease;
 use crate::site::FileBody;
 
@@ -26,6 +28,7 @@ enum Kind {
     Full(Bytes),
     File(FileBody),
     Upstream(Incoming, Option<Lease>),
+    Answer(Answer),
 }
 
 /// The body ended before its end. The client sees a connection that breaks off, and so never takes
@@ -34,6 +37,8 @@ enum Kind {
 pub(crate) enum BodyError {
     #[error("the service broke off its answer")]
     Upstream(#[source] hyper::Error),
+    #[error("the service broke off its answer")]
+    Answer(#[source] io::Error),
     #[error("a file could not be read to its end")]
     File(#[source] io::Error),
 }
@@ -59,6 +64,16 @@ impl Body {
             lease.take().into_iter().for_each(Lease::give_back);
         }
         Self { kind: Kind::Upstream(incoming, lease), turn: None }
+    }
+
+    /// Whether a service says it.
+    pub(crate) fn is_of_service(&self) -> bool {
+        matches!(self.kind, Kind::Upstream(..) | Kind::Answer(_))
+    }
+
+    /// A service's answer to a request without a body.
+    pub(crate) fn answer(answer: Answer) -> Self {
+        Self { kind: Kind::Answer(answer), turn: None }
     }
 
     /// Keeps the request counted as under way until this body has been sent.
@@ -92,6 +107,14 @@ impl Kind {
             Self::File(file) => {
                 let piece = ready!(file.poll_piece(cx));
                 Poll::Ready(piece.map(|piece| piece.map(Frame::data).map_err(BodyError::File)))
+            }
+            Self::Answer(answer) => {
+                let mut frame = ready!(answer.poll_frame(cx));
+                if let Some(Ok(frame)) = &mut frame {
+                    // Only HTTP/2 hands them on.
+                    frame.trailers_mut().into_iter().for_each(hop::strip);
+                }
+                Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Answer)))
             }
             Self::Upstream(incoming, lease) => {
                 let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
@@ -131,8 +154,17 @@ impl HttpBody for Body {
         if let Some(turn) = turn {
             match &frame {
                 Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => turn.completes(),
-                Poll::Ready(Some(Ok(_))) => turn.answer_offered(true),
-                Poll::Ready(Some(Err(_))) => {}
+                Poll::Ready(Some(Ok(frame))) => {
+                    turn.answer_offered(true);
+                    let length = frame.data_ref().map_or(0, Bytes::len);
+                    if let Some(visit) = turn.visit() {
+                        visit.sent(length);
+                    }
+                    if let Some(notes) = turn.notes() {
+                        notes.sends(length);
+                    }
+                }
+                Poll::Ready(Some(Err(_))) => turn.notes().into_iter().for_each(Notes::broke),
                 Poll::Ready(None) => turn.completes(),
                 Poll::Pending => turn.answer_offered(false),
             }
@@ -146,6 +178,7 @@ impl HttpBody for Body {
             Kind::Full(bytes) => bytes.is_empty(),
             Kind::File(file) => file.left() == 0,
             Kind::Upstream(incoming, _) => incoming.is_end_stream(),
+            Kind::Answer(answer) => answer.is_end_stream(),
         }
     }
 
@@ -155,6 +188,7 @@ impl HttpBody for Body {
             Kind::Full(bytes) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(0)),
             Kind::File(file) => SizeHint::with_exact(file.left()),
             Kind::Upstream(incoming, _) => incoming.size_hint(),
+            Kind::Answer(answer) => answer.size_hint(),
         }
     }
 }

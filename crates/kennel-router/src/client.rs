@@ -8,19 +8,23 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::Instant;
 
+use kennel_core::DeploymentId;
+
 use crate::exchange::{Exchange, Turn};
 use crate::forwarded::Peer;
 use crate::limits::{BROKEN_OFF, BROKEN_OFF_WITHIN, HEAD_BYTES, Limits, is_over};
-use crate::tunnel::UpstreamEnd;
+use crate::tunnel::ServiceEnd;
 
 /// A client's connection.
 pub(crate) struct Client {
-    /// Who the service is told it is.
-    pub(crate) peer: Peer,
+    /// Who has connected.
+    connected: Peer,
+    /// Whom a proxy has connected for, if it said so before the first request.
+    announced: OnceCell<Peer>,
     /// The host that a TLS connection was made for.
     secured: OnceCell<Box<str>>,
     /// What the service's side of an agreed upgrade is, until the connection takes it over.
-    pub(crate) tunnel: RefCell<Option<UpstreamEnd>>,
+    pub(crate) tunnel: RefCell<Option<ServiceEnd>>,
     stage: Cell<Stage>,
     since: Cell<Instant>,
     write_blocked: Cell<Option<Instant>>,
@@ -33,6 +37,8 @@ pub(crate) struct Client {
     broken_off: Cell<(u32, Instant)>,
     verdict: Cell<Option<Verdict>>,
     left_quiet: Cell<bool>,
+    /// Whether it has nothing to do for a while.
+    at_rest: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     head: RefCell<Vec<u8>>,
 }
@@ -60,7 +66,8 @@ impl Client {
     pub(crate) fn new(peer: Peer) -> Self {
         let now = Instant::now();
         Self {
-            peer,
+            connected: peer,
+            announced: OnceCell::new(),
             secured: OnceCell::new(),
             tunnel: RefCell::new(None),
             stage: Cell::new(Stage::Head),
@@ -72,9 +79,22 @@ impl Client {
             broken_off: Cell::new((0, now)),
             verdict: Cell::new(None),
             left_quiet: Cell::new(false),
+            at_rest: Cell::new(false),
             waker: RefCell::new(None),
             head: RefCell::new(Vec::new()),
         }
+    }
+
+    /// The connection is for somebody else's.
+    pub(crate) fn is_for(&self, peer: Peer) {
+        // Said once, before anything else.
+        let _known = self.announced.set(peer);
+    }
+
+    /// Who asks, as far as the connection knows. A request may know better
+    /// ([`Exchange::peer`]).
+    pub(crate) fn peer(&self) -> &Peer {
+        self.announced.get().unwrap_or(&self.connected)
     }
 
     /// The connection is a TLS connection, made for this host.
@@ -110,6 +130,7 @@ impl Client {
     pub(crate) fn ended(&self, exchange: &Rc<Exchange>, complete: bool) {
         self.exchanges.borrow_mut().retain(|other| !Rc::ptr_eq(other, exchange));
         let now = Instant::now();
+        exchange.ended(now);
         if !self.is_multiplexed() {
             self.stage.set(Stage::Idle);
         } else if !complete {
@@ -139,6 +160,7 @@ impl Client {
     pub(crate) fn received(&self, bytes: &[u8]) {
         match self.stage.get() {
             Stage::Idle => {
+                self.at_rest.set(false);
                 self.stage.set(Stage::Head);
                 self.since.set(Instant::now());
                 let mut head = self.head.borrow_mut();
@@ -154,6 +176,21 @@ impl Client {
             }
             Stage::Answering | Stage::Tunnel | Stage::Streams => {}
         }
+    }
+
+    /// Whether nothing is under way and has not been for a while, so that what is held for the next
+    /// request may go. Only where the bare stream says when that comes.
+    pub(crate) fn rests(&self) -> bool {
+        let rests = self.at_rest.get()
+            && self.stage.get() == Stage::Idle
+            && self.write_blocked.get().is_none()
+            && !self.body_open.get()
+            && self.secured().is_none();
+        if rests {
+            self.head.take();
+            self.exchanges.take();
+        }
+        rests
     }
 
     /// Looks at the head as it came in, which hyper does not keep.
@@ -251,10 +288,9 @@ impl Client {
         self.left_quiet.get()
     }
 
-    /// Ends what has no end by itself.
-    pub(crate) fn end_tunnels(&self) {
-        let exchanges = self.exchanges.borrow();
-        exchanges.iter().filter(|it| it.is_tunnel()).for_each(|exchange| exchange.cut());
+    /// Breaks off what a deployment answers.
+    pub(crate) fn end_of(&self, deployment: DeploymentId) {
+        self.exchanges.borrow().iter().for_each(|exchange| exchange.end_of(deployment));
     }
 
     /// The connection is gone, and with it whatever it carried.
@@ -277,6 +313,7 @@ impl Client {
             Stage::Tunnel => {}
             Stage::Head if over(since, limits.head) => self.close(),
             Stage::Idle if over(since, limits.idle) => self.close(),
+            Stage::Idle if over(since, limits.rest) && !self.at_rest.replace(true) => self.wake(),
             Stage::Head | Stage::Idle | Stage::Answering | Stage::Streams if is_blocked => {
                 self.close();
             }

@@ -13,9 +13,11 @@ use hyper::StatusCode;
 pub(crate) struct Counters {
     pub(crate) connections: Counter,
     pub(crate) connections_open: Counter,
+    pub(crate) connections_refused: Counter,
     pub(crate) handshakes: Counter,
     pub(crate) handshakes_failed: Counter,
     pub(crate) requests: Counter,
+    pub(crate) requests_limited: Counter,
     pub(crate) tunnels_open: Counter,
     pub(crate) upstream_connects: Counter,
     pub(crate) upstream_reuses: Counter,
@@ -78,14 +80,26 @@ type Reading = fn(&Counters) -> &Counter;
 /// All workers' counters in Prometheus' text format, and the table's generation.
 pub(crate) fn metrics(all: &[Arc<Counters>], generation: Option<u64>, hosts: usize) -> String {
     let mut text = String::new();
-    let single: [(&str, &str, &str, Reading); 9] = [
+    let single: [(&str, &str, &str, Reading); 11] = [
         ("connections_total", "counter", "Connections of clients accepted.", |c| &c.connections),
         ("connections_open", "gauge", "Connections of clients open now.", |c| &c.connections_open),
+        (
+            "connections_refused_total",
+            "counter",
+            "Connections beyond what one client may have.",
+            |c| &c.connections_refused,
+        ),
         ("tls_handshakes_total", "counter", "TLS connections made.", |c| &c.handshakes),
         ("tls_handshakes_failed_total", "counter", "TLS connections that failed.", |c| {
             &c.handshakes_failed
         }),
         ("requests_total", "counter", "Requests answered.", |c| &c.requests),
+        (
+            "requests_limited_total",
+            "counter",
+            "Requests beyond a client's rate, answered with 429.",
+            |c| &c.requests_limited,
+        ),
         ("tunnels_open", "gauge", "Upgraded connections open now.", |c| &c.tunnels_open),
         ("upstream_connects_total", "counter", "Connections made to services.", |c| {
             &c.upstream_connects
@@ -150,6 +164,9 @@ mod tests {
         # HELP kennel_router_connections_open Connections of clients open now.
         # TYPE kennel_router_connections_open gauge
         kennel_router_connections_open 0
+        # HELP kennel_router_connections_refused_total Connections beyond what one client may have.
+        # TYPE kennel_router_connections_refused_total counter
+        kennel_router_connections_refused_total 0
         # HELP kennel_router_tls_handshakes_total TLS connections made.
         # TYPE kennel_router_tls_handshakes_total counter
         kennel_router_tls_handshakes_total 0
@@ -159,6 +176,9 @@ mod tests {
         # HELP kennel_router_requests_total Requests answered.
         # TYPE kennel_router_requests_total counter
         kennel_router_requests_total 2
+        # HELP kennel_router_requests_limited_total Requests beyond a client's rate, answered with 429.
+        # TYPE kennel_router_requests_limited_total counter
+        kennel_router_requests_limited_total 0
         # HELP kennel_router_tunnels_open Upgraded connections open now.
         # TYPE kennel_router_tunnels_open gauge
         kennel_router_tunnels_open 1

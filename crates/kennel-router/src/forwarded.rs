@@ -1,20 +1,22 @@
 //! Who asked, as the service is told: `X-Forwarded-*`, `X-Real-IP` and `Forwarded` (RFC 7239).
 //!
-//! Always set and never believed: whatever a client sends under these names, also spelled with `_`
-//! as CGI would fold them, is dropped first.
+//! Always set, and believed of trusted proxies alone ([`crate::vouched`]): whatever a client sends
+//! under these names, also spelled with `_` as CGI would fold them, is dropped first. So is what CGI
+//! would fold into a body's length.
 
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 
 use hyper::HeaderMap;
 use hyper::header::{FORWARDED, HeaderName, HeaderValue};
 
 use crate::listen::Scheme;
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(crate) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(crate) const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// Where a connection is from, and to which listener.
@@ -25,45 +27,82 @@ pub(crate) struct Origin {
     pub(crate) scheme: Scheme,
 }
 
-/// What is the same for all requests of a connection, as field values.
+/// Who asks: what is the same for all requests of a connection, as field values too.
 pub(crate) struct Peer {
+    address: IpAddr,
+    scheme: Scheme,
     ip: HeaderValue,
     node: String,
     port: HeaderValue,
-    proto: &'static str,
+    /// What a proxy was asked for, if it says so.
+    host: Option<HeaderValue>,
     /// The host of the last request and its `Forwarded`: nearly always the next one's too.
     last: RefCell<Option<(HeaderValue, HeaderValue)>>,
+    /// The same with all that is told, as lines.
+    lines: RefCell<Option<Lines>>,
 }
+
+/// A host, and what is told of a client that asks for it.
+type Lines = (Box<[u8]>, Rc<[u8]>);
 
 impl Peer {
     /// The client that a connection is from.
     pub(crate) fn of(Origin { peer, port, scheme }: Origin) -> Self {
+        Self::new(peer.ip(), port, scheme, None)
+    }
+
+    /// The client that this one says it asks for. What it does not say is as it is here.
+    pub(crate) fn asks_for(
+        &self,
+        address: IpAddr,
+        scheme: Option<Scheme>,
+        port: Option<u16>,
+        host: Option<HeaderValue>,
+    ) -> Self {
+        let scheme = scheme.unwrap_or(self.scheme);
+        let asks = Self::new(address, port.unwrap_or(scheme.port()), scheme, host);
+        let port = if port.is_none() && scheme == self.scheme { &self.port } else { &asks.port };
+        Self { port: port.clone(), ..asks }
+    }
+
+    fn new(address: IpAddr, port: u16, scheme: Scheme, host: Option<HeaderValue>) -> Self {
         // A listener for both families shows IPv4 as ::ffff:192.0.2.1.
-        let ip = peer.ip().to_canonical();
-        let text = ip.to_string();
-        let node = match ip {
+        let address = address.to_canonical();
+        let text = address.to_string();
+        let node = match address {
             IpAddr::V4(_) => text.clone(),
             IpAddr::V6(_) => format!("\"[{text}]\""),
         };
         Self {
+            address,
+            scheme,
             ip: value(&text),
             node,
             port: HeaderValue::from(port),
-            proto: match scheme {
-                Scheme::Http => "http",
-                Scheme::Https => "https",
-            },
+            host,
             last: RefCell::new(None),
+            lines: RefCell::new(None),
         }
+    }
+
+    /// Its address.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// Whether it speaks HTTPS.
+    pub(crate) fn is_secured(&self) -> bool {
+        self.scheme == Scheme::Https
     }
 
     /// Replaces whatever the request says about its origin by the truth. `host` is the checked
     /// `Host`, which has no character that needs quoting.
     pub(crate) fn tell(&self, headers: &mut HeaderMap, host: &HeaderValue) {
+        let host = self.host.as_ref().unwrap_or(host);
         drop_claims(headers);
         headers.insert(X_FORWARDED_FOR, self.ip.clone());
         headers.insert(X_REAL_IP, self.ip.clone());
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(self.proto));
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(self.scheme.name()));
         headers.insert(X_FORWARDED_PORT, self.port.clone());
         headers.insert(X_FORWARDED_HOST, host.clone());
         headers.insert(FORWARDED, self.forwarded(host));
@@ -76,14 +115,37 @@ impl Peer {
         {
             return forwarded.clone();
         }
-        let Self { node, proto, .. } = self;
+        let (node, proto) = (&self.node, self.scheme.name());
         let text = match host.to_str() {
             Ok(host) => format!("for={node};host=\"{host}\";proto={proto}"),
             Err(_) => format!("for={node};proto={proto}"),
         };
         let forwarded = value(&text);
-        *last = Some((host.clone(), forwarded.clone()));
+        // Not the value itself: it is a part of all that was read with it.
+        *last = HeaderValue::from_bytes(host.as_bytes()).ok().map(|host| (host, forwarded.clone()));
         forwarded
+    }
+
+    /// What [`Peer::tell`] adds, as lines of a head. The request's own claims are to be dropped.
+    pub(crate) fn lines(&self, host: &HeaderValue) -> Rc<[u8]> {
+        let mut last = self.lines.borrow_mut();
+        if let Some((known, lines)) = last.as_ref()
+            && **known == *host.as_bytes()
+        {
+            return Rc::clone(lines);
+        }
+        let mut fields = HeaderMap::new();
+        self.tell(&mut fields, host);
+        let mut lines = Vec::new();
+        for (name, value) in &fields {
+            lines.extend_from_slice(name.as_str().as_bytes());
+            lines.extend_from_slice(b": ");
+            lines.extend_from_slice(value.as_bytes());
+            lines.extend_from_slice(b"\r\n");
+        }
+        let lines: Rc<[u8]> = lines.into();
+        *last = Some((host.as_bytes().into(), Rc::clone(&lines)));
+        lines
     }
 }
 
@@ -92,7 +154,8 @@ fn value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("unknown"))
 }
 
-fn drop_claims(headers: &mut HeaderMap) {
+/// Drops what a request itself says of its origin.
+pub(crate) fn drop_claims(headers: &mut HeaderMap) {
     let claims: Vec<HeaderName> =
         headers.keys().filter(|name| is_claim(name.as_str().as_bytes())).cloned().collect();
     for name in claims {
@@ -100,7 +163,8 @@ fn drop_claims(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether a field's name (in lower case) is one of the origin's, `-` and `_` being the same.
+/// Whether a field's name (in lower case) is one of the origin's, `-` and `_` being the same, or
+/// becomes another one only so.
 fn is_claim(name: &[u8]) -> bool {
     match name.first() {
         Some(b'x') => {
@@ -108,6 +172,8 @@ fn is_claim(name: &[u8]) -> bool {
                 || (name.len() == 9 && starts_like(name, b"x-real-ip"))
         }
         Some(b'f') => name == b"forwarded",
+        Some(b'c') => name == b"content_length",
+        Some(b't') => name == b"transfer_encoding",
         _ => false,
     }
 }
@@ -149,6 +215,8 @@ mod tests {
             ("x-real-ip", "5.5.5.5"),
             ("forwarded", "for=6.6.6.6"),
             ("x-request-id", "kept"),
+            ("content_length", "7"),
+            ("transfer_encoding", "chunked"),
         ]), @r#"
         forwarded: for=192.0.2.7;host="a.example:80";proto=http
         x-forwarded-for: 192.0.2.7

@@ -5,11 +5,13 @@
 
 use std::borrow::Cow;
 
-use hyper::header::{HOST, TRANSFER_ENCODING};
+use hyper::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Uri, Version};
+use memchr::memchr_iter;
 
+use crate::framing::is_length;
 use crate::limits::URI_BYTES;
 
 /// Whom a request is for.
@@ -36,25 +38,36 @@ pub(crate) enum Refusal {
     TwoLengths,
     /// A transfer coding other than `chunked`.
     TransferEncoding,
+    /// A `Content-Length` that not everybody reads as the same number.
+    Length,
+    /// A line that ends without a carriage return: for some it does not end there.
+    LineFeed,
 }
 
-/// Checks a head. `raw` is the head as it came in as far as it is known.
-pub(crate) fn check<'a>(
-    parts: &'a Parts,
-    raw: impl FnOnce() -> bool,
-) -> Result<Asked<'a>, Refusal> {
+/// Checks a head. `raw` is the head as it came in, as far as that is known: what follows it may
+/// stand there too, and its beginning or all of it may be missing.
+pub(crate) fn check<'a>(parts: &'a Parts, raw: &[u8]) -> Result<Asked<'a>, Refusal> {
+    if has_bare_line_feed(raw) {
+        return Err(Refusal::LineFeed);
+    }
     if parts.method == Method::CONNECT {
         return Err(Refusal::Connect);
     }
-    check_target(&parts.uri)?;
+    check_target(&parts.method, &parts.uri)?;
     let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
     if let Some(coding) = codings.next() {
         if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some() {
             return Err(Refusal::TransferEncoding);
         }
-        if raw() {
+        if has_content_length(raw) {
             return Err(Refusal::TwoLengths);
         }
+    }
+    let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter();
+    if let Some(length) = lengths.next()
+        && (lengths.next().is_some() || !is_length(length))
+    {
+        return Err(Refusal::Length);
     }
     let mut hosts = parts.headers.get_all(HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
@@ -85,7 +98,7 @@ pub(crate) fn check<'a>(
     Ok(Asked { host, authority })
 }
 
-fn check_target(uri: &Uri) -> Result<(), Refusal> {
+fn check_target(method: &Method, uri: &Uri) -> Result<(), Refusal> {
     if let Some(scheme) = uri.scheme_str()
         && scheme != "http"
         && scheme != "https"
@@ -96,11 +109,18 @@ fn check_target(uri: &Uri) -> Result<(), Refusal> {
     if target.len() > URI_BYTES {
         return Err(Refusal::TargetTooLong);
     }
-    if target.starts_with('/') || target == "*" { Ok(()) } else { Err(Refusal::Target) }
+    // RFC 9112 §3.2.4: for the whole host there is nothing else to ask.
+    let is_of_host = target == "*" && *method == Method::OPTIONS;
+    if target.starts_with('/') || is_of_host { Ok(()) } else { Err(Refusal::Target) }
+}
+
+/// Whether it is `host[:port]`.
+pub(crate) fn is_authority(text: &str) -> bool {
+    name_of(text).is_some()
 }
 
 /// The name in `host[:port]`, as the table spells it.
-fn name_of(authority: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn name_of(authority: &str) -> Option<Cow<'_, str>> {
     let (name, port) = match authority.rfind(':') {
         // The last colon of an address in brackets is not a port's.
         Some(at) if !authority.ends_with(']') => authority.split_at(at),
@@ -135,7 +155,7 @@ fn name_of(authority: &str) -> Option<Cow<'_, str>> {
 ///
 /// hyper removes that field when `Transfer-Encoding` stands beside it, which RFC 9112 §6.1 allows;
 /// refusing is what it recommends, and what every other proxy does.
-pub(crate) fn has_content_length(raw: &[u8]) -> bool {
+fn has_content_length(raw: &[u8]) -> bool {
     const NAME: &[u8] = b"content-length";
     raw.split(|&b| b == b'\n')
         .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
@@ -145,6 +165,24 @@ pub(crate) fn has_content_length(raw: &[u8]) -> bool {
             Some((name, rest)) => name.eq_ignore_ascii_case(NAME) && rest.starts_with(b":"),
             None => false,
         })
+}
+
+/// Whether a line of the first head in these bytes ends with a line feed alone, which hyper takes
+/// for an end (RFC 9112 §2.2 allows that), and whoever stands before this router may not.
+fn has_bare_line_feed(raw: &[u8]) -> bool {
+    let mut start = 0;
+    for at in memchr_iter(b'\n', raw) {
+        match raw.get(start..at) {
+            // Its carriage return may have come with an earlier request's bytes.
+            Some([]) if start == 0 => {}
+            // The end of the head.
+            Some(b"\r") => return false,
+            Some(line) if line.ends_with(b"\r") => {}
+            Some(_) | None => return true,
+        }
+        start = at + 1;
+    }
+    false
 }
 
 #[cfg(test)]
@@ -162,7 +200,7 @@ mod tests {
     }
 
     fn checked(target: &str, fields: &[(&str, &str)]) -> Result<String, Refusal> {
-        check(&parts(target, fields), || false).map(|asked| asked.host.into_owned())
+        check(&parts(target, fields), b"").map(|asked| asked.host.into_owned())
     }
 
     #[test]
@@ -203,7 +241,7 @@ mod tests {
     #[test]
     fn the_authority_of_the_target_wins() {
         let parts = parts("http://A.example:81/x", &[("host", "b.example")]);
-        let asked = check(&parts, || false).unwrap();
+        let asked = check(&parts, b"").unwrap();
         assert_eq!(asked, Asked { host: "a.example".into(), authority: "A.example:81" });
     }
 
@@ -223,7 +261,29 @@ mod tests {
         let twice = [("host", "a"), ("transfer-encoding", "chunked"), ("transfer-encoding", "x")];
         assert_eq!(checked("/", &twice), Err(Refusal::TransferEncoding));
         let chunked = parts("/", &[("host", "a"), ("transfer-encoding", "chunked")]);
-        assert_eq!(check(&chunked, || true), Err(Refusal::TwoLengths));
+        let raw = b"POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\n";
+        assert_eq!(check(&chunked, raw), Err(Refusal::TwoLengths));
+    }
+
+    #[test]
+    fn lengths() {
+        let with = |length| checked("/", &[("host", "a"), ("content-length", length)]);
+        assert_eq!(with("10"), Ok("a".into()));
+        for bad in ["010", "+1", "1, 1", ""] {
+            assert_eq!(with(bad), Err(Refusal::Length), "{bad}");
+        }
+        let twice = [("host", "a"), ("content-length", "1"), ("content-length", "1")];
+        assert_eq!(checked("/", &twice), Err(Refusal::Length));
+    }
+
+    #[test]
+    fn line_feeds_alone_are_found_in_the_first_head_only() {
+        for bad in ["GET / HTTP/1.1\n\n", "GET / HTTP/1.1\r\na: b\nc: d\r\n\r\n", "x\r\n\n"] {
+            assert!(has_bare_line_feed(bad.as_bytes()), "{bad:?}");
+        }
+        for good in ["", "GET / HTTP/1.1\r\n\r\nbody\n", "\r\n\r\n\n", "\na: b\r\n\r\n"] {
+            assert!(!has_bare_line_feed(good.as_bytes()), "{good:?}");
+        }
     }
 
     #[test]

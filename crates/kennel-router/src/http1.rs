@@ -4,7 +4,7 @@
 //! each has its own task.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -12,6 +12,7 @@ use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::answer::answer;
@@ -27,13 +28,16 @@ enum Ended {
     Orderly,
     /// By a deadline, or because one side broke it.
     Broken,
+    /// It has not, and has nothing to do.
+    AtRest,
 }
 
 /// The most that is read and thrown away after an answer that came before its request's end.
 const DISCARDED: u64 = 4 << 20;
 
-/// Serves a connection until it ends.
-pub(crate) async fn serve<S>(worker: Rc<Worker>, client: Rc<Client>, stream: S)
+/// Serves a connection until it ends, or has nothing to do for a while: then its stream comes back,
+/// and all that was held for it is free.
+pub(crate) async fn serve<S>(worker: Rc<Worker>, client: Rc<Client>, stream: S) -> Option<S>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -56,28 +60,39 @@ where
         if client.verdict() == Some(Verdict::Close) {
             return Poll::Ready(Ended::Broken);
         }
-        if worker.is_closing() && !told {
+        let mut polled = connection.poll_without_shutdown(cx);
+        // Not before: a request that has come already is answered.
+        if polled.is_pending() && worker.is_closing() && !told {
             told = true;
             Pin::new(&mut connection).graceful_shutdown();
+            polled = connection.poll_without_shutdown(cx);
         }
-        connection.poll_without_shutdown(cx).map(|ended| match ended {
-            Ok(()) => Ended::Orderly,
-            Err(_left_or_malformed) => Ended::Broken,
-        })
+        match polled {
+            Poll::Ready(Ok(())) => Poll::Ready(Ended::Orderly),
+            Poll::Ready(Err(_left_or_malformed)) => Poll::Ready(Ended::Broken),
+            Poll::Pending if !told && client.rests() => Poll::Ready(Ended::AtRest),
+            Poll::Pending => Poll::Pending,
+        }
     })
     .await;
 
-    let Ended::Orderly = ended else { return };
+    match ended {
+        Ended::Orderly => {}
+        Ended::Broken => return None,
+        Ended::AtRest => {
+            let parts = connection.into_parts();
+            // Whatever was read has begun a request.
+            debug_assert!(parts.read_buf.is_empty());
+            return parts.read_buf.is_empty().then(|| parts.io.into_inner().into_inner());
+        }
+    }
     let upgraded = client.tunnel.borrow_mut().take();
     if let Some(service) = upgraded {
         let parts = connection.into_parts();
         client.becomes_tunnel();
         let tunnel =
             tunnel::run(Rc::clone(&worker), parts.io.into_inner(), parts.read_buf, service);
-        let mut tunnel = pin!(tunnel);
-        // Nobody waits for a tunnel on the way out: it has no end by itself.
-        poll_fn(|cx| if worker.is_closing() { Poll::Ready(()) } else { tunnel.as_mut().poll(cx) })
-            .await;
+        tunnel.await;
     } else if client.is_body_open() {
         let stream = connection.into_parts().io.into_inner();
         // Whatever happens here, the answer has been sent.
@@ -87,6 +102,19 @@ where
         let mut stream = connection.into_parts().io.into_inner();
         let _ended = timeout(worker.limits.discard, stream.shutdown()).await;
     }
+    None
+}
+
+/// Waits until the client says something. False if the connection is to end before.
+pub(crate) async fn rest(worker: &Worker, client: &Client, stream: &TcpStream) -> bool {
+    poll_fn(|cx| {
+        client.remember(cx.waker());
+        if client.verdict() == Some(Verdict::Close) || worker.is_closing() {
+            return Poll::Ready(false);
+        }
+        stream.poll_read_ready(cx).map(|ready| ready.is_ok())
+    })
+    .await
 }
 
 /// Lets the client read the answer: closing a socket with unread bytes resets it, and the answer

@@ -103,7 +103,6 @@ where
             if client.is_left_quiet() {
                 return Poll::Ready(());
             }
-            client.end_tunnels();
         }
         // Whoever broke what is nobody's business here: the client knows, or is gone.
         connection.as_mut().poll(cx).map(|_ended| ())

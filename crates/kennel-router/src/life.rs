@@ -3,10 +3,13 @@
 //! Everything that takes long or happens once is done here, so that workers never wait for it. It
 //! serves no client.
 
+use std::future::pending;
 use std::io;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use kennel_core::error_chain;
@@ -16,15 +19,22 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{spawn_blocking, spawn_local};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{info, warn};
 
 use crate::counters::Counters;
-use crate::limits::Limits;
+use crate::crowd::Crowd;
+use crate::ends::Ends;
+use crate::guard::Attempts;
+use crate::health::Monitor;
+use crate::journal::Journal;
+use crate::limits::{LOOKS_AT_ONCE, Limits};
 use crate::listen::{SocketError, Sockets};
+use crate::process::most_descriptors;
+use crate::relief;
 use crate::say;
 use crate::site::Shelf;
-use crate::status::{self, State};
+use crate::status::{self, Started, State};
 use crate::table::{Table, TableError};
 use crate::tls;
 use crate::worker::{self, Mate, News, Order, Setup};
@@ -36,10 +46,16 @@ pub struct Settings {
     pub table: PathBuf,
     /// The directory of certificates.
     pub certificates: PathBuf,
+    /// The passwords that routes ask for; no file if none does.
+    pub logins: PathBuf,
     /// The directory of answers to certificate authorities.
     pub challenges: PathBuf,
+    /// The journal's socket.
+    pub journal: PathBuf,
     /// Where store paths are: `/nix/store`, but in tests.
     pub store: PathBuf,
+    /// The socket on which another router is called for before this one leaves.
+    pub relief: PathBuf,
     /// How many worker threads.
     pub workers: usize,
     /// The bounds.
@@ -139,22 +155,28 @@ fn run_with(
     ended
 }
 
+/// How often is looked whether anybody is left, on the way out.
+const LOOK: Duration = Duration::from_millis(20);
+
 struct Control {
     settings: Settings,
     shelf: Arc<Shelf>,
     state: Rc<State>,
     crew: Arc<[Mate]>,
+    ends: Rc<Ends>,
     news: UnboundedReceiver<News>,
+    /// Where others call for this router; none for the one that is always there.
+    calls: Option<UnixListener>,
 }
 
 impl Control {
     /// Loads the table, starts the workers, and says so when all accept.
     async fn start(settings: Settings, mut sockets: Sockets) -> Result<Self, RouterError> {
         let limits = Arc::new(settings.limits.clone());
-        let table = Arc::new(ArcSwap::from_pointee(Table::empty()));
+        let workers = settings.workers.max(1);
+        let table = Arc::new(ArcSwap::from_pointee(Table::empty().for_workers(workers)));
         let challenges = Arc::from(settings.challenges.as_path());
         let acceptor = tls::acceptor(Arc::clone(&table)).map_err(RouterError::Tls)?;
-        let workers = settings.workers.max(1);
         let (mates, receivers): (Vec<_>, Vec<_>) = (0..workers)
             .map(|_| {
                 let (orders, receiver) = unbounded_channel();
@@ -162,20 +184,28 @@ impl Control {
             })
             .unzip();
         let crew: Arc<[Mate]> = mates.into();
+        let attempts = Arc::new(Attempts::default());
         let (tell, news) = unbounded_channel();
         let mut control = Self {
             shelf: Arc::new(Shelf::new(settings.store.clone(), limits.memory)),
             state: Rc::new(State {
                 table: Arc::clone(&table),
                 refused: Default::default(),
+                started: Started::now(),
+                monitor: Rc::new(Monitor::new(Arc::clone(&limits), &table.load())),
                 counters: crew.iter().map(|mate| Arc::clone(&mate.counters)).collect(),
+                journal: Arc::new(Journal::new(settings.journal.clone())),
             }),
             crew: Arc::clone(&crew),
+            ends: Ends::new(Arc::clone(&crew)),
             news,
+            calls: None,
             settings,
         };
         control.load().await;
+        spawn_local(Rc::clone(&control.state.monitor).run());
         let connections = (limits.connections.min(affordable()) / workers).max(1);
+        let crowd = Arc::new(Crowd::default());
         for (index, orders) in receivers.into_iter().enumerate() {
             worker::start(Setup {
                 index,
@@ -183,8 +213,11 @@ impl Control {
                 table: Arc::clone(&table),
                 acceptor: acceptor.clone(),
                 challenges: Arc::clone(&challenges),
+                attempts: Arc::clone(&attempts),
                 limits: Arc::clone(&limits),
                 connections,
+                crowd: Arc::clone(&crowd),
+                journal: Arc::clone(&control.state.journal),
                 crew: Arc::clone(&crew),
                 orders,
                 news: UnboundedSender::clone(&tell),
@@ -200,14 +233,26 @@ impl Control {
             let listener = UnixListener::from_std(listener).map_err(RouterError::Start)?;
             spawn_local(status::serve(Rc::clone(&control.state), listener));
         }
+        let calls = sockets.relief.take().map(UnixListener::from_std).transpose();
+        control.calls = calls.map_err(RouterError::Start)?;
         ready(&control.state.line());
         Ok(control)
     }
 
     async fn serve(mut self, mut commands: UnboundedReceiver<Command>) -> Result<(), RouterError> {
+        let is_relief = self.calls.is_some();
+        let stay = self.settings.limits.stay;
+        let calls = self.calls.take();
+        let mut held = pin!(async {
+            match calls {
+                Some(calls) => relief::hold(calls, stay).await,
+                None => pending().await,
+            }
+        });
         loop {
             let command = tokio::select! {
                 command = commands.recv() => command,
+                () = &mut held => None,
                 // Whatever it says: a worker that is up has nothing more to say.
                 _ = self.news.recv() => return Err(RouterError::Worker),
             };
@@ -218,7 +263,7 @@ impl Control {
                     ready(&self.state.line());
                 }
                 Some(Command::Stop) | None => {
-                    self.stop().await;
+                    self.stop(is_relief).await;
                     return Ok(());
                 }
             }
@@ -230,9 +275,11 @@ impl Control {
         let old = self.state.table.load_full();
         let (path, shelf) = (self.settings.table.clone(), Arc::clone(&self.shelf));
         let certificates = self.settings.certificates.clone();
+        let logins = self.settings.logins.clone();
         let previous = Arc::clone(&old);
         let loaded =
-            spawn_blocking(move || Table::load(&path, &certificates, &shelf, &previous)).await;
+            spawn_blocking(move || Table::load(&path, &certificates, &logins, &shelf, &previous))
+                .await;
         let refusal = match loaded {
             Ok(Ok(table)) => {
                 if let (Some(old), Some(new)) = (old.generation, table.generation)
@@ -241,7 +288,10 @@ impl Control {
                     warn!("{}", say::older(old, new));
                 }
                 info!("{}", say::loaded(table.generation, table.hosts(), table.certificates()));
-                self.state.table.store(Arc::new(table));
+                self.state.monitor.follow(&table);
+                let table = Arc::new(table);
+                self.state.table.store(Arc::clone(&table));
+                self.ends.follow(&old, &table);
                 None
             }
             // Before the first publication there is none.
@@ -258,18 +308,39 @@ impl Control {
 
     /// First every answer announces the end while kept connections are still served, so that no
     /// client sends into a closing one; then idle ones are closed; then the rest is waited for.
-    async fn stop(&mut self) {
+    ///
+    /// New ones are another router's from the beginning on. If there is none, they are served until
+    /// idle ones are closed, and wait for the next start from then on.
+    async fn stop(&mut self, is_relief: bool) {
         stopping();
         kennel_systemd::status(&say::leaving(self.state.open()));
         let limits = &self.settings.limits;
+        let relieved = match is_relief {
+            true => None,
+            false => relief::call(&self.settings.relief, limits.relief).await,
+        };
         let now = Instant::now();
         let mut left = self.crew.len();
-        self.order(|| Order::Drain);
-        left = wait(&mut self.news, left, now + limits.linger.min(limits.stop)).await;
+        let accepting = !is_relief && relieved.is_none();
+        self.order(|| Order::Drain { accepting });
+        let lingers = now + limits.linger.min(limits.stop);
+        if accepting {
+            self.idle_or(lingers).await;
+        } else {
+            left = wait(&mut self.news, left, lingers).await;
+        }
         self.order(|| Order::Close);
         left = wait(&mut self.news, left, now + limits.stop).await;
         if left > 0 {
             info!("{}", say::cut_off(self.state.open()));
+        }
+        self.state.journal.finish();
+    }
+
+    /// Waits until there is no connection, or until then.
+    async fn idle_or(&self, until: Instant) {
+        while self.state.open() > 0 && Instant::now() < until {
+            sleep_until(until.min(Instant::now() + LOOK)).await;
         }
     }
 
@@ -294,17 +365,12 @@ async fn wait(news: &mut UnboundedReceiver<News>, mut left: usize, until: Instan
     0
 }
 
-/// How many clients the descriptors suffice for: each may need one more to a service. Read, since
-/// the limit belongs to the unit (`LimitNOFILE=`).
+/// How many clients the descriptors suffice for: each may need one more to a service, and looks at
+/// services' health are not kept from them. Read, since the limit belongs to the unit (`LimitNOFILE=`).
 fn affordable() -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let descriptors = limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"))
-        .and_then(|rest| rest.split_whitespace().next())
-        .and_then(|soft| soft.parse().ok())
-        .unwrap_or(1024_usize);
-    (descriptors.saturating_sub(64) / 2).max(16)
+    let descriptors = usize::try_from(most_descriptors(&limits)).unwrap_or(usize::MAX);
+    (descriptors.saturating_sub(64 + LOOKS_AT_ONCE) / 2).max(16)
 }
 
 /// How many workers this machine has use for.

@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use listenfd::ListenFd;
@@ -22,6 +22,8 @@ pub struct Sockets {
     pub(crate) https: Vec<TcpListener>,
     /// Status for the host's own programs.
     pub(crate) status: Option<UnixListener>,
+    /// Where a router that leaves calls for this one; none if this one is not there for that.
+    pub(crate) relief: Option<UnixListener>,
 }
 
 /// What is spoken on a listener.
@@ -33,12 +35,27 @@ pub enum Scheme {
     Https,
 }
 
-impl fmt::Display for Scheme {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Scheme {
+    /// As it stands before an address.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
             Self::Http => "http",
             Self::Https => "https",
-        })
+        }
+    }
+
+    /// Where it is spoken if nobody says otherwise.
+    pub(crate) fn port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -52,7 +69,7 @@ pub enum SocketError {
     None,
     /// The socket unit has a name that this program does not know.
     #[error(
-        "a socket is called `{name}`; FileDescriptorName= in kennel-router.socket, kennel-router-tls.socket and kennel-router-status.socket must be `http`, `https` and `status`"
+        "a socket is called `{name}`; FileDescriptorName= in kennel-router.socket, kennel-router-tls.socket, kennel-router-status.socket and kennel-router-relief.socket must be `http`, `https`, `status` and `relief`"
     )]
     Name {
         /// The name found.
@@ -60,7 +77,7 @@ pub enum SocketError {
     },
     /// A socket is of another kind than its name says.
     #[error(
-        "the socket `{name}` is of the wrong kind; `http` and `https` are TCP and `status` a Unix stream socket"
+        "the socket `{name}` is of the wrong kind; `http` and `https` are TCP, `status` and `relief` Unix stream sockets"
     )]
     Kind {
         /// Its name.
@@ -85,6 +102,28 @@ pub enum SocketError {
 }
 
 impl Sockets {
+    fn none() -> Self {
+        Self { http: Vec::new(), https: Vec::new(), status: None, relief: None }
+    }
+
+    /// The same listeners for another router, which is there to relieve the first one when that
+    /// calls on this socket.
+    ///
+    /// # Errors
+    /// [`SocketError`] if one cannot be duplicated or listened on.
+    pub fn relief(&self, path: &Path) -> Result<Self, SocketError> {
+        let copy = |listeners: &[TcpListener]| {
+            let copies: io::Result<_> = listeners.iter().map(TcpListener::try_clone).collect();
+            copies.map_err(SocketError::Prepare)
+        };
+        Ok(Self {
+            http: copy(&self.http)?,
+            https: copy(&self.https)?,
+            status: None,
+            relief: Some(bind_unix(path)?),
+        })
+    }
+
     /// Takes what systemd passed (sd_listen_fds(3)).
     ///
     /// # Errors
@@ -93,7 +132,7 @@ impl Sockets {
         // Before listenfd, which clears the environment.
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut passed = ListenFd::from_env();
-        let mut sockets = Self { http: Vec::new(), https: Vec::new(), status: None };
+        let mut sockets = Self::none();
         if passed.len() == 0 {
             return Err(SocketError::None);
         }
@@ -107,9 +146,11 @@ impl Sockets {
                     let taken = taken.map_err(|source| SocketError::Kind { name, source })?;
                     if is_tls { &mut sockets.https } else { &mut sockets.http }.extend(taken);
                 }
-                "status" => {
+                "status" | "relief" => {
+                    let is_status = name == "status";
                     let taken = passed.take_unix_listener(index);
-                    sockets.status = taken.map_err(|source| SocketError::Kind { name, source })?;
+                    let taken = taken.map_err(|source| SocketError::Kind { name, source })?;
+                    *(if is_status { &mut sockets.status } else { &mut sockets.relief }) = taken;
                 }
                 _ => return Err(SocketError::Name { name }),
             }
@@ -133,16 +174,11 @@ impl Sockets {
             TcpListener::bind(address)
                 .map_err(|source| SocketError::Bind { address: address.to_string(), source })
         };
-        let status = status.map(|path| {
-            UnixListener::bind(path).map_err(|source| SocketError::Bind {
-                address: PathBuf::from(path).display().to_string(),
-                source,
-            })
-        });
         Ok(Self {
             http: http.iter().map(bind).collect::<Result<_, _>>()?,
             https: https.iter().map(bind).collect::<Result<_, _>>()?,
-            status: status.transpose()?,
+            status: status.map(bind_unix).transpose()?,
+            relief: None,
         })
     }
 
@@ -163,8 +199,8 @@ impl Sockets {
         for (_, listener) in self.listeners() {
             prepare(listener).map_err(|error| SocketError::Prepare(error.into()))?;
         }
-        if let Some(status) = &self.status {
-            status.set_nonblocking(true).map_err(SocketError::Prepare)?;
+        for listener in self.status.iter().chain(&self.relief) {
+            listener.set_nonblocking(true).map_err(SocketError::Prepare)?;
         }
         Ok(())
     }
@@ -176,6 +212,11 @@ impl Sockets {
             .collect::<Result<_, _>>()
             .map_err(SocketError::Prepare)
     }
+}
+
+fn bind_unix(path: &Path) -> Result<UnixListener, SocketError> {
+    UnixListener::bind(path)
+        .map_err(|source| SocketError::Bind { address: path.display().to_string(), source })
 }
 
 fn prepare(listener: &TcpListener) -> rustix::io::Result<()> {

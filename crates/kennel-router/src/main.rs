@@ -23,15 +23,24 @@ struct Arguments {
     /// Answer questions about the router on this Unix socket. For development.
     #[arg(long, value_name = "PATH", requires = "listen")]
     status: Option<PathBuf>,
+    /// When stopping, call on this Unix socket for a router that goes on meanwhile.
+    #[arg(long, value_name = "PATH", default_value_os_t = Layout::default().router_relief())]
+    relief: PathBuf,
     /// The route table.
     #[arg(long, value_name = "PATH", default_value_os_t = Layout::default().route_table())]
     table: PathBuf,
     /// The directory of certificates: `<name>.pem`, each with its key.
     #[arg(long, value_name = "DIR", default_value_os_t = Layout::default().certificates())]
     certificates: PathBuf,
+    /// The passwords that routes ask for.
+    #[arg(long, value_name = "PATH", default_value_os_t = Layout::default().logins())]
+    logins: PathBuf,
     /// The directory of answers to certificate authorities.
     #[arg(long, value_name = "DIR", default_value_os_t = Layout::default().acme_challenges())]
     challenges: PathBuf,
+    /// The journal's socket, for the access log.
+    #[arg(long, value_name = "PATH", default_value = JOURNAL)]
+    journal: PathBuf,
     /// Where Nix keeps what it builds.
     #[arg(long, value_name = "DIR", default_value = StorePath::STORE)]
     store: PathBuf,
@@ -39,6 +48,9 @@ struct Arguments {
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
 }
+
+/// Where systemd-journald listens (systemd-journald.service(8)).
+const JOURNAL: &str = "/run/systemd/journal/socket";
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -73,8 +85,11 @@ fn run(arguments: Arguments) -> Result<(), RouterError> {
     let settings = Settings {
         table: arguments.table,
         certificates: arguments.certificates,
+        logins: arguments.logins,
         challenges: arguments.challenges,
+        journal: arguments.journal,
         store: arguments.store,
+        relief: arguments.relief,
         workers: arguments.workers.unwrap_or_else(cores),
         limits: Limits::default(),
     };

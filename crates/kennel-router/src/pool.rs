@@ -8,28 +8,59 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::direct::Direct;
 use crate::request_body::Gate;
+use crate::trunk::Slot;
 use crate::upstream::{BackendKey, Upstream};
 
-/// The idle connections.
-pub(crate) struct Pool {
-    idle: RefCell<HashMap<BackendKey, Vec<Idle>>>,
+/// The idle connections of one kind.
+pub(crate) struct Pool<C> {
+    idle: RefCell<HashMap<BackendKey, Vec<Idle<C>>>>,
     most: usize,
 }
 
-struct Idle {
-    upstream: Upstream,
+struct Idle<C> {
+    connection: C,
     since: Instant,
 }
 
-impl Pool {
+/// What may be used again.
+pub(crate) trait Reusable {
+    /// Whether it cannot be used any more.
+    fn is_closed(&self) -> bool;
+    /// Whether it can be used now.
+    fn is_ready(&self) -> bool;
+}
+
+impl Reusable for Upstream {
+    fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    fn is_ready(&self) -> bool {
+        // Not so before its task has run once since its last answer ended.
+        self.sender.is_ready()
+    }
+}
+
+impl Reusable for Direct {
+    fn is_closed(&self) -> bool {
+        !self.is_quiet()
+    }
+
+    fn is_ready(&self) -> bool {
+        true
+    }
+}
+
+impl<C: Reusable> Pool<C> {
     /// Keeps at most `most` per backend.
     pub(crate) fn new(most: usize) -> Self {
         Self { idle: RefCell::default(), most }
     }
 
     /// The connection that was used last, if that is at most `age` ago.
-    pub(crate) fn take(&self, key: &BackendKey, age: Duration) -> Option<Upstream> {
+    pub(crate) fn take(&self, key: &BackendKey, age: Duration) -> Option<C> {
         let mut pool = self.idle.borrow_mut();
         let idle = pool.get_mut(key)?;
         let now = Instant::now();
@@ -41,27 +72,27 @@ impl Pool {
             if now.saturating_duration_since(candidate.since) > age {
                 return None;
             }
-            if candidate.upstream.sender.is_closed() {
+            if candidate.connection.is_closed() {
                 idle.remove(at);
-            } else if candidate.upstream.sender.is_ready() {
-                return Some(idle.remove(at).upstream);
+            } else if candidate.connection.is_ready() {
+                return Some(idle.remove(at).connection);
             }
-            // Not ready yet: its task has not run since its last answer ended.
         }
         None
     }
 
-    fn give_back(&self, key: &BackendKey, upstream: Upstream) {
-        if upstream.sender.is_closed() {
+    /// Keeps it for the next one, if it is still good.
+    pub(crate) fn give_back(&self, key: &BackendKey, connection: C) {
+        if connection.is_closed() {
             return;
         }
         let mut pool = self.idle.borrow_mut();
         let since = Instant::now();
         match pool.get_mut(key) {
-            Some(idle) if idle.len() < self.most => idle.push(Idle { upstream, since }),
+            Some(idle) if idle.len() < self.most => idle.push(Idle { connection, since }),
             Some(_) => {}
             None => {
-                pool.insert(key.clone(), vec![Idle { upstream, since }]);
+                pool.insert(key.clone(), vec![Idle { connection, since }]);
             }
         }
     }
@@ -85,18 +116,35 @@ impl Pool {
     }
 }
 
+/// What an answer comes over. Dropped, it ends.
+pub(crate) enum Lease {
+    /// A connection of its own.
+    Connection(Kept),
+    /// One of a connection's streams.
+    Stream(Slot),
+}
+
+impl Lease {
+    /// The answer has ended: what it came over can be used again.
+    pub(crate) fn give_back(self) {
+        match self {
+            Self::Connection(kept) => kept.give_back(),
+            Self::Stream(slot) => drop(slot),
+        }
+    }
+}
+
 /// A connection that is being used. Dropped, it is closed.
-pub(crate) struct Lease {
+pub(crate) struct Kept {
     pub(crate) upstream: Upstream,
     pub(crate) key: BackendKey,
-    pub(crate) pool: Rc<Pool>,
+    pub(crate) pool: Rc<Pool<Upstream>>,
     /// The gate before the request's body, which ends with the answer.
     pub(crate) gate: Option<Gate>,
 }
 
-impl Lease {
-    /// The answer has ended: the connection can be used again.
-    pub(crate) fn give_back(self) {
+impl Kept {
+    fn give_back(self) {
         if let Some(gate) = &self.gate
             && gate.is_closed()
         {

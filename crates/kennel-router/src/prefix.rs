@@ -9,13 +9,18 @@ use hyper::http::uri::PathAndQuery;
 const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
 /// `/api`: one or more whole segments.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Prefix(HeaderValue);
 
 impl Prefix {
     /// None if it is no field's value, which a path of the table always is.
     pub(crate) fn new(prefix: &str) -> Option<Self> {
         HeaderValue::from_str(prefix.trim_end_matches('/')).ok().map(Self)
+    }
+
+    /// The path as the client wrote it, of what is left of one.
+    pub(crate) fn before(&self, path: &str) -> String {
+        format!("{}{path}", self.0.to_str().unwrap_or_default())
     }
 
     /// Takes it away from a request's path, which begins with it, and tells the service so.

@@ -13,11 +13,15 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::sync::oneshot;
 
 use crate::exchange::Exchange;
+use crate::hop;
 
 /// A request's body.
 pub(crate) struct RequestBody {
     incoming: Option<Incoming>,
     gate: Option<oneshot::Receiver<()>>,
+    /// How many bytes of it may still come.
+    left: u64,
+    passes_trailers: bool,
     exchange: Rc<Exchange>,
 }
 
@@ -33,6 +37,8 @@ pub(crate) enum RequestBodyError {
     Client(#[source] hyper::Error),
     #[error("the service did not want the body")]
     NotWanted,
+    #[error("the client's body is longer than the service takes")]
+    TooLong,
 }
 
 impl Gate {
@@ -60,15 +66,33 @@ impl Gate {
 }
 
 impl RequestBody {
-    /// The body of a request that may have none.
-    pub(crate) fn new(incoming: Incoming, exchange: &Rc<Exchange>) -> Self {
+    /// The body of a request that may have none, and of `most` bytes at most.
+    pub(crate) fn new(incoming: Incoming, most: u64, exchange: &Rc<Exchange>) -> Self {
         let incoming = (!incoming.is_end_stream()).then_some(incoming);
-        Self { incoming, gate: None, exchange: Rc::clone(exchange) }
+        Self {
+            incoming,
+            gate: None,
+            left: most,
+            passes_trailers: false,
+            exchange: Rc::clone(exchange),
+        }
     }
 
     /// No body.
     pub(crate) fn none(exchange: &Rc<Exchange>) -> Self {
-        Self { incoming: None, gate: None, exchange: Rc::clone(exchange) }
+        Self {
+            incoming: None,
+            gate: None,
+            left: 0,
+            passes_trailers: false,
+            exchange: Rc::clone(exchange),
+        }
+    }
+
+    /// With the client's trailers, but for those that belong to its connection.
+    pub(crate) fn with_trailers(mut self) -> Self {
+        self.passes_trailers = true;
+        self
     }
 
     /// Holds it back until the gate opens.
@@ -99,28 +123,46 @@ impl Body for RequestBody {
             }
             self.gate = None;
         }
-        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
+        let Self { incoming: body, left, passes_trailers, exchange, .. } = &mut *self;
+        let Some(incoming) = body else { return Poll::Ready(None) };
         let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
-            self.exchange.body_awaited();
+            exchange.body_awaited();
             return Poll::Pending;
         };
         match frame {
             Some(Ok(frame)) if frame.is_data() => {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                let rest = left.checked_sub(u64::try_from(length).unwrap_or(u64::MAX));
+                let Some(rest) = rest else {
+                    exchange.body_exceeds();
+                    return Poll::Ready(Some(Err(RequestBodyError::TooLong)));
+                };
+                *left = rest;
+                if let Some(visit) = exchange.visit() {
+                    visit.received(length);
+                }
                 if incoming.is_end_stream() {
-                    self.exchange.body_complete();
+                    exchange.body_complete();
                 } else {
-                    self.exchange.body_moved();
+                    exchange.body_moved();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            // Trailers belong to the connection that announced them, and that was the client's.
-            Some(Ok(_)) | None => {
-                self.exchange.body_complete();
-                self.incoming = None;
+            Some(Ok(mut frame)) => {
+                exchange.body_complete();
+                *body = None;
+                // In HTTP/1.1 they belong to the connection that announced them, and that was the
+                // client's.
+                let passed = frame.trailers_mut().map(hop::strip).filter(|()| *passes_trailers);
+                Poll::Ready(passed.map(|()| Ok(frame)))
+            }
+            None => {
+                exchange.body_complete();
+                *body = None;
                 Poll::Ready(None)
             }
             Some(Err(error)) => {
-                self.exchange.body_failed();
+                exchange.body_failed();
                 Poll::Ready(Some(Err(RequestBodyError::Client(error))))
             }
         }

@@ -3,9 +3,13 @@
 //! What visitors read is in `pages`.
 
 use std::fmt::{Display, Write};
+use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
+use hyper::StatusCode;
 use hyper::header::HeaderValue;
+use kennel_core::{DeploymentId, RouteOutput};
 
 /// `STATUS=`: what is in force, and what was refused.
 pub(crate) fn status(generation: Option<u64>, hosts: usize, refused: Option<&str>) -> String {
@@ -67,6 +71,14 @@ pub(crate) fn refused(reason: &str) -> String {
     format!("refused the route table, the old one keeps serving: {reason}")
 }
 
+/// The passwords of previews cannot be read.
+pub(crate) fn no_logins(path: &Path, error: &dyn Display) -> String {
+    format!(
+        "cannot read the passwords of previews in {}: {error}; nobody comes in until `kennelctl reconcile`",
+        path.display()
+    )
+}
+
 /// The table on disk is older than the one it replaces.
 pub(crate) fn older(old: u64, new: u64) -> String {
     format!(
@@ -90,16 +102,125 @@ pub(crate) fn absent_service(backend: &dyn Display, more: u64) -> String {
     counted(format!("{backend} does not accept connections yet, or no longer"), more)
 }
 
+/// What a service that gives way has become of it does not come.
+pub(crate) fn held_too_long(deployment: DeploymentId, more: u64) -> String {
+    counted(
+        format!("the version after deployment {deployment} is not up; a request waited in vain"),
+        more,
+    )
+}
+
+/// Too many wait for one service.
+pub(crate) fn held_too_many(deployment: DeploymentId, more: u64) -> String {
+    counted(
+        format!(
+            "too many requests wait for the version after deployment {deployment}; one was sent away"
+        ),
+        more,
+    )
+}
+
 /// There is no place left for a connection to a service.
 pub(crate) fn crowded(backend: &dyn Display, more: u64) -> String {
     counted(
-        format!("all connections to services are in use; a request to {backend} was sent away"),
+        format!(
+            "{backend} has half of the connections to services, or all are in use; a request was sent away"
+        ),
+        more,
+    )
+}
+
+/// A service has as many requests under way as it takes.
+pub(crate) fn full_service(backend: &dyn Display, more: u64) -> String {
+    counted(
+        format!(
+            "{backend} has as many requests under way as `max_requests` lets it; one was sent away"
+        ),
+        more,
+    )
+}
+
+/// A client has as many connections as it may.
+pub(crate) fn too_many_connections(client: IpAddr, most: u32, more: u64) -> String {
+    counted(
+        format!(
+            "refused a connection of {client}, which has {most} open; see `connections_per_client`"
+        ),
+        more,
+    )
+}
+
+/// A trusted proxy does not say for whom it connects.
+pub(crate) fn silent_proxy(proxy: IpAddr, more: u64) -> String {
+    counted(
+        format!(
+            "closed a connection of the trusted proxy {proxy}, which did not begin with a header of the PROXY protocol"
+        ),
         more,
     )
 }
 
 fn counted(text: String, more: u64) -> String {
     if more == 0 { text } else { format!("{text} ({more} like this were not logged)") }
+}
+
+/// A look at a service's health: it is well.
+pub(crate) fn look_healthy() -> String {
+    "it answered 200".to_owned()
+}
+
+/// A look: it answers something else.
+pub(crate) fn look_answered(status: StatusCode) -> String {
+    format!("it answered {status} instead of 200")
+}
+
+/// A look: nobody listens.
+pub(crate) fn look_refused() -> String {
+    "nothing listened on its port".to_owned()
+}
+
+/// A look: no answer within this time.
+pub(crate) fn look_late(limit: Duration) -> String {
+    format!("it did not answer within {} s", limit.as_secs_f64())
+}
+
+/// A look: what came was no answer.
+pub(crate) fn look_broken(error: &hyper::Error) -> String {
+    format!("it did not answer in HTTP: {error}")
+}
+
+/// A look: a service of gRPC has not said that it is well.
+pub(crate) fn look_not_serving() -> String {
+    "it did not say in gRPC that it is serving".to_owned()
+}
+
+/// A look: the table has a path that is none.
+pub(crate) fn look_impossible() -> String {
+    "its health path cannot be asked for".to_owned()
+}
+
+/// A service has failed too many looks.
+pub(crate) fn taken_out(id: DeploymentId, output: Option<&RouteOutput>, why: &str) -> String {
+    format!(
+        "{} is unhealthy and gets no more requests: three looks in a row failed, the last because {why}; the next that succeeds brings it back",
+        named(id, output)
+    )
+}
+
+/// It is well again.
+pub(crate) fn brought_back(
+    id: DeploymentId,
+    output: Option<&RouteOutput>,
+    after: Duration,
+) -> String {
+    format!("{} is healthy and gets requests again, after {} s", named(id, output), after.as_secs())
+}
+
+fn named(id: DeploymentId, output: Option<&RouteOutput>) -> String {
+    match output {
+        Some(output) => format!("{output} (deployment {id})"),
+        None => format!("deployment {id}"),
+    }
 }
 
 /// A line of a site's rules is none. kennel-deploy refuses such a site; this one is from before.
@@ -128,6 +249,12 @@ mod tests {
 
     #[test]
     fn sentences() {
+        let id = DeploymentId::from_row(7);
+        let output = RouteOutput {
+            project: "shop".parse().unwrap(),
+            branch: "main".into(),
+            service: "api".parse().unwrap(),
+        };
         let all = [
             status(None, 0, None),
             status(Some(12), 8, None),
@@ -143,11 +270,24 @@ mod tests {
             bad_certificate("x.pem is for no host name", false),
             bad_certificate("x.pem is for no host name", true),
             refused("x is not a route table: trailing comma at line 3 column 1"),
+            no_logins(Path::new("/var/lib/x.json"), &"it is no JSON"),
             older(12, 7),
             broken_service(&"deployment 7 on 127.0.0.1:18000", "it closed the connection", 0),
             late_service(&"deployment 7 on 127.0.0.1:18000", 4),
             absent_service(&"deployment 7 on 127.0.0.1:18000", 0),
             crowded(&"deployment 7 on 127.0.0.1:18000", 0),
+            full_service(&"deployment 7 on 127.0.0.1:18000", 0),
+            too_many_connections("192.0.2.7".parse().unwrap(), 256, 3),
+            silent_proxy("10.0.0.7".parse().unwrap(), 0),
+            look_healthy(),
+            look_answered(StatusCode::SERVICE_UNAVAILABLE),
+            look_refused(),
+            look_late(Duration::from_secs(5)),
+            look_not_serving(),
+            look_impossible(),
+            taken_out(id, None, &look_refused()),
+            taken_out(id, Some(&output), &look_answered(StatusCode::SERVICE_UNAVAILABLE)),
+            brought_back(id, Some(&output), Duration::from_millis(61_200)),
             problem_of_site(
                 Path::new("/nix/store/x"),
                 &kennel_core::RuleProblem { file: "_redirects", line: 3, why: "no rule".into() },
@@ -171,11 +311,24 @@ mod tests {
         not using a certificate: x.pem is for no host name
         not using a certificate: x.pem is for no host name; the one of before keeps serving
         refused the route table, the old one keeps serving: x is not a route table: trailing comma at line 3 column 1
+        cannot read the passwords of previews in /var/lib/x.json: it is no JSON; nobody comes in until `kennelctl reconcile`
         the route table went back from generation 12 to 7; following it, since the file is the truth
         deployment 7 on 127.0.0.1:18000 gave no valid answer: it closed the connection
         deployment 7 on 127.0.0.1:18000 did not answer in time (4 like this were not logged)
         deployment 7 on 127.0.0.1:18000 does not accept connections yet, or no longer
-        all connections to services are in use; a request to deployment 7 on 127.0.0.1:18000 was sent away
+        deployment 7 on 127.0.0.1:18000 has half of the connections to services, or all are in use; a request was sent away
+        deployment 7 on 127.0.0.1:18000 has as many requests under way as `max_requests` lets it; one was sent away
+        refused a connection of 192.0.2.7, which has 256 open; see `connections_per_client` (3 like this were not logged)
+        closed a connection of the trusted proxy 10.0.0.7, which did not begin with a header of the PROXY protocol
+        it answered 200
+        it answered 503 Service Unavailable instead of 200
+        nothing listened on its port
+        it did not answer within 5 s
+        it did not say in gRPC that it is serving
+        its health path cannot be asked for
+        deployment 7 is unhealthy and gets no more requests: three looks in a row failed, the last because nothing listened on its port; the next that succeeds brings it back
+        shop/main/api (deployment 7) is unhealthy and gets no more requests: three looks in a row failed, the last because it answered 503 Service Unavailable instead of 200; the next that succeeds brings it back
+        shop/main/api (deployment 7) is healthy and gets requests again, after 61 s
         /nix/store/x is served without a rule: _redirects:3: no rule
         cannot read /nix/store/x/a: entity not found; was the store path collected as garbage?
         cannot start the thread that compresses: Resource temporarily unavailable (os error 11); files are sent as they are

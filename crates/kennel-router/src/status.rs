@@ -1,13 +1,15 @@
-//! The status socket: `GET /status`, `GET /last-use` and `GET /metrics`, over HTTP like everything
-//! else.
+//! The status socket: `GET /status`, `/health`, `/last-use`, `/in-use`, `/traffic` and `/metrics`, over
+//! HTTP like everything else.
 //!
-//! Answered by the control thread. It only reads; who may connect is the socket's mode to say.
+//! Answered by the control thread. It changes nothing but one thing: `POST /rest/<deployment>` lets
+//! requests for an unused service wait for a moment, in which it is stopped. Who may connect is the
+//! socket's mode to say.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -17,14 +19,19 @@ use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use kennel_core::RouterStatus;
+use kennel_core::{DeploymentId, RouterStatus, RouterTraffic, Timestamp};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::spawn_local;
 use tracing::warn;
 
 use crate::counters::{self, Counters, sum};
+use crate::health::Monitor;
+use crate::journal::Journal;
+use crate::metrics;
+use crate::process::Process;
 use crate::say;
 use crate::table::Table;
+use crate::traffic::BOUNDS_US;
 
 /// What can be asked about.
 pub(crate) struct State {
@@ -32,6 +39,21 @@ pub(crate) struct State {
     /// Why the last table on disk was refused, if it was.
     pub(crate) refused: RefCell<Option<String>>,
     pub(crate) counters: Vec<Arc<Counters>>,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) monitor: Rc<Monitor>,
+    pub(crate) started: Started,
+}
+
+/// When the router started, by the clock on the wall and by one that nobody sets.
+pub(crate) struct Started {
+    at: Timestamp,
+    instant: Instant,
+}
+
+impl Started {
+    pub(crate) fn now() -> Self {
+        Self { at: Timestamp::from(SystemTime::now()), instant: Instant::now() }
+    }
 }
 
 impl State {
@@ -58,32 +80,96 @@ impl State {
         }
     }
 
+    fn traffic(&self) -> RouterTraffic {
+        let table = self.table.load();
+        let healths = table.healths();
+        let routes = table.traffic().filter_map(|(output, traffic)| {
+            let healthy = healths.get(output).copied();
+            let is_shown = traffic.is_used() || healthy == Some(false);
+            is_shown.then(|| traffic.report(output, healthy))
+        });
+        RouterTraffic {
+            started_at: self.started.at,
+            running_us: u64::try_from(self.started.instant.elapsed().as_micros())
+                .unwrap_or(u64::MAX),
+            bounds_us: BOUNDS_US.to_vec(),
+            routes: routes.collect(),
+        }
+    }
+
+    fn metrics(&self) -> String {
+        let table = self.table.load();
+        let mut text = counters::metrics(&self.counters, table.generation, table.hosts());
+        text.push_str(&self.journal.metrics());
+        metrics::of_routes(&mut text, &table);
+        metrics::of_process(&mut text, &Process::look(), self.started.at);
+        text
+    }
+
     fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
         let (kind, text) = match (method, path) {
             (&Method::GET | &Method::HEAD, "/status") => {
                 ("application/json", serde_json::to_string(&self.report()).unwrap_or_default())
             }
+            (&Method::GET | &Method::HEAD, "/health") => {
+                let health = self.monitor.report();
+                ("application/json", serde_json::to_string(&health).unwrap_or_default())
+            }
             (&Method::GET | &Method::HEAD, "/last-use") => {
                 let last = self.table.load().last_use();
                 ("application/json", serde_json::to_string(&last).unwrap_or_default())
             }
-            (&Method::GET | &Method::HEAD, "/metrics") => {
-                let table = self.table.load();
-                let text = counters::metrics(&self.counters, table.generation, table.hosts());
-                ("text/plain; version=0.0.4; charset=utf-8", text)
+            (&Method::GET | &Method::HEAD, "/in-use") => {
+                let in_use = self.table.load().in_use(self.started.at);
+                ("application/json", serde_json::to_string(&in_use).unwrap_or_default())
             }
-            (_, "/status" | "/last-use" | "/metrics") => {
+            (&Method::GET | &Method::HEAD, "/traffic") => {
+                ("application/json", serde_json::to_string(&self.traffic()).unwrap_or_default())
+            }
+            (&Method::GET | &Method::HEAD, "/metrics") => {
+                ("text/plain; version=0.0.4; charset=utf-8", self.metrics())
+            }
+            (&Method::POST, path) if path.starts_with(REST) => return self.rest(path),
+            (_, "/status" | "/health" | "/last-use" | "/in-use" | "/traffic" | "/metrics") => {
                 let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
                 response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
                 return response;
             }
             _ => {
-                return plain(StatusCode::NOT_FOUND, "there are /status, /last-use and /metrics\n");
+                let known =
+                    "there are /status, /health, /last-use, /in-use, /traffic and /metrics\n";
+                return plain(StatusCode::NOT_FOUND, known);
             }
         };
         let mut response = Response::new(Full::new(Bytes::from(text)));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         response
+    }
+}
+
+/// `/rest/<deployment>`: nobody is sent to it for a while, since it is about to be stopped.
+/// `/rest/<deployment>/end`: it has been.
+const REST: &str = "/rest/";
+
+/// The longest rest. Longer than `TimeoutStopSec=` of services; who stops one may be killed.
+const LONGEST_REST: Duration = Duration::from_secs(15);
+
+impl State {
+    /// Lets a deployment rest, or ends that. Refused while somebody uses it.
+    fn rest(&self, path: &str) -> Response<Full<Bytes>> {
+        let of = path.strip_prefix(REST).unwrap_or_default();
+        let (id, ends) = of.strip_suffix("/end").map_or((of, false), |id| (id, true));
+        let table = self.table.load();
+        let id = id.parse::<DeploymentId>().ok();
+        match id.and_then(|id| table.watch_of(id)) {
+            None => plain(StatusCode::NOT_FOUND, "it is not counted\n"),
+            Some(watch) if ends => {
+                watch.end_rest();
+                plain(StatusCode::OK, "it is asked again\n")
+            }
+            Some(watch) if watch.rest(LONGEST_REST) => plain(StatusCode::OK, "it rests\n"),
+            Some(_) => plain(StatusCode::CONFLICT, "it is in use\n"),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Built on the control thread, read by workers without a lock. A request keeps what it resolved
 //! (an [`Arc`] of the backend or site), so that a swap never touches a request under way.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,16 +12,27 @@ use std::time::Duration;
 
 use hyper::header::HeaderValue;
 use kennel_core::{
-    DeploymentId, HostName, LastUse, RouteTable, StorePath, Target as RawTarget, Timestamp,
-    UnknownTableVersion, error_chain,
+    DeploymentId, HostName, InUse, LastUse, LoginId, Logins, PathRoute, Protocol, RouteOutput,
+    RouteTable, StorePath, Target as RawTarget, Timestamp, UnknownTableVersion, error_chain,
 };
 use tracing::warn;
 
+use crate::exchange::Exchange;
+use crate::guard::{Guard, Login};
+use crate::health::{Alarm, Pulse, Watched};
+use crate::load::Load;
+use crate::notes::Noted;
+use crate::pages::Page;
+use crate::rates::{Rate, Rates};
+use crate::rules::Rules;
 use crate::say;
 use crate::site::{Former, Serving, Shelf, Site};
 use crate::tls::{Certificates, Loaded};
-use crate::upstream::{Address, Backend, BackendKey};
+use crate::traffic::Traffic;
+use crate::upstream::{Address, Backend, BackendKey, Bounds};
 use crate::used::Used;
+use crate::wake::Bell;
+use crate::watch::Watch;
 
 /// The routes in force.
 #[derive(Debug)]
@@ -32,11 +43,28 @@ pub(crate) struct Table {
     pub(crate) loaded_at: Option<Timestamp>,
     hosts: HashMap<Box<str>, Host>,
     sites: HashMap<StorePath, Arc<Site>>,
+    /// The services that are expected to answer.
+    watched: HashMap<DeploymentId, Watched>,
+    alarm: Arc<Alarm>,
+    /// By whose routes they are.
+    traffic: BTreeMap<RouteOutput, Arc<Traffic>>,
+    workers: usize,
+    /// Those that answer.
+    deployments: HashSet<DeploymentId>,
     certificates: Certificates,
+    /// Of deployments that somebody may want to stop.
+    watches: HashMap<DeploymentId, Arc<Watch>>,
+    logins: HashMap<LoginId, Arc<Login>>,
     /// Whether plain HTTP is answered with the address under HTTPS.
     redirect: bool,
     /// `Strict-Transport-Security`, for hosts that browsers can believe.
     hsts: Option<HeaderValue>,
+    /// What holds for all hosts.
+    pub(crate) rules: Rules,
+    /// What clients have used up, where anything is limited.
+    rates: Option<Arc<Rates>>,
+    /// What services are busy with.
+    loads: HashMap<BackendKey, Arc<Load>>,
 }
 
 #[derive(Debug)]
@@ -45,15 +73,33 @@ struct Host {
     certificate: Option<Arc<Loaded>>,
 }
 
+/// Who answers below a path.
 #[derive(Debug)]
-struct Route {
+pub(crate) struct Route {
     prefix: Box<str>,
-    target: Target,
+    /// None if everybody may come in.
+    pub(crate) guard: Option<Arc<Guard>>,
+    pub(crate) target: Target,
     /// The deployment behind it; none for Kennel's own programs.
     deployment: Option<DeploymentId>,
+    /// Whose it is; none for Kennel's own programs.
+    output: Option<Arc<RouteOutput>>,
+    /// How fast one client may ask.
+    rate: Option<Rate>,
+    /// What counts its requests, together with other routes of the same service or site.
+    pub(crate) traffic: Option<Arc<Traffic>>,
+    /// How long what the one before has begun may go on, if somebody says so.
+    drain: Option<Duration>,
     /// Handed on from table to table, so that a deployment that takes over a host is as used as
     /// the one before.
-    used: Arc<Used>,
+    pub(crate) used: Arc<Used>,
+}
+
+impl Route {
+    /// What the access log says of it.
+    pub(crate) fn noted(&self) -> Noted {
+        Noted { output: self.output.clone(), deployment: self.deployment }
+    }
 }
 
 /// Who answers.
@@ -61,6 +107,8 @@ struct Route {
 pub(crate) enum Target {
     /// A program behind a socket.
     Upstream(Arc<Backend>),
+    /// Nobody for the moment: requests for this deployment wait.
+    Held(DeploymentId, Arc<Watch>),
     /// A folder.
     Site(Arc<Serving>),
     /// A folder that cannot be read.
@@ -90,10 +138,22 @@ impl Target {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Spa(pub(crate) bool);
 
+/// How a request came to the host that it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Came<'a> {
+    /// Over HTTP as it is.
+    Plainly,
+    /// Over a TLS connection to this router, made for this host.
+    Secured(&'a str),
+    /// Over TLS to a trusted proxy.
+    SecuredElsewhere,
+}
+
 /// What the table says about a request.
 pub(crate) enum Lookup<'a> {
-    /// This one answers; who lets it answer says so.
-    Found(&'a Target, &'a Used),
+    /// This one answers, if there is no guard or the guard lets the request in; who lets it answer
+    /// says that it was used.
+    Found(&'a Route),
     /// The same is there under HTTPS; without, this one would answer.
     Redirect(&'a Target),
     /// The connection was made for another host's certificate.
@@ -131,17 +191,33 @@ impl Table {
             loaded_at: None,
             hosts: HashMap::new(),
             sites: HashMap::new(),
+            watched: HashMap::new(),
+            alarm: Arc::default(),
+            traffic: BTreeMap::new(),
+            workers: 1,
+            deployments: HashSet::new(),
             certificates: Certificates::default(),
+            watches: HashMap::new(),
+            logins: HashMap::new(),
             redirect: false,
             hsts: None,
+            rules: Rules::default(),
+            rates: None,
+            loads: HashMap::new(),
         }
     }
 
-    /// Reads the table at `path`, and the certificates in a directory. Sites and certificates that
-    /// `previous` has already are not read again.
+    /// The same for so many workers.
+    pub(crate) fn for_workers(self, workers: usize) -> Self {
+        Self { workers, ..self }
+    }
+
+    /// Reads the table at `path`, the certificates in a directory, and the passwords in a file. Sites
+    /// and certificates that `previous` has already are not read again.
     pub(crate) fn load(
         path: &Path,
         certificates: &Path,
+        logins: &Path,
         shelf: &Arc<Shelf>,
         previous: &Self,
     ) -> Result<Self, TableError> {
@@ -158,12 +234,14 @@ impl Table {
             .map_err(|source| TableError::Version { path: path.to_owned(), source })?;
         let certificates =
             Certificates::load(certificates, &raw.tls.certificates, &previous.certificates);
-        Self::build(raw, certificates, shelf, previous)
+        let logins = read_logins(logins, previous);
+        Self::build(raw, certificates, logins, shelf, previous)
     }
 
     fn build(
         raw: RouteTable,
         certificates: Certificates,
+        logins: HashMap<LoginId, Arc<Login>>,
         shelf: &Arc<Shelf>,
         previous: &Self,
     ) -> Result<Self, TableError> {
@@ -171,13 +249,20 @@ impl Table {
             generation: Some(raw.generation),
             loaded_at: Some(Timestamp::from(std::time::SystemTime::now())),
             certificates,
+            logins,
             redirect: raw.tls.redirect,
             hsts: raw.tls.hsts_secs.map(say::hsts),
+            rules: Rules::new(&raw.router),
+            rates: previous.rates.clone(),
+            alarm: Arc::clone(&previous.alarm),
+            workers: previous.workers,
             ..Self::empty()
         };
         for (host, paths) in raw.hosts {
             let mut routes: Vec<Route> = Vec::with_capacity(paths.len());
             for path in paths {
+                table.look_after(&path, previous);
+                let traffic = path.output.as_ref().map(|it| table.count(it, previous));
                 let prefix = path.prefix;
                 if !prefix.starts_with('/') {
                     return Err(TableError::Prefix { host, prefix });
@@ -186,15 +271,38 @@ impl Table {
                     return Err(TableError::PrefixTwice { host, prefix });
                 }
                 let deployment = path.target.deployment();
+                table.deployments.extend(deployment);
+                let drain = path.target.drain();
                 let before = previous.route(host.as_str(), &prefix);
-                let mut target = table.target(&host, path.target, shelf, previous, before)?;
+                let bounds = Bounds::from(&path.limits);
+                // One allowance for all the hosts and paths of a service.
+                let whose = path
+                    .output
+                    .as_ref()
+                    .map_or_else(|| Rates::name(&(host.as_str(), &prefix)), Rates::name);
+                let rate = path.limits.rate_limit.map(|limit| Rate::new(&limit, whose));
+                let output = path.output.map(Arc::new);
+                let mut target =
+                    table.target(&host, path.target, bounds, shelf, previous, before)?;
                 if let Target::Upstream(backend) = &mut target
                     && path.strip
                 {
                     target = Target::Upstream(Arc::new(backend.below(&prefix)));
                 }
                 let used = before.map(|route| Arc::clone(&route.used)).unwrap_or_default();
-                routes.push(Route { prefix: prefix.into(), target, deployment, used });
+                let guard = Guard::new(path.guard, |id| table.logins.get(id).cloned());
+                let prefix = prefix.into();
+                routes.push(Route {
+                    prefix,
+                    guard,
+                    target,
+                    deployment,
+                    output,
+                    traffic,
+                    rate,
+                    drain,
+                    used,
+                });
             }
             routes.sort_by_key(|route| std::cmp::Reverse(route.prefix.len()));
             let certificate = table.certificates.of(&host).or_else(|| {
@@ -204,6 +312,12 @@ impl Table {
             let of_host = Host { routes: routes.into(), certificate };
             table.hosts.insert(String::from(host).into(), of_host);
         }
+        let is_limited = table.rules.rate.is_some() || table.routes().any(|it| it.rate.is_some());
+        if !is_limited {
+            table.rates = None;
+        } else if table.rates.is_none() {
+            table.rates = Some(Arc::new(Rates::new()));
+        }
         Ok(table)
     }
 
@@ -211,15 +325,34 @@ impl Table {
         &mut self,
         host: &HostName,
         raw: RawTarget,
+        bounds: Bounds,
         shelf: &Arc<Shelf>,
         previous: &Self,
         before: Option<&Route>,
     ) -> Result<Target, TableError> {
         match raw {
-            RawTarget::Service { deployment, port, health_check: _, fork } => {
+            RawTarget::Service {
+                deployment,
+                port,
+                health_check: _,
+                fork,
+                protocol,
+                drain_secs: _,
+                held,
+                counted,
+                wake,
+            } => {
+                let watch = (held || counted).then(|| self.watch(deployment, previous));
+                if let (true, Some(watch)) = (held, &watch) {
+                    return Ok(Target::Held(deployment, Arc::clone(watch)));
+                }
                 let key = BackendKey::Deployment(deployment);
                 let address = Address::Service { port, fork };
-                Ok(Target::Upstream(Arc::new(Backend::new(key, address))))
+                let load = self.load_of(&key, previous);
+                let pulse = self.watched.get(&deployment).map(|it| Arc::clone(&it.pulse));
+                let bell = wake.map(|path| Arc::new(Bell::new(path.into())));
+                let backend = Backend::new(key, address, protocol, load, bounds);
+                Ok(Target::Upstream(Arc::new(Backend { pulse, watch, bell, ..backend })))
             }
             RawTarget::Socket { path } => {
                 if !path.starts_with('/') {
@@ -227,7 +360,9 @@ impl Table {
                 }
                 let path: Arc<Path> = PathBuf::from(path).into();
                 let key = BackendKey::Socket(Arc::clone(&path));
-                Ok(Target::Upstream(Arc::new(Backend::new(key, Address::Unix(path)))))
+                let (address, load) = (Address::Unix(path), self.load_of(&key, previous));
+                let own = Backend::new(key, address, Protocol::Http1, load, bounds);
+                Ok(Target::Upstream(Arc::new(own)))
             }
             RawTarget::Site { deployment: _, root, spa, drain_secs } => {
                 let Some(site) = self.site(&root, shelf, previous) else {
@@ -248,6 +383,54 @@ impl Table {
             }
             RawTarget::Absent => Ok(Target::Absent),
         }
+    }
+
+    /// One per service, however many hosts and tables lead to it.
+    fn load_of(&mut self, key: &BackendKey, previous: &Self) -> Arc<Load> {
+        let known = || previous.loads.get(key).cloned().unwrap_or_default();
+        Arc::clone(self.loads.entry(key.clone()).or_insert_with(known))
+    }
+
+    /// A service that is expected to answer is looked after, however many routes lead to it. What a
+    /// target says to the contrary is heeded here and nowhere else.
+    fn look_after(&mut self, path: &PathRoute, previous: &Self) {
+        // All of them by name: whoever adds one thinks of whether there is nobody to ask meanwhile.
+        let PathRoute { prefix: _, strip: _, output, limits: _, guard, target } = path;
+        let RawTarget::Service {
+            deployment,
+            port,
+            health_check,
+            fork,
+            protocol,
+            drain_secs: _,
+            held,
+            counted: _,
+            wake,
+        } = target
+        else {
+            return;
+        };
+        // Nothing of the first is expected to run, the next may sleep, and nobody gets to the last.
+        if *held || wake.is_some() || guard.maintenance.is_some() {
+            return;
+        }
+        let new = || Arc::new(Pulse::new(Arc::clone(&self.alarm)));
+        let before = previous.watched.get(deployment).map(|it| Arc::clone(&it.pulse));
+        let pulse = before.unwrap_or_else(new);
+        self.watched.entry(*deployment).or_insert_with(|| Watched {
+            address: Address::Service { port: *port, fork: *fork },
+            protocol: *protocol,
+            path: health_check.as_str().into(),
+            output: output.clone(),
+            pulse,
+        });
+    }
+
+    /// What counts a service's or site's requests, whichever deployment answers.
+    fn count(&mut self, output: &RouteOutput, previous: &Self) -> Arc<Traffic> {
+        let before = previous.traffic.get(output).map(Arc::clone);
+        let new = || before.unwrap_or_else(|| Arc::new(Traffic::new(self.workers)));
+        Arc::clone(self.traffic.entry(output.clone()).or_insert_with(new))
     }
 
     /// One site per root, walked once. A root that cannot be read must not keep all the other
@@ -271,6 +454,66 @@ impl Table {
         }
     }
 
+    /// The services that are expected to answer.
+    pub(crate) fn watched(&self) -> impl Iterator<Item = (DeploymentId, &Watched)> {
+        self.watched.iter().map(|(id, watched)| (*id, watched))
+    }
+
+    /// What counts the requests of each service and site.
+    pub(crate) fn traffic(&self) -> impl Iterator<Item = (&RouteOutput, &Traffic)> {
+        self.traffic.iter().map(|(output, traffic)| (output, &**traffic))
+    }
+
+    /// Whether each service gets requests that is expected to answer.
+    pub(crate) fn healths(&self) -> HashMap<&RouteOutput, bool> {
+        let watched = self.watched.values();
+        watched.filter_map(|it| Some((it.output.as_ref()?, !it.pulse.is_out()))).collect()
+    }
+
+    /// Who is told when somebody asks for one of them in vain.
+    pub(crate) fn alarm(&self) -> &Arc<Alarm> {
+        &self.alarm
+    }
+
+    /// Whether this deployment answers for any host.
+    pub(crate) fn leads_to(&self, deployment: DeploymentId) -> bool {
+        self.deployments.contains(&deployment)
+    }
+
+    /// The deployments of the table before that have given way, and how long what they have begun
+    /// may go on; not those that nobody is in the place of.
+    pub(crate) fn replaced(&self, before: &Self) -> HashMap<DeploymentId, Duration> {
+        let mut replaced = HashMap::new();
+        for (host, of_host) in &before.hosts {
+            for route in &of_host.routes {
+                let gone = route.deployment.filter(|it| !self.leads_to(*it));
+                let drain = gone.and_then(|_| self.route(host, &route.prefix)?.drain);
+                if let Some((deployment, drain)) = gone.zip(drain) {
+                    let longest = replaced.entry(deployment).or_insert(drain);
+                    *longest = drain.max(*longest);
+                }
+            }
+        }
+        replaced
+    }
+
+    /// One per deployment, however many hosts and tables lead to it.
+    fn watch(&mut self, deployment: DeploymentId, previous: &Self) -> Arc<Watch> {
+        let known = || previous.watches.get(&deployment).cloned().unwrap_or_default();
+        Arc::clone(self.watches.entry(deployment).or_insert_with(known))
+    }
+
+    /// What is counted of a deployment, if anything is.
+    pub(crate) fn watch_of(&self, deployment: DeploymentId) -> Option<&Arc<Watch>> {
+        self.watches.get(&deployment)
+    }
+
+    /// What is under way to deployments that are counted.
+    pub(crate) fn in_use(&self, since: Timestamp) -> InUse {
+        let of = |(deployment, watch): (&DeploymentId, &Arc<Watch>)| (*deployment, watch.now());
+        InUse { since, deployments: self.watches.iter().map(of).collect() }
+    }
+
     /// How many hosts it has.
     pub(crate) fn hosts(&self) -> usize {
         self.hosts.len()
@@ -286,34 +529,60 @@ impl Table {
         self.hosts.get(host)?.certificate.as_ref()
     }
 
-    /// `Strict-Transport-Security` of a host that came over TLS.
-    pub(crate) fn hsts(&self, host: &str) -> Option<&HeaderValue> {
-        self.certificate(host)?.is_vouched_for().then_some(self.hsts.as_ref())?
+    /// `Strict-Transport-Security` of a host that came over HTTPS: if browsers have believed the
+    /// certificate, which is not this router's where a proxy has made the connection.
+    pub(crate) fn hsts(&self, host: &str, came: &Came<'_>) -> Option<&HeaderValue> {
+        let is_believed = match came {
+            Came::Plainly => false,
+            Came::Secured(_) => self.certificate(host).is_some_and(|it| it.is_vouched_for()),
+            Came::SecuredElsewhere => true,
+        };
+        self.hsts.as_ref().filter(|_| is_believed)
     }
 
-    /// Who answers for this host and path. `secured` is the host that a TLS connection was made
-    /// for, if it is one.
-    pub(crate) fn lookup(&self, host: &str, path: &str, secured: Option<&str>) -> Lookup<'_> {
+    /// Who answers for this host and path.
+    pub(crate) fn lookup(&self, host: &str, path: &str, came: &Came<'_>) -> Lookup<'_> {
         let Some(Host { routes, certificate }) = self.hosts.get(host) else {
             return Lookup::NoHost;
         };
-        if let Some(asked_for) = secured.filter(|asked_for| *asked_for != host) {
+        if let Came::Secured(asked_for) = *came
+            && asked_for != host
+        {
             // One connection for several hosts of a certificate is usual (RFC 9113 §9.1.1).
             let same = self.certificate(asked_for).zip(certificate.as_ref());
             if !same.is_some_and(|(one, other)| Arc::ptr_eq(one, other)) {
                 return Lookup::Misdirected;
             }
         }
-        let redirect = secured.is_none()
+        let redirect = matches!(came, Came::Plainly)
             && self.redirect
             && certificate.as_ref().is_some_and(|certificate| certificate.is_vouched_for());
         // `OPTIONS *` is for the whole host.
         let path = if path == "*" { "/" } else { path };
         match routes.iter().find(|route| is_below(path, &route.prefix)) {
             Some(route) if redirect => Lookup::Redirect(&route.target),
-            Some(route) => Lookup::Found(&route.target, &route.used),
+            Some(route) => Lookup::Found(route),
             None => Lookup::NoPath,
         }
+    }
+
+    /// Counts a request among those of its client, or says when there is room for it. Kennel's own
+    /// programs are not counted: a forge does not ask again.
+    pub(crate) fn admit(&self, looked: &Lookup<'_>, exchange: &Exchange) -> Result<(), Page> {
+        let Some(rates) = &self.rates else { return Ok(()) };
+        let route = match looked {
+            Lookup::Found(route) if route.target.is_own() => return Ok(()),
+            Lookup::Redirect(target) if target.is_own() => return Ok(()),
+            Lookup::Found(route) => route.rate.as_ref(),
+            Lookup::Redirect(_) | Lookup::Misdirected | Lookup::NoPath | Lookup::NoHost => None,
+        };
+        for rate in self.rules.rate.as_ref().into_iter().chain(route) {
+            rates.admit(rate, exchange.address()).map_err(|wait| {
+                // A whole second more than needed is less than one too few.
+                Page::TooManyRequests(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
+            })?;
+        }
+        Ok(())
     }
 
     /// When each deployment was used last.
@@ -340,9 +609,39 @@ impl Table {
     pub(crate) fn backends(&self) -> impl Iterator<Item = &BackendKey> {
         self.routes().filter_map(|route| match &route.target {
             Target::Upstream(backend) => Some(&backend.key),
-            Target::Site(_) | Target::MissingSite | Target::Elsewhere(_) | Target::Absent => None,
+            Target::Held(..)
+            | Target::Site(_)
+            | Target::MissingSite
+            | Target::Elsewhere(_)
+            | Target::Absent => None,
         })
     }
+}
+
+/// The passwords that routes may ask for. What is asked for and cannot be read keeps everybody out.
+fn read_logins(path: &Path, previous: &Table) -> HashMap<LoginId, Arc<Login>> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return HashMap::new(),
+        Err(error) => {
+            warn!("{}", say::no_logins(path, &error));
+            return HashMap::new();
+        }
+    };
+    let logins: Logins = match serde_json::from_slice(&text) {
+        Ok(logins) => logins,
+        Err(error) => {
+            warn!("{}", say::no_logins(path, &error));
+            return HashMap::new();
+        }
+    };
+    let known = |id: &LoginId| previous.logins.get(id).cloned();
+    let entry = |(id, raw): (LoginId, kennel_core::Login)| {
+        // The same as before, with what it knows of the right password.
+        let login = known(&id).or_else(|| Login::new(id.clone(), &raw).map(Arc::new))?;
+        Some((id, login))
+    };
+    logins.0.into_iter().filter_map(entry).collect()
 }
 
 /// `/api` is for `/api` and `/api/…` and not for `/apix`.
@@ -360,7 +659,7 @@ mod tests {
         let path = dir.path().join("routes.json");
         fs::write(&path, json).unwrap();
         let shelf = Arc::new(Shelf::new(dir.path().to_owned(), 0));
-        Table::load(&path, dir.path(), &shelf, &Table::empty())
+        Table::load(&path, dir.path(), &dir.path().join("logins.json"), &shelf, &Table::empty())
     }
 
     fn with_routes(routes: &str) -> Result<Table, TableError> {
@@ -372,9 +671,11 @@ mod tests {
     }
 
     fn found(table: &Table, path: &str) -> String {
-        match table.lookup("a.example", path, None) {
-            Lookup::Found(Target::Upstream(backend), _) => backend.address.to_string(),
-            Lookup::Found(..) => "site".into(),
+        match table.lookup("a.example", path, &Came::Plainly) {
+            Lookup::Found(Route { target: Target::Upstream(backend), .. }) => {
+                backend.address.to_string()
+            }
+            Lookup::Found(_) => "site".into(),
             Lookup::NoPath => "no path".into(),
             Lookup::NoHost => "no host".into(),
             Lookup::Redirect(_) => "redirect".into(),
@@ -398,7 +699,7 @@ mod tests {
         ] {
             assert_eq!(found(&table, path), target, "{path}");
         }
-        assert!(matches!(table.lookup("b.example", "/", None), Lookup::NoHost));
+        assert!(matches!(table.lookup("b.example", "/", &Came::Plainly), Lookup::NoHost));
         let table = with_routes(&socket("/webhook/", "/hook")).unwrap();
         assert_eq!(found(&table, "/"), "no path");
     }
@@ -409,6 +710,7 @@ mod tests {
         let loaded = Table::load(
             Path::new("/nonexistent/routes.json"),
             Path::new("/nonexistent/certs"),
+            Path::new("/nonexistent/logins.json"),
             &shelf,
             &Table::empty(),
         );
@@ -447,8 +749,8 @@ mod tests {
         let site = r#"{"prefix":"/","target":{"kind":"site","deployment":1,"root":"/nix/store/0c0sxhkp9qsp9i0a8i4rzsm0yqzhsr1l-web","spa":false}}"#;
         let table = with_routes(site).unwrap();
         assert!(matches!(
-            table.lookup("a.example", "/", None),
-            Lookup::Found(Target::MissingSite, _)
+            table.lookup("a.example", "/", &Came::Plainly),
+            Lookup::Found(Route { target: Target::MissingSite, .. })
         ));
     }
 
@@ -472,13 +774,17 @@ mod tests {
             let path = dir.path().join("routes.json");
             fs::write(&path, json).unwrap();
             let shelf = Arc::new(Shelf::new(dir.path().to_owned(), 0));
-            Table::load(&path, dir.path(), &shelf, previous).unwrap()
+            Table::load(&path, dir.path(), &dir.path().join("logins.json"), &shelf, previous)
+                .unwrap()
         };
         let old = load(&at(7), &Table::empty());
         assert_eq!(old.last_use(), LastUse::default());
         let new = load(&at(8), &old);
         // A request of a worker that has not seen the new table yet.
-        let Lookup::Found(_, used) = old.lookup("b.example", "/x", None) else { panic!() };
+        let Lookup::Found(Route { used, .. }) = old.lookup("b.example", "/x", &Came::Plainly)
+        else {
+            panic!()
+        };
         used.now();
         let used: Vec<_> = new.last_use().deployments.into_keys().collect();
         assert_eq!(used, [DeploymentId::from_row(8)]);

@@ -22,7 +22,7 @@ use tokio::task::spawn_local;
 use crate::body::Body;
 use crate::exchange::Turn;
 use crate::pages::{self, Page};
-use crate::tunnel::{self, UpstreamEnd};
+use crate::tunnel::{self, ServiceEnd};
 use crate::worker::Worker;
 
 /// Makes the request one of HTTP/1.1 (RFC 8441 §5), if it asks for a WebSocket. Returns what becomes
@@ -51,7 +51,7 @@ pub(crate) fn agree(
     worker: &Rc<Worker>,
     turn: Turn,
     client_end: OnUpgrade,
-    service: UpstreamEnd,
+    service: ServiceEnd,
     mut response: Response<Body>,
 ) -> Response<Body> {
     *response.status_mut() = StatusCode::OK;
@@ -70,7 +70,7 @@ pub(crate) fn declined(response: Response<Body>) -> Response<Body> {
 }
 
 /// The turn is held to the end: while there is one, the connection is not idle.
-async fn run(worker: Rc<Worker>, mut turn: Turn, client_end: OnUpgrade, service: UpstreamEnd) {
+async fn run(worker: Rc<Worker>, mut turn: Turn, client_end: OnUpgrade, service: ServiceEnd) {
     {
         let tunnel = async {
             // Gone already, there is nobody to talk to.

@@ -22,6 +22,11 @@ impl<S> Wire<S> {
     pub(crate) fn new(stream: S, client: Rc<Client>) -> Self {
         Self { stream, client }
     }
+
+    /// The stream itself.
+    pub(crate) fn into_inner(self) -> S {
+        self.stream
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {

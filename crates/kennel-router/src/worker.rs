@@ -13,27 +13,39 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Cache};
+use kennel_core::DeploymentId;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::mpsc::error::SendError;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::spawn_local;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::warn;
 
 use crate::client::Client;
 use crate::counters::Counters;
+use crate::crowd::{Crowd, Seat};
+use crate::direct::Direct;
 use crate::forwarded::{Origin, Peer};
+use crate::guard::Attempts;
 use crate::http1;
 use crate::http2;
+use crate::journal::Journal;
 use crate::limits::Limits;
 use crate::listen::Scheme;
+use crate::network::Network;
 use crate::pool::Pool;
+use crate::proxy_protocol::{self, Said};
 use crate::say;
+use crate::shares::Shares;
 use crate::table::Table;
 use crate::throttle::Throttle;
 use crate::tls;
+use crate::trunk::Trunks;
+use crate::tunnel::Tunnels;
+use crate::upstream::Upstream;
 
 /// What a worker is told.
 pub(crate) enum Order {
@@ -41,9 +53,14 @@ pub(crate) enum Order {
     Adopt(std::net::TcpStream, Origin),
     /// There is a new table.
     Refresh,
-    /// Accept no more, and announce the end with each answer.
-    Drain,
-    /// Close idle connections, and the others after their answer.
+    /// What this deployment has begun comes to its end.
+    End(DeploymentId),
+    /// Announce the end with each answer.
+    Drain {
+        /// Whether to accept connections all the same, since nobody else does.
+        accepting: bool,
+    },
+    /// Accept no more, close idle connections, and the others after their answer.
     Close,
 }
 
@@ -69,9 +86,12 @@ pub(crate) struct Setup {
     pub(crate) table: Arc<ArcSwap<Table>>,
     pub(crate) acceptor: TlsAcceptor,
     pub(crate) challenges: Arc<Path>,
+    pub(crate) attempts: Arc<Attempts>,
     pub(crate) limits: Arc<Limits>,
     /// The most connections of this worker.
     pub(crate) connections: usize,
+    pub(crate) crowd: Arc<Crowd>,
+    pub(crate) journal: Arc<Journal>,
     pub(crate) crew: Arc<[Mate]>,
     pub(crate) orders: UnboundedReceiver<Order>,
     pub(crate) news: UnboundedSender<News>,
@@ -86,15 +106,28 @@ const STACK: usize = 1 << 20;
 
 /// A worker's own things.
 pub(crate) struct Worker {
-    pub(crate) pool: Rc<Pool>,
+    /// Which one it is, from 0.
+    pub(crate) index: usize,
+    pub(crate) pool: Rc<Pool<Upstream>>,
+    /// Those that requests without a body drive themselves.
+    pub(crate) directs: Rc<Pool<Direct>>,
+    pub(crate) trunks: Trunks,
+    pub(crate) tunnels: Tunnels,
     pub(crate) limits: Arc<Limits>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) throttle: Throttle,
     pub(crate) acceptor: TlsAcceptor,
     pub(crate) challenges: Arc<Path>,
+    /// Passwords that are being tried.
+    pub(crate) attempts: Arc<Attempts>,
     /// Places for connections to services: as many as there may be clients, though one of HTTP/2
     /// may have use for many.
     pub(crate) places: Arc<Semaphore>,
+    /// How many of them each service has: half of them at most, so that it never keeps the others
+    /// from theirs.
+    pub(crate) shares: Shares,
+    pub(crate) journal: Arc<Journal>,
+    crowd: Arc<Crowd>,
     table: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
     clients: RefCell<HashMap<u64, Rc<Client>>>,
     last_client: Cell<u64>,
@@ -103,6 +136,8 @@ pub(crate) struct Worker {
     crew: Arc<[Mate]>,
     room: Arc<Semaphore>,
     empty: Notify,
+    /// There is another table, or the end has begun.
+    turned: Notify,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -153,21 +188,32 @@ async fn run(setup: Setup) {
         table,
         acceptor,
         challenges,
+        attempts,
         limits,
         connections,
+        crowd,
+        journal,
         crew,
         mut orders,
         news,
     } = setup;
     let counters = crew.get(index).map(|mate| Arc::clone(&mate.counters)).unwrap_or_default();
     let worker = Rc::new(Worker {
+        index,
         pool: Rc::new(Pool::new(limits.upstream_idle_each)),
+        directs: Rc::new(Pool::new(limits.upstream_idle_each)),
+        trunks: Trunks::default(),
+        tunnels: Tunnels::default(),
         limits,
         counters,
         throttle: Throttle::default(),
         acceptor,
         challenges,
+        attempts,
         places: Arc::new(Semaphore::new(connections)),
+        shares: Shares::of(connections),
+        journal,
+        crowd,
         table: RefCell::new(Cache::new(table)),
         clients: RefCell::default(),
         last_client: Cell::new(0),
@@ -176,6 +222,7 @@ async fn run(setup: Setup) {
         crew,
         room: Arc::new(Semaphore::new(connections)),
         empty: Notify::new(),
+        turned: Notify::new(),
     });
     let mut accepting = Vec::new();
     for (scheme, listener) in listeners {
@@ -189,30 +236,42 @@ async fn run(setup: Setup) {
     }
     // The control thread is always there; it ends last.
     let _up = news.send(News::Up);
+    // Whether there may be more orders.
+    let mut hears = true;
     loop {
         let order = tokio::select! {
-            order = orders.recv() => order,
+            order = orders.recv(), if hears => {
+                hears = order.is_some();
+                order
+            }
             () = worker.empty.notified() => None,
         };
         match order {
-            Some(Order::Adopt(stream, origin)) => match TcpStream::from_std(stream) {
-                Ok(stream) => worker.serve(stream, origin),
-                Err(error) => warn!("{}", say::accept_failed(&error)),
-            },
+            Some(Order::Adopt(stream, origin)) => worker.adopt(stream, origin),
             Some(Order::Refresh) => worker.refresh(),
-            Some(Order::Drain) => {
-                accepting.drain(..).for_each(|task| task.abort());
+            Some(Order::End(deployment)) => worker.end_of(deployment),
+            Some(Order::Drain { accepting: accepts }) => {
+                if !accepts {
+                    accepting.drain(..).for_each(|task| task.abort());
+                }
                 worker.phase.set(Phase::Leaving);
+                worker.turned.notify_waiters();
                 worker.clients.borrow().values().for_each(|client| client.wake());
             }
             Some(Order::Close) => {
+                accepting.drain(..).for_each(|task| task.abort());
                 worker.phase.set(Phase::Closing);
+                worker.tunnels.end_all();
                 worker.clients.borrow().values().for_each(|client| client.wake());
             }
             None => {}
         }
-        if worker.is_leaving() && worker.clients.borrow().is_empty() && orders.is_empty() {
-            return;
+        if worker.is_leaving() && accepting.is_empty() && worker.clients.borrow().is_empty() {
+            // Whoever has a connection for this worker keeps it from here on.
+            orders.close();
+            if orders.is_empty() {
+                return;
+            }
         }
     }
 }
@@ -233,12 +292,27 @@ impl Worker {
         self.phase.get() == Phase::Closing
     }
 
+    /// Comes with the next table, or when the end begins.
+    pub(crate) fn turned(&self) -> tokio::sync::futures::Notified<'_> {
+        self.turned.notified()
+    }
+
     /// Lets go of the old table and of connections to what it alone led to.
     fn refresh(&self) {
         self.with_table(|table| {
             let keys: HashSet<_> = table.backends().collect();
             self.pool.keep_only(&keys);
+            self.directs.keep_only(&keys);
+            self.trunks.keep_only(&keys);
+            self.shares.keep_only(&keys);
         });
+        self.turned.notify_waiters();
+    }
+
+    /// Ends what a deployment has begun.
+    fn end_of(&self, deployment: DeploymentId) {
+        self.tunnels.end_of(deployment);
+        self.clients.borrow().values().for_each(|client| client.end_of(deployment));
     }
 
     async fn accept(self: Rc<Self>, scheme: Scheme, listener: TcpListener) {
@@ -282,8 +356,13 @@ impl Worker {
         match least {
             Some(mate) if mine > mate.counters.connections_open.now() + UNEVEN => {
                 match stream.into_std() {
-                    // Its receiver lives as long as the router.
-                    Ok(stream) => drop(mate.orders.send(Order::Adopt(stream, origin))),
+                    Ok(stream) => {
+                        let sent = mate.orders.send(Order::Adopt(stream, origin));
+                        // It comes back from a worker that has just ended.
+                        if let Err(SendError(Order::Adopt(stream, origin))) = sent {
+                            self.adopt(stream, origin);
+                        }
+                    }
                     Err(error) => warn!("{}", say::accept_failed(&error)),
                 }
             }
@@ -291,28 +370,102 @@ impl Worker {
         }
     }
 
+    fn adopt(self: &Rc<Self>, stream: std::net::TcpStream, origin: Origin) {
+        match TcpStream::from_std(stream) {
+            Ok(stream) => self.serve(stream, origin),
+            Err(error) => warn!("{}", say::accept_failed(&error)),
+        }
+    }
+
     fn serve(self: &Rc<Self>, stream: TcpStream, origin: Origin) {
-        let client = Rc::new(Client::new(Peer::of(origin)));
+        let peer = Peer::of(origin);
+        let announces = self.with_table(|table| table.rules.announces(&peer));
+        // Where a proxy says for whom it is, that one is counted.
+        let seat = if announces { Ok(None) } else { self.seat(&peer) };
+        let Ok(mut seat) = seat else { return };
+        let client = Rc::new(Client::new(peer));
         let registered = self.register(&client);
         let worker = Rc::clone(self);
+        let mut stream = stream;
         spawn_local(async move {
             let _registered = registered;
+            if announces {
+                let Some(heard) = worker.hear(&client, &mut stream, origin).await else { return };
+                seat = heard;
+            }
+            let _seat = seat;
             match origin.scheme {
                 Scheme::Http => match http2::begins(&worker, &client, &stream).await {
-                    Some(true) => http2::serve(worker, client, stream).await,
-                    Some(false) => http1::serve(worker, client, stream).await,
+                    // Each in a box: a task is as large as the largest thing that it ever does.
+                    Some(true) => Box::pin(http2::serve(worker, client, stream)).await,
+                    Some(false) => worker.serve_http1(&client, stream).await,
                     None => {}
                 },
                 Scheme::Https => {
-                    let Some(stream) = tls::accept(&worker, &client, stream).await else { return };
+                    let accepted = Box::pin(tls::accept(&worker, &client, stream)).await;
+                    let Some(stream) = accepted else { return };
                     if stream.get_ref().1.alpn_protocol() == Some(http2::ALPN) {
-                        http2::serve(worker, client, stream).await;
+                        Box::pin(http2::serve(worker, client, stream)).await;
                     } else {
-                        http1::serve(worker, client, stream).await;
+                        Box::pin(http1::serve(worker, client, stream)).await;
                     }
                 }
             }
         });
+    }
+
+    /// Serves a connection of HTTP/1 without TLS. While it has nothing to do, its socket is all that
+    /// is left of it.
+    async fn serve_http1(self: &Rc<Self>, client: &Rc<Client>, mut stream: TcpStream) {
+        loop {
+            let served = Box::pin(http1::serve(Rc::clone(self), Rc::clone(client), stream)).await;
+            let Some(at_rest) = served else { return };
+            if !http1::rest(self, client, &at_rest).await {
+                return;
+            }
+            stream = at_rest;
+        }
+    }
+
+    /// One of the places that a client has; none if its connections are not counted. An error if
+    /// all are taken: then it is this connection that is not served, and nobody else's.
+    fn seat(&self, peer: &Peer) -> Result<Option<Seat>, Taken> {
+        let most = self.with_table(|table| table.rules.connections(peer));
+        let Some(most) = most else { return Ok(None) };
+        let seat = self.crowd.enter(Network::from(peer.address()), most);
+        if seat.is_none() {
+            self.counters.connections_refused.up();
+            if let Some(more) = self.throttle.pass() {
+                warn!("{}", say::too_many_connections(peer.address(), most, more));
+            }
+        }
+        seat.map(Some).ok_or(Taken)
+    }
+
+    /// Learns from a proxy for whom a connection is, and takes a place of that one. None if the proxy
+    /// does not say so in time, or as it has to: then one's requests could not be told from another's.
+    async fn hear(
+        &self,
+        client: &Client,
+        stream: &mut TcpStream,
+        origin: Origin,
+    ) -> Option<Option<Seat>> {
+        let said = timeout(self.limits.proxy_header, proxy_protocol::read(stream)).await;
+        match said {
+            Ok(Ok(Some(Said::For(peer, here)))) => {
+                client.is_for(Peer::of(Origin { peer, port: here.port(), ..origin }));
+                self.seat(client.peer()).ok()
+            }
+            Ok(Ok(Some(Said::Own))) => Some(None),
+            Ok(Ok(None)) => {
+                if let Some(more) = self.throttle.pass() {
+                    warn!("{}", say::silent_proxy(client.peer().address(), more));
+                }
+                None
+            }
+            // It has left, or says nothing.
+            Ok(Err(_)) | Err(_) => None,
+        }
     }
 
     fn register(self: &Rc<Self>, client: &Rc<Client>) -> Registered {
@@ -338,13 +491,19 @@ impl Worker {
                 client.sweep(now, &self.limits);
             }
             self.pool.sweep(now, self.limits.upstream_idle);
-            if self.clients.borrow().is_empty() && self.pool.is_empty() {
+            self.directs.sweep(now, self.limits.upstream_idle);
+            self.trunks.sweep(now, None);
+            let is_idle = self.pool.is_empty() && self.directs.is_empty() && self.trunks.is_empty();
+            if self.clients.borrow().is_empty() && is_idle {
                 self.ticking.set(false);
                 return;
             }
         }
     }
 }
+
+/// A client has as many connections as it may.
+struct Taken;
 
 /// Keeps a connection known and counted for as long as it is open.
 struct Registered {

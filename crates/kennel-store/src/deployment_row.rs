@@ -104,6 +104,12 @@ impl Deployment {
         UnitName::of_timer(&self.key.project, &self.names.slug, &self.key.service, self.id)
     }
 
+    /// The unit that starts a sleeping service when somebody asks for it.
+    #[must_use]
+    pub fn wake_unit(&self) -> UnitName {
+        UnitName::of_wake(&self.key.project, &self.names.slug, &self.key.service, self.id)
+    }
+
     /// The unit that is active as long as the deployment is: a timer's own ends with each run.
     #[must_use]
     pub fn lasting_unit(&self) -> UnitName {

@@ -142,6 +142,29 @@ pub(crate) const SCHEMA: Schema = &[
         PRIMARY KEY (project, git_ref)
     ) STRICT;
 ",
+    "
+    -- Whether, being brought up, it makes the active one of its service give way.
+    ALTER TABLE deployments ADD COLUMN holds INTEGER NOT NULL DEFAULT 0;
+",
+    "
+    CREATE TABLE maintenance (
+        project     TEXT NOT NULL,
+        -- Empty for all of the project.
+        git_ref     TEXT NOT NULL,
+        -- Empty for all of the branch.
+        service     TEXT NOT NULL,
+        message     TEXT,
+        -- Seconds.
+        retry_after INTEGER NOT NULL,
+        by          TEXT,
+        at          INTEGER NOT NULL,
+        PRIMARY KEY (project, git_ref, service)
+    ) STRICT;
+    -- Routes also change without a deployment: how often they were to, and up to which of those times
+    -- the router has them.
+    ALTER TABLE publication ADD COLUMN routes_wanted INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE publication ADD COLUMN routes_published INTEGER NOT NULL DEFAULT 0;
+",
 ];
 
 /// state.db, open.
@@ -443,6 +466,31 @@ impl State {
         Ok(())
     }
 
+    /// The active one of its service gives way to it from now on, and visitors wait. Over with its
+    /// being brought up, however that ends.
+    ///
+    /// # Errors
+    /// [`StoreError::WrongTurn`] if it is not being brought up any more, [`StoreError::NoRow`] if it
+    /// does not exist.
+    pub fn hold(&mut self, id: DeploymentId) -> Result<(), StoreError> {
+        let tx = immediate(&mut self.connection)?;
+        state_of(&tx, id)?.step(DeploymentEvent::Activated)?;
+        tx.execute("UPDATE deployments SET holds = 1 WHERE id = ?1", [id.get()])?;
+        Ok(tx.commit()?)
+    }
+
+    /// The deployments that make others give way.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn holders(&self) -> Result<Vec<Deployment>, StoreError> {
+        let sql =
+            format!("{SELECT} WHERE holds = 1 AND state = 'starting' ORDER BY deployments.id");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map([], deployment)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// The next publication's number, and the deployments that it has: the newest of each service
     /// that shall be routed.
     ///
@@ -568,6 +616,7 @@ pub(crate) fn step(
         "UPDATE deployments SET state = ?2,
              reason = CASE WHEN ?8 THEN ?3 ELSE coalesce(?3, reason) END,
              routed = CASE WHEN ?4 THEN routed ELSE 0 END,
+             holds = 0,
              started_at = coalesce(started_at, ?5), active_at = coalesce(active_at, ?6),
              ended_at = coalesce(ended_at, ?7)
          WHERE id = ?1",

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use kennel_core::config::Period;
 use kennel_core::{
-    Branch, BuildId, CommitSha, Delivery, DeploymentId, Event, EventId, GitRef, ProjectName,
-    PullRequestHead, ServiceName, Timestamp,
+    Branch, BuildId, CommitSha, Delivery, DeploymentId, Event, EventId, GitRef, Notice, NoticeText,
+    ProjectName, PullRequestHead, ServiceName, Timestamp,
 };
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
@@ -74,6 +74,10 @@ pub(crate) const SCHEMA: Schema = &[
     "
     -- For the audit: which token was made or taken back.
     ALTER TABLE events ADD COLUMN token TEXT;
+",
+    "
+    -- What visitors of something under maintenance are told.
+    ALTER TABLE events ADD COLUMN message TEXT;
 ",
 ];
 
@@ -305,6 +309,7 @@ struct Details<'a> {
     deployment: Option<i64>,
     seconds: Option<i64>,
     token: Option<&'a str>,
+    message: Option<&'a str>,
 }
 
 impl<'a> Details<'a> {
@@ -318,7 +323,14 @@ impl<'a> Details<'a> {
             Event::TearDown { service, .. }
             | Event::Redeploy { service, .. }
             | Event::Pin { service, .. }
-            | Event::Unpin { service, .. } => Self { service: service.as_ref(), ..none },
+            | Event::Unpin { service, .. }
+            | Event::MaintenanceOff { service, .. } => Self { service: service.as_ref(), ..none },
+            Event::MaintenanceOn { service, notice, .. } => Self {
+                service: service.as_ref(),
+                message: notice.message.as_ref().map(NoticeText::as_str),
+                seconds: Some(notice.retry_after_secs.into()),
+                ..none
+            },
             Event::RollBack { service, to, .. } => {
                 let deployment = to.map(DeploymentId::get);
                 Self { service: Some(service), deployment, ..none }
@@ -350,7 +362,7 @@ fn append(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Appended
     }
     let event = &delivery.event;
     let git_ref = event.git_ref().map(|git_ref| git_ref.to_string());
-    let Details { sha, head, service, build, secret, scope, deployment, seconds, token } =
+    let Details { sha, head, service, build, secret, scope, deployment, seconds, token, message } =
         Details::of(event);
     let sha = sha.map(ToString::to_string);
     if let Some(same) = same_as_newest_waiting(transaction, delivery, &git_ref, &sha)? {
@@ -360,9 +372,9 @@ fn append(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Appended
         .prepare_cached(
             "INSERT INTO events (received_at, project, forge, delivery_id, by, kind, git_ref, sha,
                 head_repository, base_repository, association, service, build_id, uid, secret,
-                scope, deployment_id, seconds, token)
+                scope, deployment_id, seconds, token, message)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
-                ?18, ?19)",
+                ?18, ?19, ?20)",
         )?
         .execute(params![
             delivery.received_at.millis(),
@@ -384,6 +396,7 @@ fn append(transaction: &Transaction<'_>, delivery: &Delivery) -> Result<Appended
             deployment,
             seconds,
             token,
+            message,
         ])?;
     Ok(Appended::New(EventId::from_row(transaction.last_insert_rowid())))
 }
@@ -493,6 +506,17 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
         ("unpin", Some(git_ref)) => {
             Event::Unpin { git_ref, service: parsed_or_null(row, "service")? }
         }
+        ("maintenance_on", git_ref) => Event::MaintenanceOn {
+            git_ref,
+            service: parsed_or_null(row, "service")?,
+            notice: Notice {
+                message: parsed_or_null(row, "message")?,
+                retry_after_secs: row.get("seconds")?,
+            },
+        },
+        ("maintenance_off", git_ref) => {
+            Event::MaintenanceOff { git_ref, service: parsed_or_null(row, "service")? }
+        }
         ("extend", Some(git_ref)) => {
             let seconds: i64 = row.get("seconds")?;
             let by = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
@@ -580,6 +604,24 @@ mod tests {
             Event::Pin { git_ref: "refs/heads/main".parse().unwrap(), service: None },
             Event::Unpin {
                 git_ref: "refs/heads/main".parse().unwrap(),
+                service: Some("api".parse().unwrap()),
+            },
+            Event::MaintenanceOn {
+                git_ref: None,
+                service: None,
+                notice: Notice { message: None, retry_after_secs: 300 },
+            },
+            Event::MaintenanceOn {
+                git_ref: Some("refs/heads/main".parse().unwrap()),
+                service: Some("api".parse().unwrap()),
+                notice: Notice {
+                    message: Some("back at six".parse().unwrap()),
+                    retry_after_secs: 60,
+                },
+            },
+            Event::MaintenanceOff { git_ref: None, service: None },
+            Event::MaintenanceOff {
+                git_ref: Some("refs/pull/5/head".parse().unwrap()),
                 service: Some("api".parse().unwrap()),
             },
             Event::Extend {

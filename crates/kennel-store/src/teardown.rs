@@ -9,7 +9,7 @@ use crate::column::moment;
 use crate::database::immediate;
 use crate::deployment_row::{Deployment, SELECT, deployment};
 use crate::deployments::{self, State, step};
-use crate::{Scope, StoreError, life, names, pins};
+use crate::{Scope, StoreError, life, maintenance, names, pins};
 
 /// Rows of what serves, may come to or did, and has something on the host for that.
 const SERVES: &str =
@@ -21,7 +21,8 @@ const LEFT_SOMETHING: &str =
 
 impl State {
     /// Marks everything in the scope as `tearing_down`, and forgets failures that have left
-    /// nothing; pins of it go at once. Returns what has to be torn down; empty if there is nothing.
+    /// nothing; pins and maintenance of it go at once. Returns what has to be torn down; empty if
+    /// there is nothing.
     ///
     /// # Errors
     /// Any [`StoreError`].
@@ -59,6 +60,7 @@ impl State {
             }
         }
         pins::remove(&tx, scope)?;
+        maintenance::forget(&tx, scope)?;
         if scope.service.is_none() {
             life::forget(&tx, &scope.project, &scope.git_ref)?;
         }

@@ -347,3 +347,33 @@ fn a_build_s_deployments_end_while_they_do_not_serve() {
     let row = fixture.state.get(waiting).unwrap().unwrap();
     assert_eq!((row.state, row.reason.as_deref()), (DeploymentState::Cancelled, Some("asked")));
 }
+
+#[test]
+fn who_is_brought_up_makes_way_until_that_ends() {
+    let mut fixture = Fixture::new();
+    let (old, new) = (fixture.create("main", "api"), fixture.create("main", "api"));
+    let holders = |fixture: &Fixture| -> Vec<DeploymentId> {
+        fixture.state.holders().unwrap().iter().map(|it| it.id).collect()
+    };
+    assert!(matches!(fixture.state.hold(new), Err(StoreError::WrongTurn(_))));
+    fixture.activate(new);
+    assert!(matches!(fixture.state.hold(new), Err(StoreError::WrongTurn(_))));
+    assert_eq!(fixture.state_of(old), DeploymentState::Superseded);
+    for end in [DeploymentEvent::Interrupted, DeploymentEvent::Failed, DeploymentEvent::Superseded]
+    {
+        let next = fixture.create("main", "api");
+        fixture.state.claim(next, NOW(3)).unwrap();
+        fixture.state.hold(next).unwrap();
+        assert_eq!(holders(&fixture), [next]);
+        // Claimed once more, it still does.
+        fixture.state.claim(next, NOW(3)).unwrap();
+        assert_eq!(holders(&fixture), [next]);
+        fixture.state.step(next, end, None, NOW(4)).unwrap();
+        assert_eq!(holders(&fixture), [], "{end:?}");
+    }
+    let last = fixture.create("main", "api");
+    fixture.state.claim(last, NOW(5)).unwrap();
+    fixture.state.hold(last).unwrap();
+    assert_eq!(fixture.activate(last), [new]);
+    assert_eq!(holders(&fixture), []);
+}

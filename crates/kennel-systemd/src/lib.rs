@@ -19,6 +19,7 @@ mod service_call;
 mod service_unit;
 mod slice_unit;
 mod timer_unit;
+mod wake_unit;
 
 pub use bell::{RingError, ring};
 pub use env_file::env_file;
@@ -33,6 +34,7 @@ pub use service_call::call_service;
 pub use service_unit::{BadProgram, Run, ServiceUnit, deployment_of};
 pub use slice_unit::{SliceUnit, is_own_slice};
 pub use timer_unit::TimerUnit;
+pub use wake_unit::WakeUnit;
 
 /// Passes a named point: `kill_point!(PortReserved, &project);`. Nothing at all but in test builds.
 #[cfg(feature = "kill-points")]

@@ -8,7 +8,7 @@ mod ended;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kennel_core::UnitName;
+use kennel_core::{Timestamp, UnitName};
 use tokio::sync::Notify;
 use tokio_stream::StreamExt;
 use zbus::{OwnedObjectPath, Variant};
@@ -275,6 +275,16 @@ impl Manager {
             Ok(UnitState { active: proxy.active_state().await?, sub: proxy.sub_state().await? })
         };
         asked.await.map_err(|source| call("show", unit, source))
+    }
+
+    /// When a unit became active last.
+    ///
+    /// # Errors
+    /// [`ManagerError::Call`].
+    pub async fn active_since(&self, unit: &str) -> Result<Timestamp, ManagerError> {
+        let asked = async { self.unit(unit).await?.active_enter_timestamp().await };
+        let micros = asked.await.map_err(|source| call("show", unit, source))?;
+        Ok(Timestamp::from_millis(i64::try_from(micros / 1000).unwrap_or(i64::MAX)))
     }
 
     /// How a service's main process does, or ended.

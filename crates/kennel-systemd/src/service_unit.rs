@@ -36,6 +36,9 @@ pub struct ServiceUnit<'a> {
     pub credentials: (&'a Path, &'a [SecretName]),
     /// Its limits.
     pub resources: &'a Resources,
+    /// Whether it may sleep: then a bell starts it, which is none of its own business, and while it
+    /// runs there is somebody who looks whether it is used.
+    pub sleeps: bool,
     /// Whether strangers wrote it: then it reaches nothing of this host and of private networks,
     /// but for these addresses.
     pub untrusted: Option<&'a [AddressRange]>,
@@ -70,6 +73,12 @@ RestartSec=1
 RestartSteps=5
 RestartMaxDelaySec=30
 ";
+
+/// Looks whether services are used; stops with the last of them.
+const SLEEP_TIMER: &str = "Wants=kennel-sleep.timer\n";
+
+/// The bell's descriptor would be taken for a socket to listen on (sd_listen_fds(3)).
+const UNTOLD: &str = "UnsetEnvironment=LISTEN_FDNAMES LISTEN_FDS LISTEN_PID\n";
 
 /// Networks that are nobody's on the internet: private ones (RFC 1918, RFC 6598, RFC 4193), and
 /// those of one link (RFC 3927, RFC 4291), where clouds keep their machines' credentials.
@@ -123,6 +132,7 @@ impl ServiceUnit<'_> {
                 ("", format!("Type=oneshot\nTimeoutStartSec={seconds}\n"), "")
             }
         };
+        let (watched, bell) = if self.sleeps { (SLEEP_TIMER, UNTOLD) } else { ("", "") };
         let addresses = self.untrusted.map(address_filter).unwrap_or_default();
         let Resources { memory_max, cpu_quota, tasks_max } = self.resources;
         Ok(format!(
@@ -131,7 +141,7 @@ impl ServiceUnit<'_> {
 # set on the slice: systemctl set-property {slice} MemoryMax=...
 [Unit]
 Description={what}{service} of {project} on {branch} (deployment {id})
-After=network.target
+{watched}After=network.target
 # Restart= decides; a limit here would leave a service down for good.
 StartLimitIntervalSec=0
 
@@ -139,7 +149,7 @@ StartLimitIntervalSec=0
 {kind}ExecStart={exec}
 Environment=HOME=/var/lib/{state}
 EnvironmentFile={env_file}
-{credentials}DynamicUser=yes
+{bell}{credentials}DynamicUser=yes
 User={user}
 Slice={slice}
 StateDirectory={state}
@@ -259,6 +269,16 @@ mod tests {
         credentials: &[&str],
         run: Run,
     ) -> Result<String, BadProgram> {
+        that_may_sleep(branch, program, credentials, run, false)
+    }
+
+    fn that_may_sleep(
+        branch: &str,
+        program: &str,
+        credentials: &[&str],
+        run: Run,
+        sleeps: bool,
+    ) -> Result<String, BadProgram> {
         let credentials: Vec<_> = credentials.iter().map(|name| name.parse().unwrap()).collect();
         let key = OutputKey {
             project: "site".parse().unwrap(),
@@ -279,6 +299,7 @@ mod tests {
                 Path::new("/run/kennel/secrets/site-main-api@97.credentials"),
                 &credentials,
             ),
+            sleeps,
             resources: &Resources::default(),
             untrusted: None,
         }
@@ -288,6 +309,17 @@ mod tests {
     #[test]
     fn the_whole_file() {
         insta::assert_snapshot!(render("main", "api").unwrap());
+    }
+
+    #[test]
+    fn what_may_sleep_is_looked_after_and_not_told_of_its_bell() {
+        let awake = render("main", "api").unwrap();
+        let sleepy = that_may_sleep("main", "api", &[], Run::Service, true).unwrap();
+        let more: Vec<_> = sleepy.lines().filter(|line| !awake.contains(line)).collect();
+        insta::assert_snapshot!(more.join("\n"), @"
+        Wants=kennel-sleep.timer
+        UnsetEnvironment=LISTEN_FDNAMES LISTEN_FDS LISTEN_PID
+        ");
     }
 
     #[test]

@@ -8,6 +8,8 @@
 mod body;
 mod delivery_headers;
 mod form;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod limits;
 mod listeners;
 mod load;

@@ -35,6 +35,8 @@ pub(crate) fn understood(event: &Event) -> String {
         Event::RollBack { git_ref, .. } => format!("{} is to go back", shown(&git_ref.short())),
         Event::Pin { git_ref, .. } => format!("{} is to stay", shown(&git_ref.short())),
         Event::Unpin { git_ref, .. } => format!("{} need not stay", shown(&git_ref.short())),
+        Event::MaintenanceOn { .. } => "visitors are to be told of maintenance".to_owned(),
+        Event::MaintenanceOff { .. } => "maintenance is to end".to_owned(),
         Event::Extend { git_ref, by } => {
             format!("{} is to stay {by} longer", shown(&git_ref.short()))
         }

@@ -6,8 +6,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use kennel_core::config::Period;
 use kennel_core::{
-    Action, BuildId, BuildState, DeploymentId, ProjectName, SecretName, SecretScope, TokenName,
-    TokenRight,
+    Action, BuildId, BuildState, DeploymentId, NoticeText, ProjectName, SecretName, SecretScope,
+    TokenName, TokenRight,
 };
 
 use crate::clock::Since;
@@ -48,12 +48,14 @@ const TOP_EXAMPLES: &str = "\
 Examples:
   kennelctl status                       what serves what, and what is being built
   kennelctl status --watch               the same, as it changes
+  kennelctl top                          who is visited, how often and how fast
   kennelctl builds --state failed        what could not be built
   kennelctl build 42 --follow            watch build 42 until it ends
   kennelctl logs site/main/api -f        follow a service, whichever deployment runs
   kennelctl approve site/pr-7            let a stranger's commit be built
   kennelctl redeploy site/main           deploy what was built last again
   kennelctl rollback site/main/api       have what served before serve again
+  kennelctl maintenance on site/main     have visitors come again later
   kennelctl teardown site/feature/x      remove a branch's deployments
   kennelctl secret set site JWT_SECRET   keep a secret for its services, from standard input
   kennelctl audit --since 7d             who did what with it
@@ -76,6 +78,7 @@ UTC, absent values are null, and keys are only ever added.";
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Status(StatusArgs),
+    Top(TopArgs),
     Builds(BuildsArgs),
     Build(BuildArgs),
     Approve(ApproveArgs),
@@ -86,11 +89,13 @@ pub(crate) enum Command {
     Pin(PinArgs),
     #[command(about = UNPIN, long_about = UNPIN_LONG, after_help = UNPIN_EXAMPLES)]
     Unpin(PinArgs),
+    Maintenance(MaintenanceArgs),
     Extend(ExtendArgs),
     Teardown(TeardownArgs),
     Logs(LogsArgs),
     Secret(SecretArgs),
     Token(TokenArgs),
+    PasswordHash(PasswordHashArgs),
     Audit(AuditArgs),
     Check(CheckArgs),
     Doctor(DoctorArgs),
@@ -104,8 +109,8 @@ pub(crate) enum Command {
 /// One line for each deployment that serves, starts, drains or is being removed, with the address
 /// that the router has for it; then newer deployments that failed, with the reason; then builds
 /// that wait or run. EXPIRES is when a branch is removed that nobody pushes to or visits until then.
-/// A service counts as healthy if its health check answers 200 within a second.
-/// What is wrong with the router stands at the end.
+/// A service counts as healthy if its health check answers 200 within a second and the router, which
+/// asks every 30 s, passes requests to it. What is wrong with the router stands at the end.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -116,8 +121,10 @@ Examples:
   kennelctl status --json | jq -r '.deployments[] | select(.health != \"healthy\").urls[]'
 
 JSON: an object with `deployments` (id, project, branch, ref, name, kind, state, health,
-held, health_detail, urls, commit, build, port, unit, since, expires_at, drain_until, reason),
-`builds` (as `kennelctl builds --json`), `pins` (project, branch, ref, name, by, since), `router`
+held, health_detail, monitor, urls, commit, build, port, unit, since, expires_at, drain_until,
+reason; monitor is what the router has seen: out_since, strikes, looked_at, took_ms, answer),
+`builds` (as `kennelctl builds --json`), `pins` (project, branch, ref, name, by, since),
+`maintenance` (project, branch, ref, name, message, retry_after_secs, by, since), `router`
 (reachable, generation, published_generation, refused) and `warnings`.
 Health is healthy, unhealthy, down, starting, unknown or null (not asked).")]
 pub(crate) struct StatusArgs {
@@ -139,6 +146,43 @@ pub(crate) struct StatusArgs {
 
     /// Print JSON
     #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Show live traffic per service and site, the busiest first
+///
+/// Requests, errors and bytes are per second since the last look; OPEN is what is being answered now,
+/// with open tunnels; P50 and P99 say how long half and 99 % of the answers took at most, from the
+/// request's head to the answer's last byte; REQUESTS is all since the router started. Shown is what
+/// somebody has asked for since then, and what is unhealthy.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kennelctl top
+  kennelctl top site/main
+  kennelctl top --once
+  kennelctl top --json | jq -r '.routes[] | select(.server_errors_per_second > 0).name'
+
+JSON: an object with `seconds` (over how long the rates are) and `routes` (project, branch, name,
+healthy, requests_per_second, client_errors_per_second, server_errors_per_second, p50_ms, p99_ms,
+in_flight, received_bytes_per_second, sent_bytes_per_second, and since the router started requests,
+server_errors, received_bytes, sent_bytes).")]
+pub(crate) struct TopArgs {
+    /// Only this project, branch (or pr-<number>), or service
+    #[arg(value_name = "PROJECT[/BRANCH[/NAME]]")]
+    pub(crate) target: Option<Asked>,
+
+    /// Look every SECONDS
+    #[arg(long, value_name = "SECONDS", default_value = "1",
+          value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub(crate) interval: u32,
+
+    /// Show one second and end
+    #[arg(long, conflicts_with = "interval")]
+    pub(crate) once: bool,
+
+    /// Print one second as JSON and end
+    #[arg(long, conflicts_with_all = ["once", "interval"])]
     pub(crate) json: bool,
 }
 
@@ -390,6 +434,72 @@ Examples:
   kennelctl unpin site/main
   kennelctl unpin site/main/api";
 
+/// Have visitors come again later: they get a page that says so
+///
+/// All addresses of what is named answer with status 503 and `Retry-After`, its domains too, and so do
+/// paths of other services that lead to it. It survives deployments and reboots, until
+/// `kennelctl maintenance off`. Deployments, health checks and certificates go on, and Kennel's own
+/// host is never affected. A branch that is torn down takes its maintenance along.
+#[derive(Debug, Args)]
+#[command(
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = "\
+Examples:
+  kennelctl maintenance on site/main --message 'Back at 18:00' --retry-after 30m
+  kennelctl maintenance off site/main
+  kennelctl status site                  shows what is under maintenance"
+)]
+pub(crate) struct MaintenanceArgs {
+    #[command(subcommand)]
+    pub(crate) command: MaintenanceCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MaintenanceCommand {
+    On(MaintenanceOnArgs),
+    Off(MaintenanceOffArgs),
+}
+
+/// Begin, or tell visitors something else
+///
+/// Waits until the router has it. Where two places say something, of a project and of a branch in it,
+/// visitors are told what the smaller one says.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kennelctl maintenance on site                        all of a project
+  kennelctl maintenance on site/main                   all services and sites of a branch
+  kennelctl maintenance on site/main/api               one of them
+  kennelctl maintenance on site --message 'We are moving. Back on Monday.'")]
+pub(crate) struct MaintenanceOnArgs {
+    /// What is meant
+    #[arg(value_name = "PROJECT[/BRANCH[/NAME]]")]
+    pub(crate) target: Asked,
+
+    /// What visitors are told: one line of at most 500 characters
+    #[arg(long, short, value_name = "TEXT")]
+    pub(crate) message: Option<NoticeText>,
+
+    /// When to come again, for programs: 90s, 5m, 2h
+    #[arg(long, value_name = "TIME", default_value = "5m")]
+    pub(crate) retry_after: Period,
+}
+
+/// Let visitors in again
+///
+/// Ends the maintenance of what is named and of all that lies in it. Waits until the router has it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kennelctl maintenance off site
+  kennelctl maintenance off site/main/api")]
+pub(crate) struct MaintenanceOffArgs {
+    /// What is meant
+    #[arg(value_name = "PROJECT[/BRANCH[/NAME]]")]
+    pub(crate) target: Asked,
+}
+
 /// Keep a branch for longer than it would stay by itself
 ///
 /// Moves the moment at which the branch or pull request expires, whether or not somebody pushes to it
@@ -440,18 +550,26 @@ pub(crate) struct TeardownArgs {
 ///
 /// Runs journalctl for the service's slice, so that the log goes on from one deployment to the
 /// next, with systemd's own messages about them. Without a name, all services of the branch.
+///
+/// With --requests it is the router's access log of the services and sites instead, as far as
+/// `access_log` in config.toml has it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   kennelctl logs site/main/api
   kennelctl logs site/main/api -f
   kennelctl logs site/main -n 20
+  kennelctl logs site/main/api --requests -- HTTP_STATUS=502
   kennelctl logs site/main/api -- --since yesterday --grep panic
                                          anything that journalctl takes")]
 pub(crate) struct LogsArgs {
     /// Whose log
     #[arg(value_name = "PROJECT/BRANCH[/SERVICE]")]
     pub(crate) target: Asked,
+
+    /// Who asked for what, and how it was answered
+    #[arg(long)]
+    pub(crate) requests: bool,
 
     /// Go on until interrupted
     #[arg(long, short)]
@@ -619,6 +737,7 @@ pub(crate) enum TokenCommand {
 Examples:
   kennelctl token create ci --project shop --may cancel
   kennelctl token create dashboard --project shop,blog --expires 30d
+  kennelctl token create prometheus --may metrics --expires 365d
   kennelctl token create ci --project shop --json | jq -r .token
 
 JSON: an object with name, token, projects, may and expires_at.")]
@@ -627,11 +746,12 @@ pub(crate) struct TokenCreateArgs {
     #[arg(value_name = "NAME")]
     pub(crate) name: TokenName,
 
-    /// Whose builds it is for, separated by commas
-    #[arg(long, short, value_name = "PROJECT", value_delimiter = ',', required = true)]
+    /// Whose builds it is for, separated by commas; needed unless it is for figures
+    #[arg(long, short, value_name = "PROJECT", value_delimiter = ',')]
     pub(crate) project: Vec<ProjectName>,
 
-    /// What it allows: read shows builds, cancel ends them as well
+    /// What it allows: read shows builds, cancel ends them as well; metrics shows the router's figures
+    /// of all projects, and nothing else
     #[arg(long, value_name = "RIGHT", default_value = "read", value_parser = right())]
     pub(crate) may: TokenRight,
 
@@ -671,10 +791,21 @@ pub(crate) struct TokenRevokeArgs {
     pub(crate) name: TokenName,
 }
 
+/// Make of a password the line that `[previews] password` takes
+///
+/// Asks for the password on a terminal, or reads it from standard input, and prints its Argon2id hash.
+/// Nothing is kept, and the password is shown nowhere. Needs no rights, and no Kennel on this host.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kennelctl password-hash
+  openssl rand -base64 18 | tee preview-password | kennelctl password-hash")]
+pub(crate) struct PasswordHashArgs {}
+
 /// Show what people did with Kennel: who, when, what, and what came of it
 ///
 /// Newest first: commits approved, builds cancelled, branches deployed again, built again, rolled back,
-/// pinned, kept for longer and removed, secrets set and removed, tokens made and revoked. Not what
+/// pinned, put under maintenance, kept for longer and removed, secrets set and removed, tokens made and revoked. Not what
 /// forges reported: pushes are builds. A person is a login, behind sudo the one that typed it, or a
 /// token of the API. All conditions must hold; times are written as for `kennelctl builds`.
 #[derive(Debug, Args)]
@@ -686,8 +817,8 @@ Examples:
   kennelctl audit --json | jq -r '.[] | select(.uid == 0).at'
 
 JSON: an array of objects with id, at, by, uid, action, project, subject and outcome. Actions are
-approve, cancel, redeploy, rebuild, roll_back, pin, unpin, extend, tear_down, secret_set,
-secret_removed, token_created and token_revoked.
+approve, cancel, redeploy, rebuild, roll_back, pin, unpin, maintenance_on, maintenance_off, extend,
+tear_down, secret_set, secret_removed, token_created and token_revoked.
 The newest 100,000 are kept.")]
 pub(crate) struct AuditArgs {
     /// Only of this project

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use kennel_core::{BadSecret, BuildId, BuildState, ProjectName, SecretName, TokenName};
+use kennel_core::{BadSecret, BuildId, BuildState, ProjectName, SecretName, TokenName, TokenRight};
 use kennel_store::{ConfigError, SecretsError, StoreError, TokensError};
 use kennel_systemd::{ManagerError, SealError};
 
@@ -89,6 +89,8 @@ pub(crate) enum Failure {
     Interrupted(String),
     #[error("{}", say::no_service_log(.0))]
     NoServiceLog(String),
+    #[error("{}", say::no_requests(.0))]
+    NoRequests(String),
     #[error("{}", say::no_file(.0))]
     NoFile(PathBuf),
     #[error("{}", say::unknown_kind(.0))]
@@ -105,6 +107,8 @@ pub(crate) enum Failure {
     Restore(#[source] ManagerError),
     #[error("{}", say::not_running())]
     NotRunning,
+    #[error("{}", say::router_untold(.0))]
+    RouterSilent(String),
     #[error("{}", say::no_journalctl())]
     Journalctl(#[source] io::Error),
     #[error("the project cannot be used; see `kennelctl check`")]
@@ -117,8 +121,10 @@ pub(crate) enum Failure {
     NeedsRoot(PathBuf),
     #[error("{}", secret::say::typed(.0))]
     Typed(SecretName),
-    #[error("cannot read the secret from standard input")]
+    #[error("cannot read standard input")]
     Input(#[source] io::Error),
+    #[error("{0}")]
+    BadPassword(String),
     #[error("{}", secret::say::bad_value(.name, *.why))]
     BadSecret { name: SecretName, why: BadSecret },
     /// The sentence says which there are.
@@ -126,6 +132,8 @@ pub(crate) enum Failure {
     NoSecret(String),
     #[error(transparent)]
     Tokens(TokensError),
+    #[error("{}", token::say::projects(*.0))]
+    TokenProjects(TokenRight),
     #[error("{}", token::say::no_token(.0))]
     NoToken(TokenName),
     #[error("cannot print the answer")]
@@ -147,6 +155,7 @@ impl Failure {
             | Self::NeverBuilt { .. }
             | Self::NothingWaits { .. }
             | Self::NoServiceLog(_)
+            | Self::NoRequests(_)
             | Self::NoSecret(_)
             | Self::NoToken(_)
             | Self::NoFile(_) => Exit::NotFound,
@@ -161,6 +170,7 @@ impl Failure {
             | Self::BuildOfOne { .. }
             | Self::UnknownKind(_)
             | Self::Typed(_)
+            | Self::TokenProjects(_)
             | Self::NotRunning
             | Self::NobodyToAsk => Exit::Usage,
             Self::ProjectFileName { .. } | Self::Config(_) => Exit::BadConfiguration,
@@ -169,12 +179,14 @@ impl Failure {
             | Self::Secrets(_)
             | Self::Tokens(_)
             | Self::Input(_)
+            | Self::BadPassword(_)
             | Self::BadSecret { .. }
             | Self::Store(_)
             | Self::AlreadyEnded(..)
             | Self::Refused(_)
             | Self::Generate { .. }
             | Self::Undecided
+            | Self::RouterSilent(_)
             | Self::BuildEnded(..)
             | Self::Runtime(_)
             | Self::Journalctl(_)

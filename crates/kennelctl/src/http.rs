@@ -9,8 +9,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 
-/// No answer of the router's status comes near it.
-const LARGEST_BODY: usize = 1024 * 1024;
+/// No answer of the router comes near it, with thousands of routes.
+const LARGEST_BODY: usize = 16 * 1024 * 1024;
 
 /// Asking in HTTP failed.
 #[derive(Debug, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! `kennelctl logs`: what a service prints, whichever deployment of it runs.
+//! `kennelctl logs`: what a service prints, whichever deployment of it runs; or who asked it for what.
 //!
 //! A service's deployments share a slice, which the journal writes beside each line by itself: no
 //! program can forge it, as it can the identifier (`-t`) and the fields that its unit adds. Of
@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use kennel_core::config::AccessLog;
 use kennel_core::slice_name;
 use kennel_store::Deployment;
 
@@ -33,10 +34,17 @@ pub(crate) fn run(host: &Host, args: &LogsArgs) -> Result<Exit, Failure> {
     let services: Vec<_> = deployed
         .iter()
         .filter(|it| target.covers(&it.key.git_ref, Some(&it.key.service)))
-        .filter(|it| it.settings.kind().has_unit())
+        .filter(|it| {
+            let kind = it.settings.kind();
+            if args.requests { kind.is_routed() } else { kind.has_unit() }
+        })
         .collect();
     if services.is_empty() {
-        return Err(Failure::NoServiceLog(asked));
+        return Err(if args.requests {
+            Failure::NoRequests(asked)
+        } else {
+            Failure::NoServiceLog(asked)
+        });
     }
     let mut arguments = vec![OsString::from(format!("--lines={}", args.lines))];
     if args.follow {
@@ -46,7 +54,7 @@ pub(crate) fn run(host: &Host, args: &LogsArgs) -> Result<Exit, Failure> {
         arguments.push(format!("--root={}", host.layout.host_path("/".as_ref()).display()).into());
     }
     arguments.extend(args.journalctl.iter().cloned());
-    arguments.extend(matches(&services));
+    arguments.extend(if args.requests { requests(&services) } else { matches(&services) });
     Err(Failure::Journalctl(Command::new("journalctl").args(arguments).exec()))
 }
 
@@ -65,6 +73,26 @@ fn matches(services: &[&Deployment]) -> Vec<OsString> {
             "_PID=1".into(),
             format!("KENNEL_PROJECT={}", key.project).into(),
             format!("KENNEL_BRANCH={}", names.slug).into(),
+            format!("KENNEL_SERVICE={}", key.service).into(),
+        ]);
+    }
+    matches
+}
+
+/// The same for the router's access log: its unit's name is the journal's own word.
+fn requests(routed: &[&Deployment]) -> Vec<OsString> {
+    let mut matches: Vec<OsString> = Vec::new();
+    for Deployment { key, .. } in routed {
+        if !matches.is_empty() {
+            matches.push("+".into());
+        }
+        matches.extend([
+            // Whichever of the two has answered.
+            "_SYSTEMD_UNIT=kennel-router.service".into(),
+            "_SYSTEMD_UNIT=kennel-router-relief.service".into(),
+            format!("MESSAGE_ID={}", AccessLog::MESSAGE_ID).into(),
+            format!("KENNEL_PROJECT={}", key.project).into(),
+            format!("KENNEL_BRANCH={}", key.git_ref.short()).into(),
             format!("KENNEL_SERVICE={}", key.service).into(),
         ]);
     }

@@ -23,6 +23,8 @@ mod history;
 mod host;
 mod http;
 mod logs;
+mod maintenance;
+mod password_hash;
 mod pin;
 mod reconcile;
 mod redeploy;
@@ -36,6 +38,7 @@ mod target;
 mod teardown;
 mod terminal;
 mod token;
+mod top;
 mod watch;
 
 use std::path::Path;
@@ -44,7 +47,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use kennel_core::Layout;
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, PasswordHashArgs};
 use crate::failure::{Exit, Failure};
 use crate::host::Host;
 use crate::terminal::Terminal;
@@ -66,6 +69,7 @@ fn run(cli: &Cli, terminal: Terminal) -> Result<Exit, Failure> {
         Host { layout: Layout::under(&cli.root), is_live: cli.root == Path::new("/"), terminal };
     match &cli.command {
         Command::Status(args) => status::run(&host, args),
+        Command::Top(args) => top::run(&host, args),
         Command::Builds(args) => builds::run(&host, args),
         Command::Build(args) => build::run(&host, args),
         Command::Approve(args) => approve::run(&host, args),
@@ -75,11 +79,13 @@ fn run(cli: &Cli, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Rollback(args) => rollback::run(&host, args),
         Command::Pin(args) => pin::pin(&host, args),
         Command::Unpin(args) => pin::unpin(&host, args),
+        Command::Maintenance(args) => maintenance::run(&host, args),
         Command::Extend(args) => extend::run(&host, args),
         Command::Teardown(args) => teardown::run(&host, args),
         Command::Logs(args) => logs::run(&host, args),
         Command::Secret(args) => secret::run(&host, args),
         Command::Token(args) => token::run(&host, args),
+        Command::PasswordHash(PasswordHashArgs {}) => password_hash::run(&host),
         Command::Audit(args) => audit::run(&host, args),
         Command::Generate(args) => generate::run(args),
         Command::Reconcile(args) => reconcile::run(&host, args),

@@ -72,10 +72,14 @@ pub(crate) fn nothing_to_tear_down(asked: &str) -> String {
     format!("{asked} is a whole project; name a branch of it, as in {asked}/main")
 }
 
+pub(crate) fn no_requests(asked: &str) -> String {
+    format!("{asked} has nothing that could be asked for anything")
+}
+
 pub(crate) fn no_service_log(asked: &str) -> String {
     format!(
         "{asked} has no service that could have a log; sites are served by the router, see \
-         `journalctl -u kennel-router`"
+         `kennelctl logs {asked} --requests`"
     )
 }
 
@@ -259,6 +263,31 @@ pub(crate) fn pinned(place: &str, by: Option<&str>, when: &str) -> String {
     )
 }
 
+pub(crate) fn maintained(
+    place: &str,
+    by: Option<&str>,
+    when: &str,
+    message: Option<&str>,
+) -> String {
+    let by = by.map(|by| format!(" by {}", printable(by))).unwrap_or_default();
+    let told = message.map(|it| format!(", who are told `{}`", printable(it))).unwrap_or_default();
+    format!(
+        "{place} was closed for visitors{told}{by} {when}: 503 until `kennelctl maintenance off {place}`."
+    )
+}
+
+pub(crate) fn not_published() -> &'static str {
+    "the router does not have it yet; it is tried again, see `journalctl -u kennel-routes`"
+}
+
+pub(crate) fn bad_password(longest: usize) -> String {
+    format!("a password has 1 to {longest} bytes")
+}
+
+pub(crate) fn passwords_differ() -> String {
+    "these are two passwords; nothing was made of them".to_owned()
+}
+
 pub(crate) fn not_running() -> &'static str {
     "only a host that runs can be made to match its rows; --dry-run looks at a tree of files"
 }
@@ -364,6 +393,10 @@ pub(crate) fn router_silent(why: &str) -> String {
     format!("The router does not tell its status ({why}); see `systemctl status kennel-router`.")
 }
 
+pub(crate) fn router_untold(why: &str) -> String {
+    format!("the router does not tell its figures ({why}); see `systemctl status kennel-router`")
+}
+
 pub(crate) fn router_refused(reason: &str) -> String {
     format!("The router refused the newest route table and serves the one before: {reason}")
 }
@@ -390,6 +423,15 @@ pub(crate) fn not_routed(key: &str) -> String {
 pub(crate) fn program_unwell(place: &str, kind: OutputKind, detail: &str) -> String {
     let does = does(kind);
     format!("{place} should {does}, but {detail}; see `kennelctl logs {place}`.")
+}
+
+pub(crate) fn out_of_routes(since: &str, answer: &str, answers_now: bool) -> String {
+    let now = if answers_now {
+        ". It answers now, and serves again after the router's next look"
+    } else {
+        ""
+    };
+    format!("the router passes no requests to it since {since}: {answer}{now}")
 }
 
 /// What a deployment is there for, in a word.

@@ -4,20 +4,22 @@ mod addresses;
 mod expiry;
 pub(crate) mod health;
 mod line;
+mod monitor;
 mod report;
 pub(crate) mod router;
 
 use std::time::Duration;
 
 use kennel_core::{DeploymentState, ProjectName};
-use kennel_store::{Build, BuildFilter, Deployment};
+use kennel_store::{Build, BuildFilter, Deployment, Place};
 
 pub(crate) use self::addresses::Addresses;
 use self::expiry::Ends;
 use self::health::Healths;
 use self::line::Line;
+use self::monitor::Monitor;
 pub(crate) use self::report::state_cell;
-use self::report::{PinView, Report};
+use self::report::{MaintenanceView, PinView, Report};
 use self::router::Router;
 use crate::args::StatusArgs;
 use crate::build_view::BuildView;
@@ -38,9 +40,10 @@ pub(crate) fn run(host: &Host, args: &StatusArgs) -> Result<Exit, Failure> {
         let title = format!("{}, until Ctrl-C", title.trim_end());
         let every = Duration::from_secs(seconds.into());
         return watch(host, &title, every, &mut || {
-            let report = look(host, args)?;
-            let says = serde_json::to_string(&report).map_err(Failure::Json)?;
+            let mut report = look(host, args)?;
             let text = report.render(asked.as_deref(), clock::now(), host.terminal);
+            report.forget_looks();
+            let says = serde_json::to_string(&report).map_err(Failure::Json)?;
             Ok(Frame { text, says })
         });
     }
@@ -67,16 +70,21 @@ fn look(host: &Host, args: &StatusArgs) -> Result<Report, Failure> {
         Err(_) if deployments.is_empty() => (Addresses::default(), Vec::new()),
         Err(why) => (Addresses::default(), vec![say::no_route_table(&why)]),
     };
-    let (healths, router) = ask(host, &deployments, !args.no_probe)?;
-    let pins = match host.state()? {
-        Some(state) => state.pins()?,
-        None => Vec::new(),
+    let (healths, monitor, router) = ask(host, &deployments, !args.no_probe)?;
+    let (pins, maintenance) = match host.state()? {
+        Some(state) => (state.pins()?, state.maintenance()?),
+        None => (Vec::new(), Vec::new()),
     };
     let ends = Ends::read(host)?;
     let lines: Vec<Line> = deployments
         .iter()
         .map(|it| {
-            let mut line = Line::new(it, it.is_held(&pins), addresses.of(it.id), healths.of(it.id));
+            let seen = monitor.of(it.id);
+            let now = healths.of(it.id);
+            let verdict = seen.as_ref().map_or_else(|| now.cloned(), |seen| seen.beside(now));
+            let urls = addresses.of(it.id);
+            let mut line = Line::new(it, it.is_held(&pins), urls, verdict.as_ref());
+            line.monitor = seen;
             line.expires_at = ends.of(&it.key);
             line
         })
@@ -92,7 +100,18 @@ fn look(host: &Host, args: &StatusArgs) -> Result<Report, Failure> {
         .filter(|pin| target.covers(&pin.scope.git_ref, pin.scope.service.as_ref()))
         .map(PinView::from)
         .collect();
-    Ok(Report { deployments: lines, builds, pins, router, warnings })
+    let is_asked_for = |place: &Place| match &place.git_ref {
+        Some(git_ref) => target.covers(git_ref, place.service.as_ref()),
+        // A whole project is under maintenance with each of its branches.
+        None => true,
+    };
+    let maintenance = maintenance
+        .iter()
+        .filter(|it| project.is_none_or(|project| *project == it.place.project))
+        .filter(|it| is_asked_for(&it.place))
+        .map(MaintenanceView::from)
+        .collect();
+    Ok(Report { deployments: lines, builds, pins, maintenance, router, warnings })
 }
 
 /// What is or becomes or ends something on the host, and the newest of each service and site if it
@@ -128,9 +147,13 @@ fn target(
 }
 
 /// Asks systemd, the services and the router, all at once.
-fn ask(host: &Host, deployments: &[Deployment], probe: bool) -> Result<(Healths, Router), Failure> {
+fn ask(
+    host: &Host,
+    deployments: &[Deployment],
+    probe: bool,
+) -> Result<(Healths, Monitor, Router), Failure> {
     if !host.is_live {
-        return Ok((Healths::default(), Router::default()));
+        return Ok((Healths::default(), Monitor::default(), Router::default()));
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -138,6 +161,10 @@ fn ask(host: &Host, deployments: &[Deployment], probe: bool) -> Result<(Healths,
         .map_err(Failure::Runtime)?;
     let socket = host.layout.router_socket();
     Ok(runtime.block_on(async {
-        tokio::join!(Healths::ask(&host.layout, deployments, probe), Router::ask(&socket))
+        tokio::join!(
+            Healths::ask(&host.layout, deployments, probe),
+            Monitor::ask(&socket),
+            Router::ask(&socket)
+        )
     }))
 }

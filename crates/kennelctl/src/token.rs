@@ -28,6 +28,9 @@ pub(crate) fn run(host: &Host, args: &TokenArgs) -> Result<Exit, Failure> {
 
 fn create(host: &Host, args: &TokenCreateArgs) -> Result<Exit, Failure> {
     let projects: BTreeSet<_> = args.project.iter().cloned().collect();
+    if projects.is_empty() != (args.may == TokenRight::Metrics) {
+        return Err(Failure::TokenProjects(args.may));
+    }
     for project in &projects {
         host.ensure_project(project, false)?;
     }
@@ -88,7 +91,7 @@ fn list(host: &Host, args: &TokenListArgs) -> Result<Exit, Failure> {
         table.row(vec![
             Cell::new(it.name.to_string()),
             Cell::new(it.may.as_str()),
-            Cell::new(say::names(&it.projects)),
+            Cell::new(if it.projects.is_empty() { "-".into() } else { say::names(&it.projects) }),
             Cell::new(ago(it.created_at, now)),
             Cell::new(printable(&it.created_by)),
             expires,

@@ -1,22 +1,22 @@
 //! Visitors: connections that stay busy while something is changed under them.
 //!
-//! One fifth of them each: GET over a kept connection, GET over a new connection every time, POST
-//! of known length, POST in chunks, and an answer that takes a second. Every answer is compared
-//! with what was asked for, and nothing is ever tried again.
+//! One sixth of them each: GET over a kept connection, GET over a new connection every time, GET over
+//! a kept HTTP/2 connection, POST of known length, POST in chunks, and an answer that takes a second.
+//! Every answer is compared with what was asked for, and nothing that was sent is ever tried again.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
-use hyper::body::Frame;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper::{Method, Request};
-use hyper_util::rt::TokioIo;
+use hyper::body::{Frame, Incoming};
+use hyper::client::conn::{TrySendError, http1, http2};
+use hyper::{Method, Request, Response, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
 use crate::http::Answer;
@@ -52,6 +52,8 @@ pub struct Report {
     pub versions: BTreeMap<String, u64>,
     /// How many answers each kind of visitor got.
     pub kinds: BTreeMap<&'static str, u64>,
+    /// The longest that one of each kind waited for its answer, from before it connected.
+    pub slowest: BTreeMap<&'static str, Duration>,
 }
 
 #[derive(Debug, Default)]
@@ -147,7 +149,7 @@ impl Seen {
         self.report().connections += 1;
     }
 
-    fn count(&self, kind: Kind, result: Result<String>) {
+    fn count(&self, kind: Kind, took: Duration, result: Result<String>) {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let mut report = self.report();
         report.requests += 1;
@@ -155,6 +157,8 @@ impl Seen {
             Ok(version) => {
                 *report.versions.entry(version).or_default() += 1;
                 *report.kinds.entry(kind.name()).or_default() += 1;
+                let slowest = report.slowest.entry(kind.name()).or_default();
+                *slowest = took.max(*slowest);
             }
             Err(err) => {
                 report.failures += 1;
@@ -168,18 +172,21 @@ impl Seen {
 enum Kind {
     Kept,
     New,
+    Streams,
     Post,
     Chunked,
     Slow,
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [Self::Kept, Self::New, Self::Post, Self::Chunked, Self::Slow];
+    const ALL: [Self; 6] =
+        [Self::Kept, Self::New, Self::Streams, Self::Post, Self::Chunked, Self::Slow];
 
     fn name(self) -> &'static str {
         match self {
             Self::Kept => "GET on a kept connection",
             Self::New => "GET on a new connection",
+            Self::Streams => "GET over HTTP/2",
             Self::Post => "POST",
             Self::Chunked => "POST in chunks",
             Self::Slow => "slow GET",
@@ -192,7 +199,50 @@ struct Visitor {
     number: usize,
     host: String,
     seen: Arc<Seen>,
-    connection: Option<SendRequest<Body>>,
+    connection: Option<Connection>,
+}
+
+/// What requests are sent over.
+enum Connection {
+    One(http1::SendRequest<Body>),
+    Many(http2::SendRequest<Body>),
+}
+
+impl Connection {
+    async fn open(kind: Kind) -> Result<Self> {
+        let stream = TcpStream::connect(("127.0.0.1", 80)).await.context("connect")?;
+        stream.set_nodelay(true)?;
+        let stream = TokioIo::new(stream);
+        // A connection's end shows in the request that it breaks off.
+        if kind == Kind::Streams {
+            let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await?;
+            tokio::spawn(async { drop(connection.await) });
+            return Ok(Self::Many(sender));
+        }
+        let (sender, connection) = http1::handshake(stream).await?;
+        tokio::spawn(async { drop(connection.await) });
+        Ok(Self::One(sender))
+    }
+
+    /// Whether another request can be sent: the other side may have closed it while nothing was
+    /// asked.
+    async fn is_usable(&mut self) -> bool {
+        match self {
+            Self::One(sender) => sender.ready().await.is_ok(),
+            Self::Many(sender) => sender.ready().await.is_ok(),
+        }
+    }
+
+    /// Gives the request back with the error, if not a byte of it was sent.
+    async fn send(
+        &mut self,
+        request: Request<Body>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<Body>>> {
+        match self {
+            Self::One(sender) => sender.try_send_request(request).await,
+            Self::Many(sender) => sender.try_send_request(request).await,
+        }
+    }
 }
 
 impl Visitor {
@@ -212,12 +262,13 @@ impl Visitor {
             if self.seen.stop.load(Ordering::Relaxed) {
                 return;
             }
+            let begun = Instant::now();
             let asked = tokio::time::timeout(ANSWER_LIMIT, self.ask(turn)).await;
             let result = asked.unwrap_or_else(|_| bail!("no answer within {ANSWER_LIMIT:?}"));
             if result.is_err() || self.kind == Kind::New {
                 self.connection = None;
             }
-            self.seen.count(self.kind, result);
+            self.seen.count(self.kind, begun.elapsed(), result);
             tokio::time::sleep(PAUSE).await;
         }
     }
@@ -226,25 +277,40 @@ impl Visitor {
     async fn ask(&mut self, turn: usize) -> Result<String> {
         let payload = self.payload(turn);
         let (path, body) = match self.kind {
-            Kind::Kept | Kind::New => ("/version", Full::new(Bytes::new()).boxed_unsync()),
+            Kind::Kept | Kind::New | Kind::Streams => {
+                ("/version", Full::new(Bytes::new()).boxed_unsync())
+            }
             Kind::Slow => ("/slow?ms=1000", Full::new(Bytes::new()).boxed_unsync()),
             Kind::Post => ("/echo", Full::new(payload.clone()).boxed_unsync()),
             Kind::Chunked => ("/echo", chunks(&payload)),
         };
         let method = if path == "/echo" { Method::POST } else { Method::GET };
-        let request =
-            Request::builder().method(method).uri(path).header("host", &self.host).body(body)?;
-        let reused = self.connection.as_ref().is_some_and(SendRequest::is_ready);
-        let how = if reused { "on a reused connection" } else { "on a fresh connection" };
-        let connection = self.connection().await?;
-        let response =
-            connection.send_request(request).await.with_context(|| format!("sent {how}"))?;
+        let request = Request::builder().method(method);
+        let mut request = if self.kind == Kind::Streams {
+            let uri = format!("http://{}{path}", self.host);
+            request.version(Version::HTTP_2).uri(uri).body(body)?
+        } else {
+            request.uri(path).header("host", &self.host).body(body)?
+        };
+        let (response, how) = loop {
+            let (connection, is_reused) = self.connection().await?;
+            let how = if is_reused { "on a reused connection" } else { "on a fresh connection" };
+            match connection.send(request).await {
+                Ok(response) => break (response, how),
+                Err(mut error) => match error.take_message().filter(|_| is_reused) {
+                    // It was told to go just now.
+                    Some(unsent) => request = unsent,
+                    None => return Err(error.into_error()).with_context(|| format!("sent {how}")),
+                },
+            }
+            self.connection = None;
+        };
         let answer = Answer::whole(response).await.with_context(|| format!("answer {how}"))?;
         ensure!(answer.status == 200, "status {} {how}: {}", answer.status, answer.text().trim());
         let version =
             answer.header("sample-version").context("not the sample's answer")?.to_owned();
         match self.kind {
-            Kind::Kept | Kind::New => {
+            Kind::Kept | Kind::New | Kind::Streams => {
                 ensure!(
                     answer.text() == format!("{version}\n"),
                     "a mixed answer: {}",
@@ -259,23 +325,18 @@ impl Visitor {
         Ok(version)
     }
 
-    /// The kept connection, or a new one when there is none or the other side has closed it while
-    /// nothing was asked.
-    async fn connection(&mut self) -> Result<&mut SendRequest<Body>> {
-        let usable = match &mut self.connection {
-            Some(connection) => connection.ready().await.is_ok(),
+    /// The kept connection, or a new one when there is none that can be used; and whether it was
+    /// kept.
+    async fn connection(&mut self) -> Result<(&mut Connection, bool)> {
+        let is_usable = match &mut self.connection {
+            Some(connection) => connection.is_usable().await,
             None => false,
         };
-        if !usable {
-            let stream = TcpStream::connect(("127.0.0.1", 80)).await.context("connect")?;
-            stream.set_nodelay(true)?;
-            let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-            // Its end shows in the request that it breaks off.
-            tokio::spawn(async { drop(connection.await) });
+        if !is_usable {
+            self.connection = Some(Connection::open(self.kind).await?);
             self.seen.opened();
-            self.connection = Some(sender);
         }
-        self.connection.as_mut().context("no connection")
+        Ok((self.connection.as_mut().context("no connection")?, is_usable))
     }
 
     /// From nothing to 64 KiB, different for every visitor and turn.

@@ -72,6 +72,17 @@ enum Command {
         #[arg(long)]
         vm: bool,
     },
+    /// Try what strangers' bytes meet first with bytes that libFuzzer makes up
+    Fuzz {
+        /// Only this target [default: all of them]
+        target: Option<String>,
+        /// How long each
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// Instead take what was found into the corpus, as far as it covers more
+        #[arg(long)]
+        merge: bool,
+    },
     /// Measure what Kennel costs, beside what it is compared with
     #[command(subcommand)]
     Bench(commands::bench::Bench),
@@ -89,6 +100,9 @@ fn main() -> ExitCode {
         Command::Host(host) => host.run(),
         Command::Test { filter, no_host, vm } => {
             commands::test::run(filter.as_deref(), no_host, vm)
+        }
+        Command::Fuzz { target, seconds, merge } => {
+            commands::fuzz::run(seconds, target.as_deref(), merge)
         }
         Command::Bench(bench) => bench.run(),
         Command::Demo(demo) => demo.run(),

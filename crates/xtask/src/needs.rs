@@ -31,6 +31,20 @@ const VM_NEEDS: &[(&str, &str)] = &[
     ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
 ];
 
+/// What the router is measured with and beside.
+const ROUTER_BENCH_NEEDS: &[(&str, &str)] = &[
+    ("/usr/sbin/nginx", "nginx"),
+    ("/usr/sbin/haproxy", "haproxy"),
+    ("/usr/bin/wrk", "wrk"),
+    ("/usr/bin/h2load", "nghttp2-client"),
+    ("/usr/bin/openssl", "openssl"),
+    ("/usr/sbin/ip", "iproute2"),
+    ("/usr/bin/unshare", "util-linux"),
+];
+
+/// What fuzz targets are linked with.
+const FUZZ_NEEDS: &[(&str, &str)] = &[("/usr/bin/c++", "g++")];
+
 /// The packages that are missing.
 #[must_use]
 pub fn missing() -> Vec<&'static str> {
@@ -51,6 +65,22 @@ pub fn install() -> Result<Vec<&'static str>> {
 /// As [`install`].
 pub fn install_for_vm() -> Result<Vec<&'static str>> {
     install_packages(of(VM_NEEDS))
+}
+
+/// As [`install`], for the measurement of the router.
+///
+/// # Errors
+/// As [`install`].
+pub fn install_for_router_bench() -> Result<Vec<&'static str>> {
+    install_packages(of(ROUTER_BENCH_NEEDS))
+}
+
+/// As [`install`], for fuzz targets.
+///
+/// # Errors
+/// As [`install`].
+pub fn install_for_fuzzing() -> Result<Vec<&'static str>> {
+    install_packages(of(FUZZ_NEEDS))
 }
 
 fn of(needs: &[(&str, &'static str)]) -> Vec<&'static str> {

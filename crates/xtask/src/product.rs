@@ -187,6 +187,16 @@ pub fn make_users(root: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Compiles one program of it, and says where it lies.
+///
+/// # Errors
+/// When cargo fails; its own messages have been shown.
+pub fn program(checkout: &Checkout, profile: Profile, name: &str) -> Result<PathBuf> {
+    let programs = cargo(checkout, profile, &[name])?;
+    let program = programs.into_iter().next().with_context(|| format!("{name} was not built"))?;
+    Ok(program.path)
+}
+
 #[derive(Debug)]
 struct Program {
     name: String,

@@ -21,16 +21,23 @@
 //! | `log_megabytes` | so much log, as fast as it is taken, before it serves |
 //! | `fork_away` | a child serves; the process itself leaves once the child listens |
 //! | `daemon` | has a daemon beside it: a process in a session of its own, whose parent is gone |
+//! | `alone` | locks a file in its state directory, and leaves if another has it |
 //! | `eat_mib` | memory that it takes before it listens |
 //! | `works_ms` | without a port: works for so long, says so, and leaves |
+//! | `h2c` | speaks HTTP/2 and nothing else: `200` and its version, whatever is asked |
 //!
 //! Without `$PORT`, and without `listen_port`, it is a worker: it says `<version> works`, and stays.
 //!
 //! `visit <host> <requests> <ms>` makes it a visitor instead: that many requests for `/` on port 80,
 //! one after the other with a rest between; it prints how many microseconds each took, one a line.
 //!
+//! `/deaf?ms=<n>` lets nobody in for that long: its port refuses connections.
+//!
 //! `/eat?mib=<n>`, `/threads?n=<n>` and `/spin?n=<n>` take memory, start threads that sleep and
 //! threads that do not, all of them for as long as the process lives.
+//!
+//! `/socket` agrees to a WebSocket, says its version in a frame, and logs the status of the frame that
+//! closes it.
 //!
 //! `/digest?variable=<name>` and `/digest?credential=<name>` answer with the length and the FNV-1a
 //! hash (64 bits, in hex) of what this process was handed under the name, or with `none`: a test can
@@ -43,7 +50,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -136,6 +143,14 @@ fn server(conf: Conf) -> ExitCode {
     if let Some(mib) = conf.number("eat_mib") {
         eat(mib);
     }
+    // Held for as long as the process lives.
+    let _lock = match conf.flag("alone").then(alone).transpose() {
+        Ok(lock) => lock,
+        Err(err) => {
+            eprintln!("it is not alone: {err}");
+            return ExitCode::from(9);
+        }
+    };
     if let Some(ms) = conf.number("start_delay_ms") {
         thread::sleep(Duration::from_millis(ms));
     }
@@ -153,19 +168,34 @@ fn server(conf: Conf) -> ExitCode {
         }
     };
     eprintln!("{} listens on {address} port {port}", conf.version);
-    serve(listener, Arc::new(Service { conf, ..Service::default() }), port as u16);
+    let port = port as u16;
+    serve(listener, Arc::new(Service { conf, port, ..Service::default() }));
     ExitCode::SUCCESS
+}
+
+/// What a database in a file does.
+fn alone() -> io::Result<fs::File> {
+    let home = env::var_os("HOME").unwrap_or_default();
+    let file = fs::File::options()
+        .create(true)
+        .append(true)
+        .open(std::path::Path::new(&home).join("alone"))?;
+    file.try_lock().map_err(io::Error::from)?;
+    Ok(file)
 }
 
 /// What one process knows: its configuration, and what it still owes an answer.
 #[derive(Default)]
 struct Service {
     conf: Conf,
+    port: u16,
     leaving: AtomicBool,
+    deaf: AtomicBool,
+    deaf_ms: AtomicU64,
     busy: AtomicUsize,
 }
 
-fn serve(listener: TcpListener, service: Arc<Service>, port: u16) {
+fn serve(mut listener: TcpListener, service: Arc<Service>) {
     if let Some(lines) = service.conf.number("log_lines").filter(|lines| *lines > 0) {
         thread::spawn(move || {
             for n in 0u64.. {
@@ -185,19 +215,34 @@ fn serve(listener: TcpListener, service: Arc<Service>, port: u16) {
                 }
                 service.leaving.store(true, Ordering::SeqCst);
                 // Wakes the accept below, which std restarts after every signal.
-                let _ = TcpStream::connect(("127.0.0.1", port));
+                let _ = TcpStream::connect(("127.0.0.1", service.port));
                 return;
             }
         });
     }
-    for stream in listener.incoming() {
+    loop {
+        let accepted = listener.accept();
+        let deaf_ms = service.deaf_ms.swap(0, Ordering::SeqCst);
+        if let Some(address) = listener.local_addr().ok().filter(|_| deaf_ms > 0) {
+            drop(listener);
+            thread::sleep(Duration::from_millis(deaf_ms));
+            listener = match TcpListener::bind(address) {
+                Ok(listener) => listener,
+                Err(err) => return eprintln!("cannot listen on {address} again: {err}"),
+            };
+            service.deaf.store(false, Ordering::SeqCst);
+        }
         if service.leaving.load(Ordering::SeqCst) {
             break;
         }
-        let Ok(stream) = stream else { continue };
+        let Ok((stream, _)) = accepted else { continue };
         let service = Arc::clone(&service);
         thread::spawn(move || {
-            let _ = connection(&stream, &service);
+            let _ = if service.conf.flag("h2c") {
+                streams(&stream, &service)
+            } else {
+                connection(&stream, &service)
+            };
         });
     }
     drop(listener);
@@ -229,15 +274,20 @@ fn connection(stream: &TcpStream, service: &Service) -> io::Result<()> {
     let mut reader = BufReader::with_capacity(64 * 1024, stream);
     loop {
         let Some(request) = Request::read_line(&mut reader)? else { return Ok(()) };
-        let _busy = Busy::new(&service.busy);
+        let busy = Busy::new(&service.busy);
         let request = request.read_headers(&mut reader)?;
         if request.header("expect").is_some() {
             (&*stream).write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
         let close = request.header("connection").is_some_and(|v| v.eq_ignore_ascii_case("close"))
-            || service.leaving.load(Ordering::SeqCst);
+            || service.leaving.load(Ordering::SeqCst)
+            || service.deaf.load(Ordering::SeqCst);
         let mut answer = Answer { stream, head: request.method == "HEAD", close, service };
         let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
+        if path == "/socket" {
+            drop(busy);
+            return socket(&mut reader, stream, service);
+        }
         if path == "/echo" {
             echo(&request, &mut reader, &mut answer)?;
         } else {
@@ -246,6 +296,62 @@ fn connection(stream: &TcpStream, service: &Service) -> io::Result<()> {
         }
         if close {
             return Ok(());
+        }
+    }
+}
+
+/// A WebSocket (RFC 6455), as far as somebody needs one who knows what comes: the key is not looked at.
+fn socket(reader: &mut impl Read, mut stream: &TcpStream, service: &Service) -> io::Result<()> {
+    stream.write_all(
+        b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+    )?;
+    let version = service.conf.version.as_bytes();
+    stream.write_all(&[&[0x81, version.len() as u8], version].concat())?;
+    // A close frame of a client's: its head, the mask and the status.
+    let mut frame = [0; 8];
+    reader.read_exact(&mut frame)?;
+    if frame[..2] == [0x88, 0x82] {
+        let status = u16::from_be_bytes([frame[6] ^ frame[2], frame[7] ^ frame[3]]);
+        eprintln!("the socket was closed with {status}");
+    }
+    stream.write_all(&[0x88, 2, 0x03, 0xe9])
+}
+
+/// HTTP/2 (RFC 9113) for whoever asks something: frames are read for their length, kind and stream,
+/// and no head is decoded.
+fn streams(mut stream: &TcpStream, service: &Service) -> io::Result<()> {
+    const PREFACE: usize = 24;
+    stream.set_nodelay(true)?;
+    let mut reader = BufReader::with_capacity(64 * 1024, stream);
+    let mut preface = [0; PREFACE];
+    reader.read_exact(&mut preface)?;
+    if !preface.starts_with(b"PRI * HTTP/2.0") {
+        return Err(bad("no HTTP/2"));
+    }
+    let frame = |kind: u8, flags: u8, id: [u8; 4], payload: &[u8]| {
+        let length = (payload.len() as u32).to_be_bytes();
+        let head = [length[1], length[2], length[3], kind, flags, id[0], id[1], id[2], id[3]];
+        [&head, payload].concat()
+    };
+    let (data, headers, settings, ping) = (0, 1, 4, 6);
+    stream.write_all(&frame(settings, 0, [0; 4], &[]))?;
+    loop {
+        let mut head = [0; 9];
+        reader.read_exact(&mut head)?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        reader.read_exact(&mut payload)?;
+        let (kind, flags, id) = (head[3], head[4], [head[5], head[6], head[7], head[8]]);
+        if (kind == settings || kind == ping) && flags & 1 == 0 {
+            let echoed = if kind == ping { &*payload } else { &[] };
+            stream.write_all(&frame(kind, 1, [0; 4], echoed))?;
+        }
+        // The end of a request, with or without a body.
+        if (kind == headers || kind == data) && flags & 1 != 0 {
+            // `:status: 200`, by its place in the static table.
+            stream.write_all(&frame(headers, 4, id, &[0x88]))?;
+            let text = format!("{} over HTTP/2\n", service.conf.version);
+            stream.write_all(&frame(data, 1, id, text.as_bytes()))?;
         }
     }
 }
@@ -263,6 +369,14 @@ fn route(path: &str, query: &str, answer: &mut Answer) -> io::Result<()> {
             thread::sleep(Duration::from_millis(ms));
             answer.chunk(b"done\n")?;
             answer.chunk(b"")
+        }
+        "/deaf" => {
+            answer.close = true;
+            answer.whole(200, "text/plain", "what?\n")?;
+            answer.service.deaf.store(true, Ordering::SeqCst);
+            answer.service.deaf_ms.store(number_of(query), Ordering::SeqCst);
+            // Wakes the accept, which then sees it.
+            TcpStream::connect(("127.0.0.1", answer.service.port)).map(|_| ())
         }
         "/eat" => {
             eat(number_of(query));

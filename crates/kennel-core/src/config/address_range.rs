@@ -28,6 +28,22 @@ impl AddressRange {
     }
 }
 
+impl AddressRange {
+    /// Its address, and how many leading bits count. IPv4 written as IPv6 (`::ffff:10.0.0.0/104`) is
+    /// IPv4.
+    #[must_use]
+    pub fn network(&self) -> (IpAddr, u8) {
+        let (address, prefix) = self.0.split_once('/').unwrap_or((&self.0, ""));
+        // Both were checked at the door.
+        let address = address.parse().unwrap_or(IpAddr::from([0_u8; 16]));
+        let prefix = prefix.parse().unwrap_or(if address.is_ipv4() { 32 } else { 128 });
+        match address.to_canonical() {
+            IpAddr::V4(inner) if address.is_ipv6() && prefix >= 96 => (inner.into(), prefix - 96),
+            _ => (address, prefix),
+        }
+    }
+}
+
 text_newtype!(AddressRange, "range of addresses");
 
 #[cfg(test)]
@@ -41,6 +57,21 @@ mod tests {
         }
         for bad in ["", "localhost", "10.1.2", "10.1.2.3/", "10.0.0.0/33", "::/129", "1.2.3.4/+8"] {
             assert!(bad.parse::<AddressRange>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_counts_of_them() {
+        for (text, address, bits) in [
+            ("10.1.2.3", "10.1.2.3", 32),
+            ("10.1.2.3/8", "10.1.2.3", 8),
+            ("fd00::/8", "fd00::", 8),
+            ("::1", "::1", 128),
+            ("::ffff:10.0.0.0/104", "10.0.0.0", 8),
+            ("::/0", "::", 0),
+        ] {
+            let network = text.parse::<AddressRange>().unwrap().network();
+            assert_eq!(network, (address.parse().unwrap(), bits), "{text}");
         }
     }
 }

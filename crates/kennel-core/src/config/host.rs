@@ -10,9 +10,14 @@ use super::acme::RawAcme;
 use super::document::Document;
 use super::path::AbsolutePath;
 use super::period::Period;
+use super::previews::RawPreviews;
 use super::refusal::{Refusal, whole_number};
+use super::router::RawRouter;
 use super::tls::RawTls;
-use super::{Acme, AddressRange, CpuQuota, Lifetime, MemorySize, Problem, Resources, seconds};
+use super::{
+    Acme, AddressRange, BodySize, CpuQuota, Lifetime, MemorySize, Previews, Problem, Resources,
+    RouterConfig, seconds,
+};
 use crate::{CertificateName, HostName, Port, Tls};
 
 /// What the operator decides for the whole host.
@@ -45,6 +50,8 @@ pub struct HostConfig {
     pub expiry: Expiry,
     /// `[retention]`.
     pub retention: Retention,
+    /// `[previews]`: who may look at them, and when they sleep, if a project says nothing else.
+    pub previews: Previews,
     /// `[tls]`: `redirect`, default true; `hsts`, default none; `certificate` and `key`, in one file
     /// if `key` is missing, default none.
     pub tls: Tls,
@@ -61,6 +68,11 @@ pub struct HostConfig {
     /// `[limits]`: the most that a service gets, and what it gets if it asks for nothing. Default
     /// 2 GiB, 200%, 512 tasks.
     pub limits: Resources,
+    /// `[limits]` `max_body`: the most bytes of a request's body that any service gets. Default no
+    /// limit, since no body is ever held.
+    pub max_body: BodySize,
+    /// `[router]`.
+    pub router: RouterConfig,
 }
 
 /// Ports from `first` to `last`, both included; at least two, since old and new run side by side.
@@ -177,6 +189,8 @@ struct RawHost {
     #[serde(default)]
     retention: RawRetention,
     #[serde(default)]
+    previews: RawPreviews,
+    #[serde(default)]
     tls: RawTls,
     acme: Option<Spanned<RawAcme>>,
     #[serde(default)]
@@ -187,6 +201,8 @@ struct RawHost {
     limits: RawLimits,
     #[serde(default)]
     forks: RawForks,
+    #[serde(default)]
+    router: RawRouter,
 }
 
 #[derive(Deserialize, Default)]
@@ -231,6 +247,7 @@ struct RawLimits {
     memory_max: Option<MemorySize>,
     cpu_quota: Option<CpuQuota>,
     tasks_max: Option<Spanned<i64>>,
+    max_body: Option<BodySize>,
 }
 
 #[derive(Deserialize, Default)]
@@ -257,7 +274,8 @@ impl RawLimits {
 impl RawForks {
     fn settle(self, most: &Resources) -> Result<Forks, Refusal> {
         let Self { memory_max, cpu_quota, tasks_max, allow_addresses } = self;
-        let limits = RawLimits { memory_max, cpu_quota, tasks_max }.settle(Resources::FORKS)?;
+        let limits = RawLimits { memory_max, cpu_quota, tasks_max, max_body: None };
+        let limits = limits.settle(Resources::FORKS)?;
         Ok(Forks { limits: limits.at_most(most), allow_addresses })
     }
 }
@@ -276,10 +294,13 @@ impl TryFrom<RawHost> for HostConfig {
             return Err(Refusal::at(&raw.base_domain, message));
         }
         let control_host = control_host(raw.control_host, raw.base_domain.get_ref())?;
+        let max_body = raw.limits.max_body.unwrap_or(BodySize::UNLIMITED);
         let limits = raw.limits.settle(Resources::default())?;
         Ok(Self {
             forks: raw.forks.settle(&limits)?,
             limits,
+            max_body,
+            router: raw.router.settle()?,
             control_host,
             base_domain: raw.base_domain.into_inner(),
             max_concurrent_builds: whole_number(raw.max_concurrent_builds.as_ref(), 1..=256, 2)?,
@@ -290,6 +311,7 @@ impl TryFrom<RawHost> for HostConfig {
             keep_deployments: whole_number(raw.keep_deployments.as_ref(), 1..=1000, 5)?,
             expiry: Expiry { after: raw.expiry.after.unwrap_or(Lifetime::Limited(7 * DAY)) },
             retention: Retention { logs: or(raw.retention.logs, 30 * DAY) },
+            previews: raw.previews.settle()?,
             tls: raw.tls.settle()?,
             acme: raw.acme.map(RawAcme::settle).transpose()?,
             nix: NixConfig {

@@ -4,14 +4,14 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Period;
 use crate::Invalid;
 
 /// A [`Period`], or `never`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Lifetime {
     /// It goes when nobody has used it for so long.
     Limited(Duration),
@@ -22,6 +22,15 @@ pub enum Lifetime {
 impl Lifetime {
     /// The word for [`Lifetime::Unlimited`].
     const NEVER: &'static str = "never";
+
+    /// How long, if it is not for ever.
+    #[must_use]
+    pub fn limit(self) -> Option<Duration> {
+        match self {
+            Self::Limited(length) => Some(length),
+            Self::Unlimited => None,
+        }
+    }
 
     /// The shorter one of both.
     #[must_use]
@@ -39,6 +48,12 @@ impl fmt::Display for Lifetime {
             Self::Limited(length) => Period(*length).fmt(f),
             Self::Unlimited => f.write_str(Self::NEVER),
         }
+    }
+}
+
+impl From<Lifetime> for String {
+    fn from(lifetime: Lifetime) -> Self {
+        lifetime.to_string()
     }
 }
 

@@ -11,10 +11,10 @@ use super::document::Document;
 use super::refusal::{Refusal, whole_number};
 use super::routes::{self, RawRoutes};
 use super::{
-    Addresses, EnvName, EnvValue, FlakeOutput, HealthPath, Problem, ProgramPath, ResourceRequest,
-    Schedule, seconds,
+    Addresses, BodySize, EnvName, EnvValue, FlakeOutput, HealthPath, Lifetime, Problem,
+    ProgramPath, RateLimit, RequestLimits, ResourceRequest, Schedule, Strategy, seconds,
 };
-use crate::{HostName, SecretName, ServiceName};
+use crate::{HostName, Protocol, SecretName, ServiceName};
 
 /// All outputs of a repository: at least one, at most 64, each name once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +48,19 @@ pub struct ServiceManifest {
     /// `drain_secs`: 0 to 3600 s; none means the host's.
     #[serde(rename = "drain_secs", with = "seconds::drain")]
     pub drain: Option<Duration>,
+    /// `strategy`: default `blue_green`.
+    #[serde(default)]
+    pub strategy: Strategy,
+    /// `sleep_after`: how long nobody may use it until it is stopped, to be started by the next who
+    /// does. None means as the operator says of previews.
+    #[serde(default)]
+    pub sleep_after: Option<Lifetime>,
+    /// What it takes of requests.
+    #[serde(flatten)]
+    pub requests: RequestLimits,
+    /// `protocol`: how the router and the health check speak to it. Default `http1`.
+    #[serde(default, skip_serializing_if = "Protocol::is_http1")]
+    pub protocol: Protocol,
 }
 
 /// A program that runs at its times and then ends. As JSON: the same keys as in `kennel.toml`, all of
@@ -111,6 +124,9 @@ pub struct SiteManifest {
     /// Where people reach it.
     #[serde(flatten)]
     pub addresses: Addresses,
+    /// `rate_limit`: how many requests one client may send in a time. Default any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
 }
 
 impl Manifest {
@@ -160,10 +176,18 @@ struct RawService {
     #[serde(default)]
     credentials: Vec<Spanned<SecretName>>,
     drain_secs: Option<Spanned<i64>>,
+    #[serde(default)]
+    protocol: Protocol,
+    #[serde(default)]
+    strategy: Strategy,
+    sleep_after: Option<Lifetime>,
     release: Option<ProgramPath>,
     release_timeout_secs: Option<Spanned<i64>>,
     #[serde(default)]
     resources: ResourceRequest,
+    max_body: Option<BodySize>,
+    max_requests: Option<Spanned<i64>>,
+    rate_limit: Option<RateLimit>,
 }
 
 /// What stands in a worker's table: of a service's, all that has nothing to do with requests.
@@ -213,6 +237,7 @@ struct RawSite {
     custom_domain: Option<Spanned<HostName>>,
     #[serde(default)]
     redirect_from: Vec<Spanned<HostName>>,
+    rate_limit: Option<RateLimit>,
 }
 
 impl TryFrom<RawManifest> for Manifest {
@@ -304,6 +329,8 @@ impl RawService {
         )?;
         let drain =
             self.drain_secs.as_ref().map(|drain| whole_number(Some(drain), seconds::DRAIN, 0));
+        let requests =
+            RequestLimits::settle(self.max_body, self.max_requests.as_ref(), self.rate_limit)?;
         let program = RawWorker {
             flake_output: self.flake_output,
             preview_database: self.preview_database,
@@ -323,6 +350,10 @@ impl RawService {
             }
             .settle()?,
             drain: drain.transpose()?.map(Duration::from_secs),
+            requests,
+            protocol: self.protocol,
+            strategy: self.strategy,
+            sleep_after: self.sleep_after,
             program: program.settle(name)?,
         })
     }
@@ -424,6 +455,7 @@ impl RawSite {
         Ok(SiteManifest {
             flake_output: self.flake_output.unwrap_or_else(|| name.into()),
             spa: self.spa,
+            rate_limit: self.rate_limit,
             addresses: RawAddresses {
                 custom_domain: self.custom_domain,
                 redirect_from: self.redirect_from,

@@ -52,22 +52,29 @@ impl FromStr for MemorySize {
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         const RULE: &str = "write it like 512M or 2G (K, M, G, T; 1024-based), or as bytes";
-        let (number, factor) = match text.as_bytes().last() {
-            Some(b'K') => (text.strip_suffix('K'), 1 << 10),
-            Some(b'M') => (text.strip_suffix('M'), 1 << 20),
-            Some(b'G') => (text.strip_suffix('G'), 1 << 30),
-            Some(b'T') => (text.strip_suffix('T'), 1_u64 << 40),
-            Some(_) | None => (Some(text), 1),
-        };
-        let number = number.unwrap_or_default();
-        // `parse` alone would take `+5`.
-        if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(Invalid::new("memory size", text, RULE));
+        match written_bytes(text) {
+            Some(bytes) => Self::new(bytes, text),
+            None => Err(Invalid::new("memory size", text, RULE)),
         }
-        // Too many digits are simply a lot.
-        let bytes = number.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(factor);
-        Self::new(bytes, text)
     }
+}
+
+/// The bytes in `512M`, `2G` or `4096`; none if it is written in another way.
+pub(super) fn written_bytes(text: &str) -> Option<u64> {
+    let (number, factor) = match text.as_bytes().last() {
+        Some(b'K') => (text.strip_suffix('K'), 1 << 10),
+        Some(b'M') => (text.strip_suffix('M'), 1 << 20),
+        Some(b'G') => (text.strip_suffix('G'), 1 << 30),
+        Some(b'T') => (text.strip_suffix('T'), 1_u64 << 40),
+        Some(_) | None => (Some(text), 1),
+    };
+    // `parse` alone would take `+5`.
+    let number = number.filter(|number| !number.is_empty())?;
+    if !number.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    // Too many digits are simply a lot.
+    Some(number.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(factor))
 }
 
 impl TryFrom<Written> for MemorySize {

@@ -11,9 +11,13 @@ use toml::Spanned;
 use super::branch_patterns::BranchPattern;
 use super::document::Document;
 use super::path::AbsolutePath;
+use super::previews::{RawAccess, RawPreviews};
 use super::refusal::Refusal;
 use super::share::{RawShare, Share};
-use super::{BranchPatterns, DomainPattern, HostConfig, Lifetime, Problem, RepoUrl, System};
+use super::{
+    AddressRange, BranchPatterns, DomainPattern, HostConfig, Lifetime, PasswordHash, Previews,
+    Problem, RepoUrl, ServiceManifest, System,
+};
 use crate::{Branch, Forge, GitRef, HostName, Layout, ProjectName, SecretScope};
 
 /// What the operator decides for one project.
@@ -50,6 +54,11 @@ pub struct ProjectConfig {
     pub limits: Share,
     /// `[preview_limits]`: what each branch but the default one has. Default no limit, weight 20.
     preview_limits: Share,
+    /// `[access]`, `allow_from`: the addresses that may come in at all. Default all.
+    allow_from: Option<Vec<AddressRange>>,
+    /// `[previews]`: who may look at every branch but the default one, and when it sleeps. Default the
+    /// host's.
+    previews: Previews,
 }
 
 /// When a branch goes that nobody needs.
@@ -108,6 +117,8 @@ impl ProjectConfig {
                 expire_branches: raw.expire_branches,
                 limits: raw.limits.settle(Share::WHOLE)?,
                 preview_limits: raw.preview_limits.settle(Share::PREVIEW)?,
+                allow_from: raw.access.settle()?,
+                previews: raw.previews.settle()?,
             })
         })
     }
@@ -143,6 +154,24 @@ impl ProjectConfig {
         }
     }
 
+    /// How long nobody may use a service until it is stopped, to be started by the next who does;
+    /// none if it never is. Repositories decide it for themselves; for those that do not, the
+    /// operator does, of previews.
+    #[must_use]
+    pub fn sleep_after(
+        &self,
+        git_ref: &GitRef,
+        service: &ServiceManifest,
+        host: &HostConfig,
+    ) -> Option<Duration> {
+        let of_preview = || {
+            let said = self.previews.sleep_after.or(host.previews.sleep_after);
+            said.unwrap_or(Lifetime::Unlimited)
+        };
+        let is_preview = !git_ref.is_branch(&self.default_branch);
+        service.sleep_after.or_else(|| is_preview.then(of_preview))?.limit()
+    }
+
     /// What all of a branch or pull request has together, within what the project has.
     #[must_use]
     pub fn share(&self, git_ref: &GitRef) -> Share {
@@ -151,6 +180,34 @@ impl ProjectConfig {
         } else {
             self.preview_limits
         }
+    }
+
+    /// The lists of addresses from which a branch or pull request may be looked at: who comes in is in
+    /// each. None: everybody.
+    #[must_use]
+    pub fn allow_from<'a>(
+        &'a self,
+        git_ref: &GitRef,
+        host: &'a HostConfig,
+    ) -> Vec<&'a [AddressRange]> {
+        let of_previews = self.previews.allow_from.as_ref().or(host.previews.allow_from.as_ref());
+        let of_previews = of_previews.filter(|_| !git_ref.is_branch(&self.default_branch));
+        self.allow_from.iter().chain(of_previews).map(Vec::as_slice).collect()
+    }
+
+    /// The password that visitors of a branch or pull request are asked for. The default branch's
+    /// are asked for none.
+    #[must_use]
+    pub fn preview_password<'a>(
+        &'a self,
+        git_ref: &GitRef,
+        host: &'a HostConfig,
+    ) -> Option<&'a PasswordHash> {
+        if git_ref.is_branch(&self.default_branch) {
+            return None;
+        }
+        let said = if self.previews.password.is_some() { &self.previews } else { &host.previews };
+        said.hash()
     }
 
     /// Which secrets a deployment of `git_ref` may have, those that win first: production is the
@@ -190,6 +247,10 @@ struct RawProject {
     limits: RawShare,
     #[serde(default)]
     preview_limits: RawShare,
+    #[serde(default)]
+    access: RawAccess,
+    #[serde(default)]
+    previews: RawPreviews,
 }
 
 /// A stranger's program is on the host for no longer than this after its last push.

@@ -6,6 +6,8 @@
 mod coding;
 mod condition;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod index;
 mod lasting;
 mod packer;

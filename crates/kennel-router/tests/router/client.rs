@@ -3,6 +3,8 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
+use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+
 use crate::host::PATIENCE;
 
 /// One connection to the router.
@@ -92,9 +94,26 @@ pub(crate) fn read_body(
     Ok(body)
 }
 
+/// A connection from this address of the loopback interface.
+pub(crate) fn connect_from(from: &str, address: SocketAddr) -> TcpStream {
+    let from = SocketAddr::new(from.parse().unwrap(), 0);
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&socket, &from).unwrap();
+    connect(&socket, &address).unwrap();
+    TcpStream::from(socket)
+}
+
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
+        Self::over(TcpStream::connect(address).unwrap())
+    }
+
+    /// Connects from this address of the loopback interface.
+    pub(crate) fn connect_from(from: &str, address: SocketAddr) -> Self {
+        Self::over(connect_from(from, address))
+    }
+
+    fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream: BufReader::new(stream) }

@@ -29,6 +29,12 @@ pub(crate) struct Router {
     generation: u64,
 }
 
+/// A second router for the listeners of the first, that does not run yet.
+pub(crate) struct Relief {
+    settings: Settings,
+    sockets: Sockets,
+}
+
 /// One host of a table, as JSON.
 pub(crate) fn service(deployment: u64, address: SocketAddr) -> String {
     format!(
@@ -47,13 +53,18 @@ pub(crate) const HASH: &str = "0c0sxhkp9qsp9i0a8i4rzsm0yqzhsr1l";
 
 /// Bounds that make deadlines testable, and nothing else different.
 pub(crate) fn short() -> Limits {
-    Limits { tick: Duration::from_millis(20), ..Limits::default() }
+    Limits { tick: Duration::from_millis(20), ..usual() }
+}
+
+/// The usual bounds, but that no service is asked for its health, which few here expect.
+pub(crate) fn usual() -> Limits {
+    Limits { health_every: Duration::from_secs(1 << 20), ..Limits::default() }
 }
 
 impl Router {
     /// Starts one without a table.
     pub(crate) fn boot() -> Self {
-        Self::boot_with(Limits::default(), |_| ())
+        Self::boot_with(usual(), |_| ())
     }
 
     /// Starts one that serves `target` under `a.example`.
@@ -65,6 +76,26 @@ impl Router {
 
     /// Starts one with these bounds, after its directory was prepared.
     pub(crate) fn boot_with(limits: Limits, prepare: impl FnOnce(&Path)) -> Self {
+        Self::boot_on(limits, prepare, |_, _| ()).0
+    }
+
+    /// Starts one with these bounds, and gets another one ready to relieve it.
+    pub(crate) fn boot_relieved(limits: Limits) -> (Self, Relief) {
+        Self::boot_on(
+            limits,
+            |_| (),
+            |settings, sockets| Relief {
+                settings: settings.clone(),
+                sockets: sockets.relief(&settings.relief).unwrap(),
+            },
+        )
+    }
+
+    fn boot_on<T>(
+        limits: Limits,
+        prepare: impl FnOnce(&Path),
+        look: impl FnOnce(&Settings, &Sockets) -> T,
+    ) -> (Self, T) {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("store")).unwrap();
         prepare(dir.path());
@@ -74,14 +105,19 @@ impl Router {
         let settings = Settings {
             table: dir.path().join("routes.json"),
             certificates: dir.path().join("certs"),
+            logins: dir.path().join("logins.json"),
             challenges: dir.path().join("challenges"),
+            journal: dir.path().join("journal"),
             store: dir.path().join("store"),
+            relief: dir.path().join("relief"),
             workers: 2,
             limits,
         };
+        let looked = look(&settings, &sockets);
         let (commands, receiver) = unbounded_channel();
         let thread = std::thread::spawn(move || run_embedded(settings, sockets, receiver));
-        Self { address, secure, dir, commands, thread: Some(thread), generation: 0 }
+        let router = Self { address, secure, dir, commands, thread: Some(thread), generation: 0 };
+        (router, looked)
     }
 
     /// The directory of a store path, made if it is missing.
@@ -97,15 +133,20 @@ impl Router {
 
     /// Publishes a table and waits until it is in force.
     pub(crate) fn publish(&mut self, hosts: &[(&str, &str)]) {
+        let route = |(host, target): &(&str, &str)| {
+            format!(r#""{host}":[{{"prefix":"/","target":{target}}}]"#)
+        };
+        let hosts: Vec<String> = hosts.iter().map(route).collect();
+        self.publish_with("", &hosts.join(","));
+    }
+
+    /// Publishes a table of these hosts and waits until it is in force. `more` are members of the
+    /// table, each with its comma.
+    pub(crate) fn publish_with(&mut self, more: &str, hosts: &str) {
         self.generation += 1;
-        let hosts: Vec<String> = hosts
-            .iter()
-            .map(|(host, target)| format!(r#""{host}":[{{"prefix":"/","target":{target}}}]"#))
-            .collect();
         let generation = self.generation;
         self.publish_text(&format!(
-            r#"{{"version":1,"generation":{generation},"hosts":{{{}}}}}"#,
-            hosts.join(",")
+            r#"{{"version":1,"generation":{generation},{more}"hosts":{{{hosts}}}}}"#
         ));
         self.until(|status| status.generation == Some(generation));
     }
@@ -151,9 +192,15 @@ impl Router {
 
     /// Asks the status socket, and returns the body.
     pub(crate) fn ask(&self, path: &str) -> String {
+        self.call("GET", path)
+    }
+
+    /// Calls the status socket, and returns the body.
+    pub(crate) fn call(&self, method: &str, path: &str) -> String {
         let mut stream = UnixStream::connect(self.dir.path().join("status")).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: router\r\nConnection: close\r\n\r\n").unwrap();
+        write!(stream, "{method} {path} HTTP/1.1\r\nHost: router\r\nConnection: close\r\n\r\n")
+            .unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
         text.split_once("\r\n\r\n").unwrap().1.to_owned()
@@ -171,5 +218,16 @@ impl Router {
     /// Waits until it has ended.
     pub(crate) fn join(mut self) -> Result<(), RouterError> {
         self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+impl Relief {
+    /// Starts it, as systemd does when it is called for. Nobody tells it to stop.
+    pub(crate) fn start(self) -> JoinHandle<Result<(), RouterError>> {
+        let (commands, receiver) = unbounded_channel();
+        std::thread::spawn(move || {
+            let _silent = commands;
+            run_embedded(self.settings, self.sockets, receiver)
+        })
     }
 }

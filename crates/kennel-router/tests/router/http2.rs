@@ -23,40 +23,45 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use crate::guards::{ONE, asking, knows, publish};
 use crate::host::{PATIENCE, Router, service, short, site};
 use crate::service::{Service, ok};
 use crate::tls::{Authority, router};
 
 /// An HTTP/2 connection to the router.
-struct Streams {
-    send: SendRequest<Bytes>,
+pub(crate) struct Streams {
+    pub(crate) send: SendRequest<Bytes>,
     /// How the connection ended.
     ended: JoinHandle<Result<(), h2::Error>>,
 }
 
 /// A whole answer.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
-    headers: HeaderMap,
-    body: Vec<u8>,
-    trailers: Option<HeaderMap>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+    pub(crate) trailers: Option<HeaderMap>,
 }
 
 impl Answer {
-    fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 }
 
 impl Streams {
     /// Begins without asking.
-    async fn connect(address: SocketAddr) -> Self {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
         Self::over(TcpStream::connect(address).await.unwrap()).await
     }
 
     /// Begins because TLS has agreed on it.
-    async fn connect_tls(router: &Router, authority: &Authority, name: &'static str) -> Self {
+    pub(crate) async fn connect_tls(
+        router: &Router,
+        authority: &Authority,
+        name: &'static str,
+    ) -> Self {
         let mut config = authority.client();
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let stream = TcpStream::connect(router.secure).await.unwrap();
@@ -72,7 +77,7 @@ impl Streams {
     }
 
     /// Sends a request's head.
-    async fn begin(
+    pub(crate) async fn begin(
         &mut self,
         request: Request<()>,
         is_all: bool,
@@ -82,17 +87,21 @@ impl Streams {
     }
 
     /// Sends a request and waits for its answer.
-    async fn ask(&mut self, request: Request<()>) -> Result<Answer, h2::Error> {
+    pub(crate) async fn ask(&mut self, request: Request<()>) -> Result<Answer, h2::Error> {
         let (answer, _) = self.begin(request, true).await?;
         whole(answer).await
     }
 
-    async fn get(&mut self, url: &str) -> Result<Answer, h2::Error> {
+    pub(crate) async fn get(&mut self, url: &str) -> Result<Answer, h2::Error> {
         self.ask(Request::get(url).body(()).unwrap()).await
     }
 
     /// Sends a request with a body.
-    async fn post(&mut self, request: Request<()>, body: &[u8]) -> Result<Answer, h2::Error> {
+    pub(crate) async fn post(
+        &mut self,
+        request: Request<()>,
+        body: &[u8],
+    ) -> Result<Answer, h2::Error> {
         let (answer, mut stream) = self.begin(request, false).await?;
         let mut rest = Bytes::copy_from_slice(body);
         while !rest.is_empty() {
@@ -111,7 +120,7 @@ impl Streams {
     }
 }
 
-async fn whole(answer: ResponseFuture) -> Result<Answer, h2::Error> {
+pub(crate) async fn whole(answer: ResponseFuture) -> Result<Answer, h2::Error> {
     let response = timeout(PATIENCE, answer).await.unwrap()?;
     let (parts, mut stream) = response.into_parts();
     let body = timeout(PATIENCE, drain(&mut stream)).await.unwrap()?;
@@ -119,7 +128,7 @@ async fn whole(answer: ResponseFuture) -> Result<Answer, h2::Error> {
     Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body, trailers })
 }
 
-async fn drain(stream: &mut RecvStream) -> Result<Vec<u8>, h2::Error> {
+pub(crate) async fn drain(stream: &mut RecvStream) -> Result<Vec<u8>, h2::Error> {
     let mut body = Vec::new();
     while let Some(piece) = stream.data().await {
         let piece = piece?;
@@ -129,11 +138,11 @@ async fn drain(stream: &mut RecvStream) -> Result<Vec<u8>, h2::Error> {
     Ok(body)
 }
 
-fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-fn request(method: Method, url: &str) -> Request<()> {
+pub(crate) fn request(method: Method, url: &str) -> Request<()> {
     Request::builder().method(method).uri(url).body(()).unwrap()
 }
 
@@ -170,6 +179,34 @@ fn a_request_is_the_same_to_a_service_whichever_way_it_came() {
         x-real-ip: 127.0.0.1
         "#);
         assert_eq!(answer.headers.get("connection"), None);
+    });
+}
+
+#[test]
+fn a_visitor_of_a_preview_logs_in_and_shows_the_cookie_among_others() {
+    let authority = Authority::new();
+    let mut router = router(&[("a.pem", &authority.issue(&["a.example"]))]);
+    let behind = Service::echoing_heads();
+    knows(&router, &[(ONE, "a", "secret")]);
+    publish(&mut router, 1, &asking(ONE), &service(7, behind.address));
+    runtime().block_on(async {
+        let mut streams = Streams::connect_tls(&router, &authority, "a.example").await;
+        assert_eq!(streams.get("https://a.example/").await.unwrap().status, 401);
+        let form = request(Method::POST, "https://a.example/.kennel/login");
+        let answer = streams.post(form, b"password=secret&to=/x").await.unwrap();
+        assert_eq!(answer.status, 303);
+        assert_eq!(answer.headers["location"], "/x");
+        let set = answer.headers["set-cookie"].to_str().unwrap();
+        let asked = Request::get("https://a.example/x")
+            .header("cookie", "a=1")
+            .header("cookie", set.split(';').next().unwrap())
+            .header("cookie", "b=2")
+            .body(())
+            .unwrap();
+        let answer = streams.ask(asked).await.unwrap();
+        assert_eq!(answer.status, 200);
+        assert!(answer.text().contains("cookie: a=1; b=2"), "{}", answer.text());
+        assert!(!answer.text().contains("kennel-preview"), "{}", answer.text());
     });
 }
 
@@ -490,22 +527,22 @@ fn what_belongs_to_an_http_1_connection_is_no_request() {
     assert_eq!(behind.connections(), 1);
 }
 
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const GOAWAY: u8 = 7;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
 
 /// What no client has to send before its first request (RFC 9113 §3.4): preface and SETTINGS.
-const BEGIN: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+pub(crate) const BEGIN: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
-fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let head = [length[1], length[2], length[3], kind, flags, 0, 0, 0, stream];
     [&head, payload].concat()
 }
 
 /// Fields as literals that are not indexed (RFC 7541 §6.2.2).
-fn literals(fields: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn literals(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {
         block.push(0);
@@ -621,8 +658,8 @@ fn one_client_does_not_use_up_what_there_is() {
         let _closed = conn.is_closed();
     });
     let quick = Service::saying("served");
-    // Three for each of the two workers: one, and those that both listeners keep for the next.
-    let limits = Limits { connections: 6, connect: Duration::from_millis(200), ..short() };
+    // Six for each of the two workers, of which a service has three.
+    let limits = Limits { connections: 12, connect: Duration::from_millis(200), ..short() };
     let mut router = Router::boot_with(limits, |_| ());
     router.publish(&[
         ("a.example", &service(7, behind.address)),
@@ -640,10 +677,12 @@ fn one_client_does_not_use_up_what_there_is() {
         while behind.connections() < 3 {
             tokio::task::yield_now().await;
         }
-        let answer = streams.get("http://b.example/").await.unwrap();
+        let answer = streams.get("http://a.example/").await.unwrap();
         assert_eq!(answer.status, 503);
         assert!(answer.text().contains("<h1>Busy</h1>"), "{}", answer.text());
         assert_eq!(answer.headers["retry-after"], "2");
+        // Others have nothing to do with it.
+        assert_eq!(streams.get("http://b.example/").await.unwrap().text(), "served");
     });
 }
 
@@ -687,7 +726,7 @@ fn echo() -> Service {
 }
 
 /// As many bytes of an answer.
-async fn bytes(stream: &mut RecvStream, count: usize) -> Vec<u8> {
+pub(crate) async fn bytes(stream: &mut RecvStream, count: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     while bytes.len() < count {
         let piece = timeout(PATIENCE, stream.data()).await.unwrap().unwrap().unwrap();
@@ -839,5 +878,29 @@ fn whoever_says_nothing_is_let_go() {
         })
         .await
         .unwrap();
+    });
+}
+
+#[test]
+fn a_body_that_is_too_long_ends_its_own_stream_alone() {
+    let behind = Service::replying(|seen| ok(seen.line()));
+    let mut router = Router::boot_with(short(), |_| ());
+    let target = service(7, behind.address);
+    let route = format!(r#"{{"prefix":"/","limits":{{"max_body":10}},"target":{target}}}"#);
+    router.publish_with("", &format!(r#""a.example":[{route}]"#));
+    runtime().block_on(async {
+        let mut streams = Streams::connect(router.address).await;
+        let post = || request(Method::POST, "http://a.example/");
+        // Said before.
+        let mut said = post();
+        said.headers_mut().insert("content-length", HeaderValue::from_static("11"));
+        let (answer, _sending) = streams.begin(said, false).await.unwrap();
+        assert_eq!(whole(answer).await.unwrap().status, 413);
+        // Seen on the way.
+        let (answer, mut sending) = streams.begin(post(), false).await.unwrap();
+        sending.send_data(Bytes::from_static(b"0123456789"), false).unwrap();
+        sending.send_data(Bytes::from_static(b"x"), true).unwrap();
+        assert_eq!(whole(answer).await.unwrap().status, 413);
+        assert_eq!(streams.post(post(), b"0123456789").await.unwrap().status, 200);
     });
 }

@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
+use crate::client::Client;
 use crate::host::{PATIENCE, Router, service, short};
 use crate::service::{Service, ok};
 
@@ -66,7 +67,10 @@ fn the_status_socket_speaks_http() {
     let status = router.status();
     assert_eq!(status.requests, 1);
     assert!(router.ask("/metrics").contains("kennel_router_responses_total{class=\"4xx\"} 1\n"));
-    assert_eq!(router.ask("/other"), "there are /status, /last-use and /metrics\n");
+    assert_eq!(
+        router.ask("/other"),
+        "there are /status, /health, /last-use, /in-use, /traffic and /metrics\n"
+    );
     router.until(|status| status.connections == 0);
 }
 
@@ -152,5 +156,70 @@ fn the_end_comes_even_if_a_service_never_answers() {
     client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
     router.until(|status| status.requests == 1);
     router.stop();
+    router.join().unwrap();
+}
+
+#[test]
+fn new_connections_are_served_by_another_router_meanwhile() {
+    let (asked, was_asked) = channel();
+    let (go, may_go) = channel::<()>();
+    let (asked, may_go) = (Mutex::new(asked), Mutex::new(may_go));
+    let behind = Service::new(move |mut conn| {
+        while let Some(seen) = conn.request() {
+            if seen.line().starts_with("GET /slow ") {
+                asked.lock().unwrap().send(()).unwrap();
+                may_go.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+            }
+            conn.send(ok("done"));
+        }
+    });
+    let mut limits = short();
+    limits.stay = std::time::Duration::from_millis(500);
+    let (mut router, relief) = Router::boot_relieved(limits);
+    let address = router.address;
+    router.publish(&[("a.example", &service(7, behind.address))]);
+    let mut busy = router.client();
+    busy.send("GET /slow HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    was_asked.recv_timeout(PATIENCE).unwrap();
+
+    router.stop();
+    // Until somebody comes everything goes on, and nobody is told to go.
+    let mut kept = router.client();
+    assert_eq!(kept.get("/").field("connection"), None);
+    let relief = relief.start();
+    // Now it is told, because somebody has come.
+    while kept.get("/").field("connection").is_none() {}
+    assert!(kept.is_at_end());
+    for _ in 0..20 {
+        let answer = Client::connect(address).get("/");
+        assert_eq!((answer.text(), answer.field("connection")), ("done", None));
+    }
+    go.send(()).unwrap();
+    assert_eq!(busy.answer().text(), "done");
+    router.join().unwrap();
+    // The next one never comes, and this one leaves all the same.
+    assert_eq!(Client::connect(address).get("/").text(), "done");
+    relief.join().unwrap().unwrap();
+}
+
+#[test]
+fn without_another_router_new_connections_are_served_till_idle_ones_are_closed() {
+    let hello = Service::saying("hello");
+    let mut limits = short();
+    limits.linger = std::time::Duration::from_secs(3600);
+    let mut router = Router::boot_with(limits, |_| ());
+    router.publish(&[("a.example", &service(7, hello.address))]);
+    let mut kept = router.client();
+    assert_eq!(kept.get("/").text(), "hello");
+    router.stop();
+    while router.client().get("/").field("connection").is_none() {}
+    for _ in 0..20 {
+        let mut client = router.client();
+        let answer = client.get("/");
+        assert_eq!((answer.text(), answer.field("connection")), ("hello", Some("close")));
+        assert!(client.is_at_end());
+    }
+    assert_eq!(kept.get("/").field("connection"), Some("close"));
+    // Nobody is left, and nobody is waited for.
     router.join().unwrap();
 }

@@ -38,7 +38,11 @@ impl Seen {
 impl Service {
     /// Runs `talk` for each connection, each in a thread of its own.
     pub(crate) fn new(talk: impl Fn(Conn) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), talk)
+    }
+
+    /// The same on a port that the test has chosen.
+    pub(crate) fn on(listener: TcpListener, talk: impl Fn(Conn) + Send + Sync + 'static) -> Self {
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&connections);
@@ -66,6 +70,20 @@ impl Service {
         })
     }
 
+    /// One that begins to listen there, where nobody does.
+    pub(crate) fn at(
+        address: SocketAddr,
+        reply: impl Fn(&Seen) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
+        Self::on(listener, move |mut conn| {
+            while let Some(seen) = conn.request() {
+                let reply = reply(&seen);
+                conn.send(reply);
+            }
+        })
+    }
+
     /// One that answers every request with this text.
     pub(crate) fn saying(text: &'static str) -> Self {
         Self::replying(move |_| ok(text))
@@ -74,6 +92,11 @@ impl Service {
     /// One that sends back the head that it got.
     pub(crate) fn echoing_heads() -> Self {
         Self::replying(|seen| ok(&seen.head.join("\n")))
+    }
+
+    /// One that sends back the body that it got.
+    pub(crate) fn echoing_bodies() -> Self {
+        Self::replying(|seen| ok(std::str::from_utf8(&seen.body).unwrap()))
     }
 
     /// How many connections were made to it.

@@ -47,19 +47,27 @@ impl Authority {
 }
 
 /// A TLS connection to the router.
-struct Secured {
+pub(crate) struct Secured {
     stream: BufReader<StreamOwned<ClientConnection, TcpStream>>,
 }
 
 impl Secured {
     /// Makes the handshake.
-    fn connect(
+    pub(crate) fn connect(
         address: SocketAddr,
         name: &str,
         config: &Arc<ClientConfig>,
     ) -> std::io::Result<Self> {
+        Self::over(TcpStream::connect(address)?, name, config)
+    }
+
+    /// Makes the handshake on a connection that is there.
+    pub(crate) fn over(
+        mut stream: TcpStream,
+        name: &str,
+        config: &Arc<ClientConfig>,
+    ) -> std::io::Result<Self> {
         let name = ServerName::try_from(name.to_owned()).unwrap();
-        let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let mut tls = ClientConnection::new(Arc::clone(config), name).unwrap();
         while tls.is_handshaking() {
@@ -76,8 +84,13 @@ impl Secured {
         self.tls().peer_certificates().unwrap()[0].clone().into_owned()
     }
 
-    fn get(&mut self, host: &str, path: &str) -> Answer {
-        write!(self.stream.get_mut(), "GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").unwrap();
+    pub(crate) fn get(&mut self, host: &str, path: &str) -> Answer {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"))
+    }
+
+    /// Sends exact bytes and reads the answer.
+    pub(crate) fn ask(&mut self, bytes: &str) -> Answer {
+        self.stream.get_mut().write_all(bytes.as_bytes()).unwrap();
         let head = read_head(&mut self.stream).expect("the connection ended before the answer");
         let status = head[0].split(' ').nth(1).unwrap().parse().unwrap();
         let body = read_body(&mut self.stream, &head, true).unwrap();

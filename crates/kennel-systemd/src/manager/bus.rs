@@ -61,6 +61,8 @@ pub(super) trait SystemdUnit {
     #[zbus(property(emits_changed_signal = "false"))]
     fn need_daemon_reload(&self) -> zbus::Result<bool>;
     #[zbus(property(emits_changed_signal = "false"))]
+    fn active_enter_timestamp(&self) -> zbus::Result<u64>;
+    #[zbus(property(emits_changed_signal = "false"))]
     fn required_by(&self) -> zbus::Result<Vec<String>>;
 }
 

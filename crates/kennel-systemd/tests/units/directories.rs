@@ -38,6 +38,7 @@ fn directories_are_where_programs_look() {
         (parent(parent(layout.sites(&project, &slug.unwrap().unwrap()))), "0755 root root"),
         (parent(layout.route_table()), "0755 root root"),
         (parent(layout.route_lock()), "0755 root root"),
+        (parent(layout.logins()), "2750 root kennel-router"),
         (parent(layout.secret_lock()), "0755 root root"),
         (parent(layout.database_key()), "0700 root root"),
         (parent(layout.database_lock()), "0700 root root"),
@@ -46,6 +47,7 @@ fn directories_are_where_programs_look() {
         (parent(layout.acme_account()), "0755 kennel-acme kennel-acme"),
         (layout.env_dir(), "0700 root root"),
         (parent(layout.bell()), "0755 root root"),
+        (parent(layout.wake_socket(kennel_core::DeploymentId::from_row(1))), "0755 root root"),
         (parent(layout.data(&"kennel-p-b-s".parse().unwrap())), "0755 root root"),
     ];
     let needed: BTreeMap<_, _> = needed.into();

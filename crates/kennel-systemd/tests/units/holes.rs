@@ -61,6 +61,7 @@ fn holes(unit: &str) -> Vec<(&'static str, Vec<&'static str>)> {
         "kennel-api.service" => vec![
             ("ReadWritePaths", vec!["/var/lib/kennel/inbox"]),
             ("RestrictAddressFamilies", vec!["AF_UNIX"]),
+            ("SupplementaryGroups", vec!["kennel-state"]),
             ("SystemCallFilter", vec!["@system-service"]),
             ("User", vec!["kennel-api"]),
         ],
@@ -121,10 +122,20 @@ fn holes(unit: &str) -> Vec<(&'static str, Vec<&'static str>)> {
             ("SystemCallFilter", vec!["@system-service"]),
             ("User", vec!["kennel-build"]),
         ],
-        "kennel-router.service" => vec![
+        "kennel-router.service" | "kennel-router-relief.service" => vec![
             ("RestrictAddressFamilies", vec!["AF_INET", "AF_INET6", "AF_UNIX"]),
             ("SystemCallFilter", vec!["@system-service"]),
             ("User", vec!["kennel-router"]),
+        ],
+        "kennel-routes.service" => vec![
+            ("Group", vec!["root"]),
+            (
+                "ReadWritePaths",
+                vec!["/var/lib/kennel/logins", "/var/lib/kennel/routes", "/var/lib/kennel/state"],
+            ),
+            ("RestrictAddressFamilies", vec!["AF_UNIX"]),
+            ("SupplementaryGroups", vec!["kennel-router", "kennel-state"]),
+            ("SystemCallFilter", vec!["@system-service"]),
         ],
         _ => deploy,
     }

@@ -11,7 +11,7 @@ use crate::unit::all;
 #[test]
 fn the_dispatcher_may_start_exactly_the_jobs() {
     let rule = fs::read_to_string(repository().join("polkit-1/rules.d/50-kennel.rules")).unwrap();
-    let pattern = r"/^kennel-(build|deploy|teardown)@[1-9][0-9]{0,18}\.service$/";
+    let pattern = r"/^kennel-((build|deploy|teardown)@[1-9][0-9]{0,18}|routes)\.service$/";
     assert_eq!(rule.matches(pattern).count(), 1);
     // And that kennel-acme may have the router reload.
     assert_eq!(rule.matches("polkit.Result.YES").count(), 2);
@@ -28,4 +28,6 @@ fn the_dispatcher_may_start_exactly_the_jobs() {
     assert_eq!(templates, jobs);
     let named = ["build", "deploy", "teardown"].map(|job| format!("kennel-{job}@.service"));
     assert_eq!(templates, named.into());
+    let routes = Job::Routes.unit();
+    assert!(all().iter().any(|unit| unit.name == routes.as_str()));
 }

@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 
 /// Programs that face something: each has all of [`walls::WALLS`], and only its own
 /// [`holes::HOLES`].
-const SANDBOXED: [&str; 12] = [
+const SANDBOXED: [&str; 15] = [
     "kennel-acme.service",
     "kennel-api.service",
     "kennel-build@.service",
@@ -37,7 +37,10 @@ const SANDBOXED: [&str; 12] = [
     "kennel-dispatch.service",
     "kennel-poll.service",
     "kennel-restore.service",
+    "kennel-router-relief.service",
     "kennel-router.service",
+    "kennel-routes.service",
+    "kennel-sleep.service",
     "kennel-sweep.service",
     "kennel-teardown@.service",
     "kennel-tidy.service",

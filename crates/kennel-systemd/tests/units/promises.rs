@@ -109,6 +109,11 @@ const PROMISES: &[(&str, &[&str])] = &[
         &["IPAddressDeny=any", "TimeoutStartSec=5min", "Type=oneshot", "UMask=0007"],
     ),
     (
+        "kennel-sleep.service",
+        &["IPAddressDeny=any", "TimeoutStartSec=5min", "Type=oneshot", "UMask=0007"],
+    ),
+    ("kennel-sleep.timer", &["OnUnitInactiveSec=1min", "StopWhenUnneeded=yes"]),
+    (
         "kennel-restore.service",
         &[
             "Before=kennel-dispatch.service kennel-router.service",
@@ -119,12 +124,41 @@ const PROMISES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "kennel-routes.service",
+        &[
+            "After=dbus.service kennel-restore.service",
+            "IPAddressDeny=any",
+            "PrivateNetwork=yes",
+            "TimeoutStartSec=1min",
+            "Type=oneshot",
+            "UMask=0007",
+        ],
+    ),
+    (
         "kennel-router.service",
         &[
             "InaccessiblePaths=-/nix/var/nix/daemon-socket -/run/dbus -/run/kennel/secrets -/run/systemd/private",
+            "PropagatesReloadTo=kennel-router-relief.service",
             "Restart=on-failure",
             "Sockets=kennel-router-status.socket kennel-router-tls.socket kennel-router.socket",
             "Type=notify-reload",
+        ],
+    ),
+    (
+        "kennel-router-relief.service",
+        &[
+            "InaccessiblePaths=-/nix/var/nix/daemon-socket -/run/dbus -/run/kennel/secrets -/run/systemd/private",
+            "Sockets=kennel-router-relief.socket kennel-router-tls.socket kennel-router.socket",
+            "Type=notify-reload",
+        ],
+    ),
+    (
+        "kennel-router-relief.socket",
+        &[
+            "FileDescriptorName=relief",
+            "PartOf=kennel-router.socket",
+            "SocketMode=0600",
+            "SocketUser=kennel-router",
         ],
     ),
     (
@@ -168,6 +202,7 @@ const PROMISES: &[(&str, &[&str])] = &[
     ),
     ("kennel-config.path", &["PathChanged=/etc/kennel/config.toml", "Unit=kennel-restore.service"]),
     ("kennel-dispatch.path", &["PathChanged=/etc/kennel/projects.d", "TriggerLimitIntervalSec=0"]),
+    ("kennel-routes.path", &["PathChanged=/etc/kennel/projects.d", "TriggerLimitIntervalSec=0"]),
     ("kennel-webhook-secrets.path", &["PathChanged=/etc/kennel/webhook-secrets"]),
     ("kennel-dispatch.timer", &["OnActiveSec=0", "OnUnitActiveSec=1min"]),
     (
@@ -188,6 +223,8 @@ const PROMISES: &[(&str, &[&str])] = &[
     ("kennel-api.service", &["StartLimitIntervalSec=0"]),
     ("kennel-dispatch.service", &["StartLimitIntervalSec=0"]),
     ("kennel-router.service", &["StartLimitIntervalSec=0"]),
+    ("kennel-router-relief.service", &["StartLimitIntervalSec=0"]),
+    ("kennel-routes.service", &["StartLimitIntervalSec=0"]),
     ("kennel-webhook-secrets.service", &["StartLimitIntervalSec=0"]),
     ("kennel-acme.service", &["StartLimitIntervalSec=0"]),
     ("kennel-poll.service", &["StartLimitIntervalSec=0"]),

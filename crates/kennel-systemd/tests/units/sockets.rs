@@ -12,6 +12,7 @@ fn sockets_are_where_programs_look() {
         ("kennel-webhook.socket", "ListenStream", layout.webhook_socket()),
         ("kennel-api.socket", "ListenStream", layout.api_socket()),
         ("kennel-router-status.socket", "ListenStream", layout.router_socket()),
+        ("kennel-router-relief.socket", "ListenStream", layout.router_relief()),
     ] {
         assert!(Unit::load(unit).says(&format!("{key}={}", path.display())), "{unit}");
     }

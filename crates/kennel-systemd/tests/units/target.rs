@@ -27,6 +27,10 @@ fn the_target_starts_and_stops_everything() {
             "kennel-webhook.service",
             "kennel-dispatch.service",
             "kennel-poll.service",
+            "kennel-router-relief.service",
+            "kennel-routes.service",
+            "kennel-sleep.service",
+            "kennel-sleep.timer",
             "kennel-sweep.service",
             "kennel-tidy.service",
         ];

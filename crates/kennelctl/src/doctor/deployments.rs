@@ -17,7 +17,7 @@ pub(super) async fn check(facts: Arc<Facts>) -> Vec<Finding> {
     let unwell = serving.iter().filter_map(|deployment| {
         let verdict = healths.of(deployment.id)?;
         match verdict.health {
-            Health::Healthy | Health::Starting | Health::Unknown => None,
+            Health::Healthy | Health::Starting | Health::Asleep | Health::Unknown => None,
             Health::Unhealthy | Health::Down => Some(say::unwell(
                 &deployment.key.to_string(),
                 verdict.detail.as_deref().unwrap_or_default(),

@@ -231,6 +231,9 @@ fn unit_findings(
             }
             Some(("activating", "auto-restart")) => findings.push(say::unit_restarts(&name, &key)),
             Some(("activating", _)) => {}
+            // It sleeps, and is woken by the next who asks for it.
+            Some(("inactive", _)) | None
+                if units.is_some_and(|it| it.is_active(deployment.wake_unit().as_str())) => {}
             Some((state, _)) => findings.push(say::unit_stopped(&name, &key, state)),
             None => findings.push(say::unit_stopped(&name, &key, "inactive")),
         }

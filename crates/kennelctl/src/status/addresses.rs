@@ -39,7 +39,7 @@ impl Addresses {
         let mut of: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (host, routes) in &table.hosts {
             let url = https.map_or_else(|| format!("http://{host}"), |https| https.url(host));
-            for PathRoute { prefix, target, strip: _ } in routes {
+            for PathRoute { prefix, target, .. } in routes {
                 // Kennel's own programs are no deployments, and who is sent elsewhere is counted there.
                 let Some(deployment) = target.deployment() else { continue };
                 of.entry(deployment).or_default().push(format!("{url}{prefix}"));

@@ -31,6 +31,8 @@ pub(crate) enum Health {
     Down,
     /// It is about to run.
     Starting,
+    /// It was stopped because nobody used it, and is started by the next who does.
+    Asleep,
     /// Neither systemd nor the service could be asked.
     Unknown,
 }
@@ -49,6 +51,8 @@ struct Unit {
     state: UnitState,
     /// How the last run of a timer's program ended, if it failed.
     failed_run: Option<String>,
+    /// Whether it is down, and somebody who asks for it starts it.
+    sleeps: bool,
 }
 
 /// What was found out.
@@ -102,7 +106,9 @@ impl Healths {
                 Settings::Timer(_) if deployment.state != DeploymentState::Active => {}
                 Settings::Timer(_) => of.extend(unit.map(|unit| (id, timer(unit)))),
                 Settings::Service(service) => {
-                    if let Some(verdict) = unit.and_then(|unit| by_unit(&unit.state)) {
+                    if unit.is_some_and(|unit| unit.sleeps) {
+                        of.insert(id, Verdict { health: Health::Asleep, detail: None });
+                    } else if let Some(verdict) = unit.and_then(|unit| by_unit(&unit.state)) {
                         of.insert(id, verdict);
                     } else if probe
                         && deployment.state == DeploymentState::Active
@@ -153,7 +159,11 @@ async fn ask(manager: &Manager, deployment: &Deployment) -> Result<Unit, Manager
         }
         Settings::Service(_) | Settings::Worker(_) | Settings::Site(_) => None,
     };
-    Ok(Unit { state, failed_run })
+    let bell = deployment.wake_unit();
+    let sleeps = matches!(deployment.settings, Settings::Service(_))
+        && state.active == "inactive"
+        && manager.state(bell.as_str()).await?.active == "active";
+    Ok(Unit { state, failed_run, sleeps })
 }
 
 /// What a unit's state says by itself; none if the service has to be asked.
@@ -252,7 +262,7 @@ mod tests {
     fn a_timer_is_as_well_as_its_last_run() {
         let said = |active: &str, failed_run: Option<&str>| {
             let state = UnitState { active: active.into(), sub: "dead".into() };
-            timer(&Unit { state, failed_run: failed_run.map(str::to_owned) })
+            timer(&Unit { state, failed_run: failed_run.map(str::to_owned), sleeps: false })
         };
         assert_eq!(said("active", None), Verdict::healthy());
         let failed = said("active", Some("it exited with status 7"));

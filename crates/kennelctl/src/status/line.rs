@@ -8,6 +8,7 @@ use kennel_store::Deployment;
 use serde::Serialize;
 
 use super::health::{Health, Verdict};
+use super::monitor::Seen;
 use crate::{clock, say};
 
 /// One deployment. The fields are the keys of its JSON.
@@ -25,6 +26,8 @@ pub(crate) struct Line {
     pub(crate) held: bool,
     pub(crate) health: Option<Health>,
     health_detail: Option<String>,
+    /// What the router has seen of it; none if it does not look after it.
+    pub(crate) monitor: Option<Seen>,
     pub(crate) urls: Vec<String>,
     pub(crate) commit: CommitSha,
     build: BuildId,
@@ -65,6 +68,7 @@ impl Line {
             held,
             health: verdict.map(|verdict| verdict.health),
             health_detail: verdict.and_then(|verdict| verdict.detail.clone()),
+            monitor: None,
             urls,
             commit: it.sha.clone(),
             build: it.build,
@@ -93,7 +97,7 @@ impl Line {
                 Some(say::program_unwell(&self.place(), self.kind, detail))
             }
             Some(Health::Unhealthy | Health::Down) => Some(say::site_unwell(&self.place(), detail)),
-            Some(Health::Healthy | Health::Starting | Health::Unknown) | None => {
+            Some(Health::Healthy | Health::Starting | Health::Asleep | Health::Unknown) | None => {
                 (self.kind.is_routed() && table_is_known && self.urls.is_empty())
                     .then(|| say::not_routed(&self.place()))
             }

@@ -1,11 +1,12 @@
 //! The whole report, for people and for programs.
 
-use kennel_core::{DeploymentState, GitRef, ProjectName, ServiceName, Timestamp};
-use kennel_store::Pin;
+use kennel_core::{DeploymentState, GitRef, NoticeText, ProjectName, ServiceName, Timestamp};
+use kennel_store::{Maintenance, Pin};
 use serde::Serialize;
 
 use super::health::Health;
 use super::line::Line;
+use super::monitor::Seen;
 use super::router::Router;
 use crate::build_view::{self, BuildView, first_line};
 use crate::clock::{self, ago, until};
@@ -19,6 +20,7 @@ pub(crate) struct Report {
     pub(crate) deployments: Vec<Line>,
     pub(crate) builds: Vec<BuildView>,
     pub(crate) pins: Vec<PinView>,
+    pub(crate) maintenance: Vec<MaintenanceView>,
     pub(crate) router: Router,
     pub(crate) warnings: Vec<String>,
 }
@@ -39,6 +41,41 @@ pub(crate) struct PinView {
     since: Timestamp,
 }
 
+/// What is under maintenance. The fields are the keys of its JSON.
+#[derive(Debug, Serialize)]
+pub(crate) struct MaintenanceView {
+    #[serde(skip)]
+    place: String,
+    project: ProjectName,
+    /// None for all of the project, as the next.
+    branch: Option<String>,
+    #[serde(rename = "ref")]
+    git_ref: Option<GitRef>,
+    /// None for all of the branch.
+    name: Option<ServiceName>,
+    message: Option<NoticeText>,
+    retry_after_secs: u32,
+    by: Option<String>,
+    #[serde(serialize_with = "clock::serialize")]
+    since: Timestamp,
+}
+
+impl From<&Maintenance> for MaintenanceView {
+    fn from(it: &Maintenance) -> Self {
+        Self {
+            place: it.place.to_string(),
+            project: it.place.project.clone(),
+            branch: it.place.git_ref.as_ref().map(GitRef::short),
+            git_ref: it.place.git_ref.clone(),
+            name: it.place.service.clone(),
+            message: it.notice.message.clone(),
+            retry_after_secs: it.notice.retry_after_secs,
+            by: it.by.clone(),
+            since: it.at,
+        }
+    }
+}
+
 impl From<&Pin> for PinView {
     fn from(pin: &Pin) -> Self {
         Self {
@@ -54,6 +91,14 @@ impl From<&Pin> for PinView {
 }
 
 impl Report {
+    /// Without when the router looked last, which changes although nothing happens.
+    pub(crate) fn forget_looks(&mut self) {
+        self.deployments
+            .iter_mut()
+            .filter_map(|it| it.monitor.as_mut())
+            .for_each(Seen::forget_look);
+    }
+
     /// For people; `asked` is what they asked for, if not for all.
     pub(crate) fn render(&self, asked: Option<&str>, now: Timestamp, terminal: Terminal) -> String {
         let mut parts = Vec::new();
@@ -76,6 +121,15 @@ impl Report {
             let lines = self.pins.iter().map(|pin| {
                 let when = ago(pin.since, now);
                 say::pinned(&pin.place, pin.by.as_deref(), &when) + "\n"
+            });
+            parts.push(lines.collect());
+        }
+        if !self.maintenance.is_empty() {
+            let lines = self.maintenance.iter().map(|it| {
+                let (when, message) =
+                    (ago(it.since, now), it.message.as_ref().map(NoticeText::as_str));
+                let line = say::maintained(&it.place, it.by.as_deref(), &when, message);
+                terminal.paint(Colour::Busy, &line) + "\n"
             });
             parts.push(lines.collect());
         }
@@ -164,6 +218,7 @@ fn health(health: Option<Health>) -> Cell {
         Some(Health::Unhealthy) => Cell::painted("unhealthy", Colour::Bad),
         Some(Health::Down) => Cell::painted("down", Colour::Bad),
         Some(Health::Starting) => Cell::painted("starting", Colour::Busy),
+        Some(Health::Asleep) => Cell::painted("asleep", Colour::Faint),
         Some(Health::Unknown) => Cell::painted("unknown", Colour::Busy),
         None => Cell::painted("-", Colour::Faint),
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kennel_core::RouterStatus;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
@@ -65,12 +66,17 @@ impl Router {
 
 /// What it answers to `GET /status`, or why it does not; without a time limit.
 pub(crate) async fn status(socket: &Path) -> Result<RouterStatus, String> {
+    get(socket, "/status").await
+}
+
+/// What it answers to `GET` on a path, or why it does not; without a time limit.
+pub(crate) async fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, String> {
     let stream = UnixStream::connect(socket).await.map_err(|error| match error.kind() {
         ErrorKind::PermissionDenied => say::router_not_permitted(),
         _ => format!("{}: {error}", socket.display()),
     })?;
     let (status, body) =
-        http::get(stream, "router", "/status", true).await.map_err(|error| error.to_string())?;
+        http::get(stream, "router", path, true).await.map_err(|error| error.to_string())?;
     if status.as_u16() != 200 {
         return Err(format!("it answered {status}"));
     }

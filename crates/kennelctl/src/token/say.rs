@@ -12,14 +12,25 @@ pub(super) fn created(
     expires: &Period,
 ) -> String {
     let may = match may {
-        TokenRight::Read => "look at",
-        TokenRight::Cancel => "look at and cancel",
+        TokenRight::Metrics => "read the router's figures".to_owned(),
+        TokenRight::Read => format!("look at builds of {}", names(projects)),
+        TokenRight::Cancel => format!("look at and cancel builds of {}", names(projects)),
     };
     format!(
-        "This is the token {name}, which is shown only now: for {expires} it may {may} builds of \
-         {}. `kennelctl token revoke {name}` takes it back.",
-        names(projects)
+        "This is the token {name}, which is shown only now: for {expires} it may {may}. \
+         `kennelctl token revoke {name}` takes it back."
     )
+}
+
+pub(crate) fn projects(may: TokenRight) -> &'static str {
+    match may {
+        TokenRight::Metrics => {
+            "figures are those of the whole host: a token for them is made without --project"
+        }
+        TokenRight::Read | TokenRight::Cancel => {
+            "a token for builds needs --project, the project or projects that it is for"
+        }
+    }
 }
 
 pub(super) fn none() -> String {

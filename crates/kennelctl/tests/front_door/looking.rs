@@ -133,8 +133,26 @@ fn logs_follow_the_slice_and_what_systemd_says_of_it() {
     exit 0
     ");
     insta::assert_snapshot!(logs(&["shop/main/web"]), @"
-    kennelctl: shop/main/web has no service that could have a log; sites are served by the router, see `journalctl -u kennel-router`
+    kennelctl: shop/main/web has no service that could have a log; sites are served by the router, see `kennelctl logs shop/main/web --requests`
     exit 3
+    ");
+    insta::assert_snapshot!(logs(&["shop/main", "--requests"]), @"
+    --lines=100
+    --root=/
+    _SYSTEMD_UNIT=kennel-router.service
+    _SYSTEMD_UNIT=kennel-router-relief.service
+    MESSAGE_ID=8c3f4b0d6f5e4c0b9d0a7b61c2a4e97f
+    KENNEL_PROJECT=shop
+    KENNEL_BRANCH=main
+    KENNEL_SERVICE=api
+    +
+    _SYSTEMD_UNIT=kennel-router.service
+    _SYSTEMD_UNIT=kennel-router-relief.service
+    MESSAGE_ID=8c3f4b0d6f5e4c0b9d0a7b61c2a4e97f
+    KENNEL_PROJECT=shop
+    KENNEL_BRANCH=main
+    KENNEL_SERVICE=web
+    exit 0
     ");
     insta::assert_snapshot!(logs(&["shop/pr-7"]), @"
     kennelctl: nothing is deployed as shop/pr-7; known: shop/feature/x/api, shop/main/api, shop/main/web, shop/pr-5/web
@@ -231,25 +249,28 @@ fn help_begins_with_what_can_be_done() {
     Usage: kennelctl [OPTIONS] <COMMAND>
 
     Commands:
-      status     Show what serves what, and what is being built
-      builds     List builds, newest first
-      build      Show one build, its outputs and where its logs are
-      approve    Let a stranger's commit be built
-      cancel     End a build that waits or runs, or the deployments of one that do not serve yet
-      redeploy   Deploy what was built last again, without a new build
-      history    Show what a service or site has served, and what it could serve again
-      rollback   Have what served before serve again
-      pin        Keep pushes from deploying: they are built and held
-      unpin      Let pushes deploy again, and what was held meanwhile
-      extend     Keep a branch for longer than it would stay by itself
-      teardown   Remove a branch's deployments, or one of them, with all that they left
-      logs       Show what a service prints
-      secret     Set, list and remove the secrets that services get
-      token      Let programs use the API without a login on this host
-      audit      Show what people did with Kennel: who, when, what, and what came of it
-      check      Check configuration, with the line of each mistake
-      doctor     Look over the whole host: what is wrong, and what to do about it
-      reconcile  Make the host match Kennel's rows: units, files, links, ports, GC roots and routes
+      status         Show what serves what, and what is being built
+      top            Show live traffic per service and site, the busiest first
+      builds         List builds, newest first
+      build          Show one build, its outputs and where its logs are
+      approve        Let a stranger's commit be built
+      cancel         End a build that waits or runs, or the deployments of one that do not serve yet
+      redeploy       Deploy what was built last again, without a new build
+      history        Show what a service or site has served, and what it could serve again
+      rollback       Have what served before serve again
+      pin            Keep pushes from deploying: they are built and held
+      unpin          Let pushes deploy again, and what was held meanwhile
+      maintenance    Have visitors come again later: they get a page that says so
+      extend         Keep a branch for longer than it would stay by itself
+      teardown       Remove a branch's deployments, or one of them, with all that they left
+      logs           Show what a service prints
+      secret         Set, list and remove the secrets that services get
+      token          Let programs use the API without a login on this host
+      password-hash  Make of a password the line that `[previews] password` takes
+      audit          Show what people did with Kennel: who, when, what, and what came of it
+      check          Check configuration, with the line of each mistake
+      doctor         Look over the whole host: what is wrong, and what to do about it
+      reconcile      Make the host match Kennel's rows: units, files, links, ports, GC roots and routes
 
     Options:
           --root <DIR>  Look at the tree below DIR instead of this host
@@ -291,6 +312,7 @@ fn every_help_text() {
     let commands = [
         "",
         "status",
+        "top",
         "builds",
         "build",
         "cancel",
@@ -310,4 +332,79 @@ fn every_help_text() {
         said.out
     });
     insta::assert_snapshot!(help.join("\n----\n\n"));
+}
+
+/// A router that answers these texts one after the other, as JSON.
+fn router(tree: &Tree, answers: &'static [&'static str]) -> std::thread::JoinHandle<()> {
+    use std::io::{Read, Write};
+    let listener = std::os::unix::net::UnixListener::bind(tree.layout.router_socket()).unwrap();
+    std::thread::spawn(move || {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 1024];
+            let read = stream.read(&mut request).unwrap();
+            assert!(request[..read].starts_with(b"GET /traffic HTTP/1.1\r\n"));
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{answer}",
+                answer.len()
+            )
+            .unwrap();
+        }
+    })
+}
+
+#[test]
+fn top_is_what_the_router_counts() {
+    let tree = Tree::fresh();
+    insta::assert_snapshot!(tree.ctl(&["top", "--once"]), @"
+    kennelctl: the router does not tell its figures (/run/kennel/router.sock: No such file or directory (os error 2)); see `systemctl status kennel-router`
+    exit 1
+    ");
+    let readings = &[
+        r#"{"started_at":7,"running_us":1000000,"bounds_us":[1000,5000],"routes":[]}"#,
+        r#"{"started_at":7,"running_us":3000000,"bounds_us":[1000,5000],"routes":[
+            {"output":{"project":"shop","branch":"main","service":"web"},"answers":[0,2,0,0,0],
+             "in_flight":0,"received_bytes":0,"sent_bytes":0,"took":[2,0,0],"healthy":null},
+            {"output":{"project":"shop","branch":"main","service":"api"},"answers":[0,8,0,0,2],
+             "in_flight":3,"received_bytes":64,"sent_bytes":2048,"took":[0,10,0],"healthy":true}]}"#,
+    ];
+    fs::create_dir_all(tree.layout.router_socket().parent().unwrap()).unwrap();
+    let asked = router(&tree, readings);
+    insta::assert_snapshot!(tree.ctl(&["top", "--once"]), @"
+    ROUTE          HEALTH   REQ/S  4XX/S  5XX/S  P50     P99     OPEN  IN/S  OUT/S    REQUESTS
+    shop/main/api  healthy  5.0    0      1.0    3.0 ms  5.0 ms  3     32 B  1.0 KiB  10
+    shop/main/web  -        1.0    0      0      0.5 ms  1.0 ms  0     0 B   0 B      2
+    exit 0
+    ");
+    asked.join().unwrap();
+    fs::remove_file(tree.layout.router_socket()).unwrap();
+    let asked = router(&tree, readings);
+    insta::assert_snapshot!(tree.ctl(&["top", "shop/main/api", "--json"]), @r#"
+    {
+      "seconds": 2.0,
+      "routes": [
+        {
+          "project": "shop",
+          "branch": "main",
+          "name": "api",
+          "healthy": true,
+          "requests_per_second": 5.0,
+          "client_errors_per_second": 0.0,
+          "server_errors_per_second": 1.0,
+          "p50_ms": 3.0,
+          "p99_ms": 4.96,
+          "in_flight": 3,
+          "received_bytes_per_second": 32.0,
+          "sent_bytes_per_second": 1024.0,
+          "requests": 10,
+          "server_errors": 2,
+          "received_bytes": 64,
+          "sent_bytes": 2048
+        }
+      ]
+    }
+    exit 0
+    "#);
+    asked.join().unwrap();
 }

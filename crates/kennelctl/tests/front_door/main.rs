@@ -11,6 +11,8 @@ mod going_back;
 #[cfg(test)]
 mod looking;
 #[cfg(test)]
+mod maintaining;
+#[cfg(test)]
 mod redeploying;
 #[cfg(test)]
 mod secrets;

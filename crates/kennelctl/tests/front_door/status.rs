@@ -80,6 +80,7 @@ fn status_for_programs() {
           "held": false,
           "id": 4,
           "kind": "service",
+          "monitor": null,
           "name": "api",
           "port": null,
           "project": "shop",
@@ -101,6 +102,7 @@ fn status_for_programs() {
           "held": false,
           "id": 2,
           "kind": "service",
+          "monitor": null,
           "name": "api",
           "port": 18002,
           "project": "shop",
@@ -125,6 +127,7 @@ fn status_for_programs() {
           "held": false,
           "id": 1,
           "kind": "service",
+          "monitor": null,
           "name": "api",
           "port": 18001,
           "project": "shop",
@@ -146,6 +149,7 @@ fn status_for_programs() {
           "held": false,
           "id": 3,
           "kind": "site",
+          "monitor": null,
           "name": "web",
           "port": null,
           "project": "shop",
@@ -159,6 +163,7 @@ fn status_for_programs() {
           ]
         }
       ],
+      "maintenance": [],
       "pins": [],
       "router": {
         "generation": null,

@@ -21,6 +21,24 @@ fn tree() -> Tree {
 }
 
 #[test]
+fn one_for_figures_is_of_no_project() {
+    let tree = tree();
+    let made = tree.ctl(&["token", "create", "prometheus", "--may", "metrics"]);
+    assert_eq!(made.code, 0, "{made}");
+    insta::assert_snapshot!(made.err, @"This is the token prometheus, which is shown only now: for 90d it may read the router's figures. `kennelctl token revoke prometheus` takes it back.");
+    insta::assert_snapshot!(tree.ctl(&["token", "create", "x", "--may", "metrics", "-p", "shop"]), @r"
+    kennelctl: figures are those of the whole host: a token for them is made without --project
+    exit 2
+    ");
+    insta::assert_snapshot!(tree.ctl(&["token", "create", "x", "--may", "cancel"]), @r"
+    kennelctl: a token for builds needs --project, the project or projects that it is for
+    exit 2
+    ");
+    let listed = tree.ctl(&["token", "list"]);
+    assert!(listed.out.contains("prometheus  metrics  -  "), "{listed}");
+}
+
+#[test]
 fn one_is_shown_once_and_counts_until_it_is_revoked() {
     let tree = tree();
     let made = tree.ctl(&["token", "create", "ci", "--project", "shop,blog", "--may", "cancel"]);

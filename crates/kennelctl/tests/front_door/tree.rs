@@ -171,8 +171,7 @@ impl Tree {
                 spa: false,
                 drain_secs: 30,
             };
-            let route = PathRoute { prefix: "/".into(), strip: false, target };
-            table.hosts.insert(host.parse().unwrap(), vec![route]);
+            table.hosts.insert(host.parse().unwrap(), vec![PathRoute::new("/", target)]);
         }
         fs::write(self.layout.route_table(), serde_json::to_string(&table).unwrap()).unwrap();
     }

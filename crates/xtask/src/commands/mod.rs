@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod demo;
+pub(crate) mod fuzz;
 pub(crate) mod host;
 mod steps;
 pub(crate) mod test;

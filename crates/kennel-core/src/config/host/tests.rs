@@ -26,6 +26,10 @@ drain_secs = 0
 keep_deployments = 3
 [expiry]
 after = "1w2d"
+[previews]
+sleep_after = "30m"
+password = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$wWKIMhR9lyDFvRz9YTZweHKfbftvj+qf+YFY4NeBbtA"
+allow_from = ["10.0.0.0/8", "2001:db8::/32"]
 [retention]
 logs = "45d"
 [tls]
@@ -61,6 +65,17 @@ template = "seed"
 memory_max = "8G"
 cpu_quota = "400%"
 tasks_max = 64
+max_body = "100M"
+[router]
+trusted_proxies = ["10.0.0.0/8"]
+proxy_protocol = true
+connections_per_client = 64
+rate_limit = { requests = 100, per = "1m", burst = 200 }
+request_id = true
+server_timing = true
+access_log = "sampled"
+access_log_sample = 10
+access_log_query = true
 [forks]
 memory_max = "1G"
 cpu_quota = "500%"
@@ -99,6 +114,11 @@ fn one_key_is_enough() {
         retention: Retention {
             logs: 2592000s,
         },
+        previews: Previews {
+            password: None,
+            allow_from: None,
+            sleep_after: None,
+        },
         tls: Tls {
             redirect: true,
             hsts_secs: None,
@@ -132,6 +152,20 @@ fn one_key_is_enough() {
                 200,
             ),
             tasks_max: 512,
+        },
+        max_body: BodySize(
+            18446744073709551615,
+        ),
+        router: RouterConfig {
+            trusted_proxies: [],
+            proxy_protocol: false,
+            connections_per_client: None,
+            rate_limit: None,
+            request_id: false,
+            server_timing: false,
+            access_log: Off,
+            access_log_sample: 100,
+            access_log_query: false,
         },
     }
     "#);
@@ -167,6 +201,30 @@ fn every_key_is_read() {
         },
         retention: Retention {
             logs: 3888000s,
+        },
+        previews: Previews {
+            password: Some(
+                Hash(
+                    PasswordHash(
+                        "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$wWKIMhR9lyDFvRz9YTZweHKfbftvj+qf+YFY4NeBbtA",
+                    ),
+                ),
+            ),
+            allow_from: Some(
+                [
+                    AddressRange(
+                        "10.0.0.0/8",
+                    ),
+                    AddressRange(
+                        "2001:db8::/32",
+                    ),
+                ],
+            ),
+            sleep_after: Some(
+                Limited(
+                    1800s,
+                ),
+            ),
         },
         tls: Tls {
             redirect: false,
@@ -261,6 +319,32 @@ fn every_key_is_read() {
             ),
             tasks_max: 64,
         },
+        max_body: BodySize(
+            104857600,
+        ),
+        router: RouterConfig {
+            trusted_proxies: [
+                AddressRange(
+                    "10.0.0.0/8",
+                ),
+            ],
+            proxy_protocol: true,
+            connections_per_client: Some(
+                64,
+            ),
+            rate_limit: Some(
+                RateLimit {
+                    requests: 100,
+                    per: 60s,
+                    burst: 200,
+                },
+            ),
+            request_id: true,
+            server_timing: true,
+            access_log: Sampled,
+            access_log_sample: 10,
+            access_log_query: true,
+        },
     }
     "#);
 }
@@ -277,6 +361,29 @@ fn a_key_may_lie_in_its_certificates_file() {
     assert_eq!(own.certificates, [TlsFiles { certificate: "/a.pem".into(), key: "/a.pem".into() }]);
     insta::assert_snapshot!(refused_after_base("[tls]\nkey = \"/a.key\""), @r#"config.toml:3: `key` in [tls]: a key is of no use without its certificate; name the file with `certificate = "/path/fullchain.pem"`"#);
     insta::assert_snapshot!(refused_after_base("[tls]\nhsts = 30"), @"config.toml:3: `hsts` in [tls]: expected a string, found integer `30`; put it in quotes");
+}
+
+#[test]
+fn what_the_router_does() {
+    let refused = |text: &str| refused_after_base(&format!("[router]\n{text}"));
+    insta::assert_snapshot!(refused("trusted_proxies = [\"10.0.0.0/33\"]"), @"config.toml:3: `trusted_proxies` in [router]: `10.0.0.0/33` is not a range of addresses: its prefix is not 0 to 32, or to 128");
+    insta::assert_snapshot!(refused("proxy_protocol = true"), @r#"config.toml:3: `proxy_protocol` in [router]: there is nobody whose word would count; name the proxies with `trusted_proxies = ["10.0.0.0/8"]`"#);
+    insta::assert_snapshot!(refused("connections_per_client = 0"), @"config.toml:3: `connections_per_client` in [router]: 0 is not between 1 and 20000");
+    insta::assert_snapshot!(refused("rate_limit = { requests = 0 }"), @"config.toml:3: `rate_limit` in [router]: `requests` is 0, and not between 1 and 1000000");
+    insta::assert_snapshot!(refused("rate_limit = { requests = 1, every = \"1s\" }"), @"config.toml:3: unknown key `every` in [router.rate_limit]; known keys here are requests, per, burst");
+    insta::assert_snapshot!(refused("access_log = \"some\""), @"config.toml:3: `access_log` in [router]: `some` is none of off, errors, sampled, all");
+    insta::assert_snapshot!(refused("access_log = \"all\"\naccess_log_sample = 10"), @r#"config.toml:4: `access_log_sample` in [router]: nothing is sampled; write `access_log = "sampled"` too"#);
+    insta::assert_snapshot!(refused("access_log = \"sampled\"\naccess_log_sample = 0"), @"config.toml:4: `access_log_sample` in [router]: 0 is not between 1 and 1000000");
+    insta::assert_snapshot!(refused_after_base("[limits]\nmax_body = \"lots\""), @r#"config.toml:3: `max_body` in [limits]: `lots` is not a size of a body: write it like 512K or 10M (K, M, G, T; 1024-based), as bytes, or "unlimited""#);
+    // In the route table stands what differs alone.
+    let json = |text: &str| {
+        let router = parse(&format!("base_domain = \"example.com\"\n[router]\n{text}")).router;
+        let json = serde_json::to_string(&router).unwrap();
+        assert_eq!(serde_json::from_str::<RouterConfig>(&json).unwrap(), router);
+        json
+    };
+    insta::assert_snapshot!(json(""), @"{}");
+    insta::assert_snapshot!(json("access_log = \"errors\"\nrate_limit = { requests = 5 }"), @r#"{"rate_limit":{"requests":5,"per":"1s","burst":5},"access_log":"errors"}"#);
 }
 
 #[test]
@@ -337,7 +444,7 @@ fn proofs_in_dns() {
 fn unknown_keys_and_what_was_meant() {
     insta::assert_snapshot!(refused_after_base("drain = 3"), @"config.toml:2: unknown key `drain`; did you mean `drain_secs`?");
     insta::assert_snapshot!(refused_after_base("[limits]\nmemory = \"1G\""), @"config.toml:3: unknown key `memory` in [limits]; did you mean `memory_max`?");
-    insta::assert_snapshot!(refused_after_base("[limits]\nswap = \"1G\""), @"config.toml:3: unknown key `swap` in [limits]; known keys here are memory_max, cpu_quota, tasks_max");
+    insta::assert_snapshot!(refused_after_base("[limits]\nswap = \"1G\""), @"config.toml:3: unknown key `swap` in [limits]; known keys here are memory_max, cpu_quota, tasks_max, max_body");
     insta::assert_snapshot!(refused_after_base("[exipry]\nafter = \"7d\""), @"config.toml:2: unknown key `exipry`; did you mean `expiry`?");
     insta::assert_snapshot!(refused_after_base("nix = { max_silent_tim = \"20m\" }"), @"config.toml:2: unknown key `max_silent_tim` in [nix]; did you mean `max_silent_time`?");
 }
@@ -398,6 +505,7 @@ fn paths() {
 #[test]
 fn periods() {
     insta::assert_snapshot!(refused_after_base("expiry = { after = \"7 days\" }"), @"config.toml:2: `after` in [expiry]: `7 days` is not a length of time: write it like 45s, 20m, 1h30m or 7d, or `never`");
+    insta::assert_snapshot!(refused_after_base("previews = { sleep_after = \"soon\" }"), @"config.toml:2: `sleep_after` in [previews]: `soon` is not a length of time: write it like 45s, 20m, 1h30m or 7d, or `never`");
     insta::assert_snapshot!(refused_after_base("expiry = { after = 7 }"), @"config.toml:2: `after` in [expiry]: expected a string, found integer `7`; put it in quotes");
 }
 

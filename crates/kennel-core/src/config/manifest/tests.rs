@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use proptest::strategy::Strategy;
 
 use super::*;
 use crate::config::PathTarget;
@@ -28,6 +29,7 @@ env = { LOG_LEVEL = "info" }
 secrets = ["JWT_SECRET"]
 credentials = ["TLS_KEY"]
 drain_secs = 30
+protocol = "h2c"
 resources = { memory_max = "512M", cpu_quota = "100%", tasks_max = 128 }
 
 [static_sites.web]
@@ -41,7 +43,7 @@ fn every_key_is_read_and_settles_as_json() {
     let manifest = parse(EXAMPLE);
     let api = serde_json::to_string(&manifest.services.values().next()).unwrap();
     let web = serde_json::to_string(&manifest.static_sites.values().next()).unwrap();
-    insta::assert_snapshot!(api, @r#"{"flake_output":"api","preview_database":true,"env":{"LOG_LEVEL":"info"},"secrets":["JWT_SECRET"],"credentials":["TLS_KEY"],"release":null,"release_timeout_secs":300,"resources":{"memory_max":536870912,"cpu_quota":"100%","tasks_max":128},"health_check":"/health","health_check_timeout_secs":30,"custom_domain":"api.myproject.org","drain_secs":30}"#);
+    insta::assert_snapshot!(api, @r#"{"flake_output":"api","preview_database":true,"env":{"LOG_LEVEL":"info"},"secrets":["JWT_SECRET"],"credentials":["TLS_KEY"],"release":null,"release_timeout_secs":300,"resources":{"memory_max":536870912,"cpu_quota":"100%","tasks_max":128},"health_check":"/health","health_check_timeout_secs":30,"custom_domain":"api.myproject.org","drain_secs":30,"strategy":"blue_green","sleep_after":null,"protocol":"h2c"}"#);
     insta::assert_snapshot!(web, @r#"{"flake_output":"web","spa":true,"custom_domain":"myproject.org"}"#);
     assert_eq!(
         serde_json::from_str::<ServiceManifest>(&api).unwrap(),
@@ -54,16 +56,62 @@ fn every_key_is_read_and_settles_as_json() {
 }
 
 #[test]
+fn limits_of_requests() {
+    let manifest = parse(
+        "[services.api]\nmax_body = \"10M\"\nmax_requests = 8\nrate_limit = { requests = 5 }\n\
+         [static_sites.web]\nrate_limit = { requests = 100, per = \"1m\", burst = 10 }",
+    );
+    let api = serde_json::to_string(&manifest.services[&name("api")]).unwrap();
+    assert!(api.ends_with(
+        r#""max_body":10485760,"max_requests":8,"rate_limit":{"requests":5,"per":"1s","burst":5}}"#
+    ));
+    let web = serde_json::to_string(&manifest.static_sites[&name("web")]).unwrap();
+    assert!(web.ends_with(r#""rate_limit":{"requests":100,"per":"1m","burst":10}}"#));
+    assert_eq!(
+        serde_json::from_str::<ServiceManifest>(&api).unwrap(),
+        manifest.services[&name("api")]
+    );
+    assert_eq!(
+        serde_json::from_str::<SiteManifest>(&web).unwrap(),
+        manifest.static_sites[&name("web")]
+    );
+    insta::assert_snapshot!(in_service("max_requests = 0"), @"kennel.toml:2: `max_requests` in [services.api]: 0 is not between 1 and 20000");
+    insta::assert_snapshot!(in_service("max_body = \"-1\""), @r#"kennel.toml:2: `max_body` in [services.api]: `-1` is not a size of a body: write it like 512K or 10M (K, M, G, T; 1024-based), as bytes, or "unlimited""#);
+    insta::assert_snapshot!(in_service("rate_limit = 5"), @"kennel.toml:2: `rate_limit` in [services.api]: expected a table, found integer `5`");
+    insta::assert_snapshot!(refused("[workers.a]\nmax_body = 5").split(';').next().unwrap(), @"kennel.toml:2: unknown key `max_body` in [workers.a]");
+}
+
+#[test]
 fn an_empty_table_is_enough() {
     let manifest = parse("[services.api]\n[static_sites.web]");
     let api = serde_json::to_string(&manifest.services[&name("api")]).unwrap();
     let web = serde_json::to_string(&manifest.static_sites[&name("web")]).unwrap();
-    insta::assert_snapshot!(api, @r#"{"flake_output":"api","preview_database":false,"env":{},"secrets":[],"credentials":[],"release":null,"release_timeout_secs":300,"resources":{"memory_max":null,"cpu_quota":null,"tasks_max":null},"health_check":"/health","health_check_timeout_secs":30,"custom_domain":null,"drain_secs":null}"#);
+    insta::assert_snapshot!(api, @r#"{"flake_output":"api","preview_database":false,"env":{},"secrets":[],"credentials":[],"release":null,"release_timeout_secs":300,"resources":{"memory_max":null,"cpu_quota":null,"tasks_max":null},"health_check":"/health","health_check_timeout_secs":30,"custom_domain":null,"drain_secs":null,"strategy":"blue_green","sleep_after":null}"#);
     insta::assert_snapshot!(web, @r#"{"flake_output":"web","spa":false,"custom_domain":null}"#);
     assert_eq!(
         serde_json::from_str::<ServiceManifest>(&api).unwrap(),
         manifest.services[&name("api")]
     );
+}
+
+#[test]
+fn versions_overlap_and_stay_awake_unless_somebody_says_otherwise() {
+    let strategy = |text: &str| parse(text).services[&name("api")].strategy;
+    assert_eq!(strategy("[services.api]"), crate::config::Strategy::BlueGreen);
+    assert_eq!(
+        strategy("[services.api]\nstrategy = \"recreate\""),
+        crate::config::Strategy::Recreate
+    );
+    let sleepy = &parse("[services.api]\nsleep_after = \"90m\"").services[&name("api")];
+    let settled = serde_json::to_string(sleepy).unwrap();
+    assert!(settled.contains(r#""sleep_after":"1h30m""#), "{settled}");
+    assert_eq!(serde_json::from_str::<ServiceManifest>(&settled).unwrap(), *sleepy);
+    // A row from before there was a choice.
+    let api = &parse("[services.api]").services[&name("api")];
+    let old = serde_json::to_string(api)
+        .unwrap()
+        .replace(r#","strategy":"blue_green","sleep_after":null"#, "");
+    assert_eq!(serde_json::from_str::<ServiceManifest>(&old).unwrap(), *api);
 }
 
 #[test]
@@ -138,7 +186,7 @@ fn a_row_with_another_hands_values_is_refused() {
 fn unknown_keys_and_what_was_meant() {
     insta::assert_snapshot!(in_service("helth_check = \"/health\""), @"kennel.toml:2: unknown key `helth_check` in [services.api]; did you mean `health_check`?");
     insta::assert_snapshot!(in_service("health_check_timeout = 3"), @"kennel.toml:2: unknown key `health_check_timeout` in [services.api]; did you mean `health_check_timeout_secs`?");
-    insta::assert_snapshot!(in_service("xyz = 3"), @"kennel.toml:2: unknown key `xyz` in [services.api]; known keys here are flake_output, health_check, health_check_timeout_secs, preview_database, custom_domain, redirect_from, env, secrets, credentials, drain_secs, release, release_timeout_secs, resources");
+    insta::assert_snapshot!(in_service("xyz = 3"), @"kennel.toml:2: unknown key `xyz` in [services.api]; known keys here are flake_output, health_check, health_check_timeout_secs, preview_database, custom_domain, redirect_from, env, secrets, credentials, drain_secs, protocol, strategy, sleep_after, release, release_timeout_secs, resources, max_body, max_requests, rate_limit");
     insta::assert_snapshot!(in_service("resources = { memory = \"1G\" }"), @"kennel.toml:2: unknown key `memory` in [services.api.resources]; did you mean `memory_max`?");
     insta::assert_snapshot!(refused("[service.api]"), @"kennel.toml:1: unknown key `service`; did you mean `services`?");
     insta::assert_snapshot!(refused("[static_sites.web]\nSPA = true"), @"kennel.toml:2: unknown key `SPA` in [static_sites.web]; did you mean `spa`?");
@@ -181,7 +229,10 @@ fn values_that_would_reach_a_unit_or_a_path() {
     insta::assert_snapshot!(in_service("custom_domain = \"*.a.test\""), @"kennel.toml:2: `custom_domain` in [services.api]: `*.a.test` is not a host name: only a-z, 0-9, `-` and dots may stand in it (punycode for the rest)");
     insta::assert_snapshot!(in_service("health_check_timeout_secs = 0"), @"kennel.toml:2: `health_check_timeout_secs` in [services.api]: 0 is not between 1 and 600");
     insta::assert_snapshot!(in_service("health_check_timeout_secs = 601"), @"kennel.toml:2: `health_check_timeout_secs` in [services.api]: 601 is not between 1 and 600");
+    insta::assert_snapshot!(in_service("protocol = \"http2\""), @"kennel.toml:2: `protocol` in [services.api]: `http2` is none of http1, h2c");
     insta::assert_snapshot!(in_service("drain_secs = -1"), @"kennel.toml:2: `drain_secs` in [services.api]: -1 is not between 0 and 3600");
+    insta::assert_snapshot!(in_service("sleep_after = \"0s\""), @"kennel.toml:2: `sleep_after` in [services.api]: `0s` is not a length of time: write it like 45s, 20m, 1h30m or 7d, or `never`");
+    insta::assert_snapshot!(in_service("strategy = \"rolling\""), @"kennel.toml:2: `strategy` in [services.api]: `rolling` is none of blue_green, recreate");
     insta::assert_snapshot!(in_service("resources = { memory_max = \"512MB\" }"), @"kennel.toml:2: `memory_max` in [services.api.resources]: `512MB` is not a memory size: write it like 512M or 2G (K, M, G, T; 1024-based), or as bytes");
     insta::assert_snapshot!(in_service("resources = { memory_max = 1024 }"), @"kennel.toml:2: `memory_max` in [services.api.resources]: `1024` is not a memory size: it is less than 4M");
     insta::assert_snapshot!(in_service("resources = { memory_max = true }"), @r#"kennel.toml:2: `memory_max` in [services.api.resources]: expected bytes, or a size such as "512M""#);

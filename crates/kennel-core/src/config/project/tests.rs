@@ -38,6 +38,81 @@ fn production_comes_before_previews() {
 }
 
 #[test]
+fn previews_sleep_if_somebody_says_so() {
+    let host = |text: &str| {
+        HostConfig::parse(&format!("base_domain = \"example.com\"\n{text}"), "config.toml").unwrap()
+    };
+    let service = |text: &str| {
+        let text = format!("[services.api]\n{text}");
+        let manifest = crate::config::Manifest::parse(&text, "kennel.toml").unwrap();
+        manifest.services.into_values().next().unwrap()
+    };
+    let (previews, unsaid) = ("[previews]\nsleep_after = ", "");
+    let minutes = |host_says: &str, project_says: &str, service_says: &str| {
+        let project = parse(&with(project_says));
+        let after = |git_ref: &str| {
+            let after = project.sleep_after(
+                &git_ref.parse().unwrap(),
+                &service(service_says),
+                &host(host_says),
+            );
+            after.map(|after| after.as_secs() / 60)
+        };
+        assert_eq!(after("refs/heads/x"), after("refs/pull/7/head"));
+        (after("refs/heads/main"), after("refs/heads/x"))
+    };
+    let (ten, twenty) = (format!("{previews}\"10m\""), format!("{previews}\"20m\""));
+    let never = format!("{previews}\"never\"");
+    assert_eq!(minutes(unsaid, unsaid, unsaid), (None, None));
+    assert_eq!(minutes(&ten, unsaid, unsaid), (None, Some(10)));
+    assert_eq!(minutes(&ten, &twenty, unsaid), (None, Some(20)));
+    assert_eq!(minutes(&ten, &never, unsaid), (None, None));
+    assert_eq!(minutes(&ten, unsaid, "sleep_after = \"never\""), (None, None));
+    assert_eq!(minutes(unsaid, &never, "sleep_after = \"30m\""), (Some(30), Some(30)));
+}
+
+#[test]
+fn previews_are_for_those_who_may_come_in() {
+    const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$wWKIMhR9lyDFvRz9YTZweHKfbftvj+qf+YFY4NeBbtA";
+    let host = |text: &str| {
+        let text = format!("base_domain = \"example.com\"\n[previews]\n{text}");
+        HostConfig::parse(&text, "config.toml").unwrap()
+    };
+    let (open, closed) =
+        (host(""), host(&format!("password = \"{HASH}\"\nallow_from = [\"10.0.0.0/8\"]\n")));
+    let who = |text: &str, git_ref: &str, host: &HostConfig| {
+        let (project, git_ref) = (parse(&with(text)), git_ref.parse().unwrap());
+        let asks = project.preview_password(&git_ref, host).is_some();
+        let from: Vec<String> = project
+            .allow_from(&git_ref, host)
+            .iter()
+            .map(|list| list.iter().map(AddressRange::as_str).collect::<Vec<_>>().join(" "))
+            .collect();
+        format!("{asks} {}", from.join(", "))
+    };
+    let (main, next, pull) = ("refs/heads/main", "refs/heads/next", "refs/pull/5/head");
+    assert_eq!(who("", main, &open), "false ");
+    assert_eq!(who("", next, &open), "false ");
+    // Production has nothing to do with it, whatever its name.
+    assert_eq!(who("", main, &closed), "false ");
+    assert_eq!(who("default_branch = \"next\"\n", next, &closed), "false ");
+    for preview in [next, pull] {
+        assert_eq!(who("", preview, &closed), "true 10.0.0.0/8");
+        let own = "[previews]\npassword = \"none\"\nallow_from = [\"::/0\", \"0.0.0.0/0\"]\n";
+        assert_eq!(who(own, preview, &closed), "false ::/0 0.0.0.0/0");
+        let own = format!("[previews]\npassword = \"{HASH}\"\n");
+        assert_eq!(who(&own, preview, &open), "true ");
+    }
+    let access = "[access]\nallow_from = [\"192.0.2.0/24\"]\n";
+    assert_eq!(who(access, main, &closed), "false 192.0.2.0/24");
+    assert_eq!(who(access, next, &closed), "true 192.0.2.0/24, 10.0.0.0/8");
+
+    insta::assert_snapshot!(refused(&with("[previews]\npassword = \"hunter2\"\n")), @"site.toml:4: `password` in [previews]: this is not the Argon2id hash of a password: it does not begin with `$argon2id$`; `kennelctl password-hash` makes the line of a password; `none` asks for none");
+    insta::assert_snapshot!(refused(&with("[access]\nallow_from = []\n")), @"site.toml:4: `allow_from` in [access]: it lets nobody in; name addresses and networks, or leave the key out to let everybody in");
+    insta::assert_snapshot!(refused(&with("[previews]\nallow_from = [\"10.0.0.0/33\"]\n")), @"site.toml:4: `allow_from` in [previews]: `10.0.0.0/33` is not a range of addresses: its prefix is not 0 to 32, or to 128");
+}
+
+#[test]
 fn two_keys_are_enough() {
     let project = parse(&with(""));
     assert_eq!(project.name.as_str(), "site");
@@ -120,7 +195,7 @@ fn refusals() {
     insta::assert_snapshot!(refused(&with("systems = []")), @"site.toml:3: `systems`: nothing can be built for no system; leave the key out for the host's own");
     insta::assert_snapshot!(refused(&with("secrets_dir = \"secrets\"")), @"site.toml:3: `secrets_dir`: `secrets` is not a full path: it does not begin with `/`");
     insta::assert_snapshot!(refused(&with("branch = \"main\"")), @"site.toml:3: unknown key `branch`; did you mean `branches`?");
-    insta::assert_snapshot!(refused(&with("name = \"site\"")), @"site.toml:3: unknown key `name`; known keys here are repo_url, forge, default_branch, branches, pull_requests, domains, systems, secrets_dir, expire_after, expire_branches, limits, preview_limits");
+    insta::assert_snapshot!(refused(&with("name = \"site\"")), @"site.toml:3: unknown key `name`; known keys here are repo_url, forge, default_branch, branches, pull_requests, domains, systems, secrets_dir, expire_after, expire_branches, limits, preview_limits, access, previews");
 }
 
 #[test]

@@ -49,7 +49,7 @@ impl Tree {
                 drain_secs: 30,
             };
             let host = format!("{}-main.shop.a.test", it.key.service).parse().unwrap();
-            table.hosts.insert(host, vec![PathRoute { prefix: "/".into(), strip: false, target }]);
+            table.hosts.insert(host, vec![PathRoute::new("/", target)]);
         }
         link(
             layout.site(&web.key.project, &web.names.slug, &web.key.service),

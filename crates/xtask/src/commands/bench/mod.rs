@@ -8,6 +8,7 @@ mod deliveries;
 mod idle;
 mod pipeline;
 mod reports;
+mod router;
 mod scale;
 mod series;
 mod stage;
@@ -31,6 +32,8 @@ pub(crate) enum Bench {
     Scale(scale::Scale),
     /// What runs when there is nothing to do, and what the first webhook then takes
     Idle(idle::Idle),
+    /// Requests a second, CPU, latency and memory of the router, beside nginx and HAProxy
+    Router(router::Router),
 }
 
 impl Bench {
@@ -45,6 +48,7 @@ impl Bench {
             Self::Deliveries(bench) => bench.run(),
             Self::Scale(bench) => bench.run(),
             Self::Idle(bench) => bench.run(),
+            Self::Router(bench) => bench.run(),
         };
         host::end_own();
         measured?;
