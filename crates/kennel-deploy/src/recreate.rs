@@ -25,6 +25,9 @@ use crate::{DeployError, Host, file, router, routes, service, sleep, slices, tim
 /// own `TimeoutStopSec=` after that, and everybody else is waiting.
 const UNDER_WAY: Duration = Duration::from_secs(5);
 
+/// How long a restart of the router may take until there is one alone again. It takes a third of that.
+const RELIEVED: Duration = Duration::from_secs(20);
+
 /// Between two looks at them.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -56,6 +59,11 @@ pub(crate) async fn make_way(host: &mut Host, deployment: &Deployment) -> Result
     // Nobody waits for the first version of a service.
     if let Some(active) = &active {
         status(&format!("making deployment {} of {} give way", active.id, active.key));
+        // While two routers are there, each counts for itself, and one of them cannot be asked.
+        let deadline = Instant::now() + RELIEVED;
+        while Instant::now() < deadline && router::is_relieved(host).await? {
+            time::sleep(LOOK).await;
+        }
         routes::publish_if_changed(host).await?;
         kill_point!(VisitorsHeld, &deployment.key.project);
         let deadline = Instant::now() + UNDER_WAY;

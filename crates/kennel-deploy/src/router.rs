@@ -18,17 +18,66 @@ use crate::{DeployError, Host};
 /// The router's unit.
 const UNIT: &str = "kennel-router.service";
 
+/// Who takes its place while it is restarted.
+const RELIEF: &str = "kennel-router-relief.service";
+
 /// How long the router may take to load a table.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Makes the router load the table and waits until it has this generation or a later one.
-///
-/// A finished reload alone is no proof: one that meets a starting router is merged into the start.
-/// A router that does not run reads the table when it starts, which counts.
+/// Between two looks at what it does.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A router that leaves hears nothing any more, and looks at the table by itself five times as often.
+const LEAVING: Duration = Duration::from_millis(100);
+
+/// Makes whoever answers visitors load the table, and waits until all have this generation or a later
+/// one.
 pub(crate) async fn load(host: &Host, generation: u64) -> Result<(), DeployError> {
+    load_router(host, generation).await?;
+    load_relief(host, generation).await
+}
+
+/// Whether there are two routers at the moment, or one that relieves the other.
+pub(crate) async fn is_relieved(host: &Host) -> Result<bool, DeployError> {
+    Ok(!host.manager.state(RELIEF).await?.is_over())
+}
+
+/// It cannot be asked what it has. A reload that it begins after this look reads what was there before;
+/// one that meets its start, or another reload, may be merged into that.
+async fn load_relief(host: &Host, generation: u64) -> Result<(), DeployError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        if host.manager.state(UNIT).await?.is_over() {
+        let state = host.manager.state(RELIEF).await?;
+        match state.active.as_str() {
+            "active" => match host.manager.reload(RELIEF).await {
+                Ok(()) => return Ok(()),
+                Err(error) => warn!("{error}, ignoring: it may be leaving"),
+            },
+            "deactivating" => {
+                sleep(LEAVING).await;
+                return Ok(());
+            }
+            _ if state.is_over() => return Ok(()),
+            _ => {}
+        }
+        if Instant::now() >= deadline {
+            return Err(DeployError::RouterLate { generation });
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// A finished reload alone is no proof: one that meets a starting router is merged into the start.
+/// A router that does not run reads the table when it starts, which counts.
+async fn load_router(host: &Host, generation: u64) -> Result<(), DeployError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let state = host.manager.state(UNIT).await?;
+        if state.is_over() {
+            return Ok(());
+        }
+        if state.active == "deactivating" {
+            sleep(LEAVING).await;
             return Ok(());
         }
         if let Err(error) = host.manager.reload(UNIT).await {
@@ -45,7 +94,7 @@ pub(crate) async fn load(host: &Host, generation: u64) -> Result<(), DeployError
         if Instant::now() >= deadline {
             return Err(DeployError::RouterLate { generation });
         }
-        sleep(Duration::from_millis(50)).await;
+        sleep(LOOK).await;
     }
 }
 

@@ -34,18 +34,20 @@ pub(crate) async fn wait<T>(
         tell(say::held_too_many);
         return Err(Page::Crowded);
     };
-    let deadline = Instant::now() + worker.limits.held;
+    let mut deadline = Instant::now() + worker.limits.held;
+    let mut hurries = false;
     loop {
         // Before the look: a table that comes after it is not missed.
         let turned = worker.turned();
         if let Some(found) = look() {
             return Ok(found);
         }
-        // Who leaves loads no more tables. The next one does.
-        if worker.is_leaving() {
-            return Err(Page::NotUp);
-        }
         let now = Instant::now();
+        if worker.is_leaving() && !hurries {
+            // What is not said before the end is never said.
+            hurries = true;
+            deadline = deadline.min(now + worker.limits.stop / 2);
+        }
         if now >= deadline {
             tell(say::held_too_long);
             return Err(Page::NotUp);

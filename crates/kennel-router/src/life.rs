@@ -3,8 +3,10 @@
 //! Everything that takes long or happens once is done here, so that workers never wait for it. It
 //! serves no client.
 
+use std::fs;
 use std::future::pending;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::rc::Rc;
@@ -19,7 +21,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{spawn_blocking, spawn_local};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{info, warn};
 
 use crate::counters::Counters;
@@ -155,15 +157,11 @@ fn run_with(
     ended
 }
 
-/// How often is looked whether anybody is left, on the way out.
+/// How often is looked whether anybody is left, and whether there is another table, on the way out.
 const LOOK: Duration = Duration::from_millis(20);
 
 struct Control {
-    settings: Settings,
-    shelf: Arc<Shelf>,
-    state: Rc<State>,
-    crew: Arc<[Mate]>,
-    ends: Rc<Ends>,
+    loader: Rc<Loader>,
     news: UnboundedReceiver<News>,
     /// Where others call for this router; none for the one that is always there.
     calls: Option<UnixListener>,
@@ -186,24 +184,24 @@ impl Control {
         let crew: Arc<[Mate]> = mates.into();
         let attempts = Arc::new(Attempts::default());
         let (tell, news) = unbounded_channel();
-        let mut control = Self {
+        let state = Rc::new(State {
+            table: Arc::clone(&table),
+            refused: Default::default(),
+            started: Started::now(),
+            monitor: Rc::new(Monitor::new(Arc::clone(&limits), &table.load())),
+            counters: crew.iter().map(|mate| Arc::clone(&mate.counters)).collect(),
+            journal: Arc::new(Journal::new(settings.journal.clone())),
+        });
+        let loader = Rc::new(Loader {
             shelf: Arc::new(Shelf::new(settings.store.clone(), limits.memory)),
-            state: Rc::new(State {
-                table: Arc::clone(&table),
-                refused: Default::default(),
-                started: Started::now(),
-                monitor: Rc::new(Monitor::new(Arc::clone(&limits), &table.load())),
-                counters: crew.iter().map(|mate| Arc::clone(&mate.counters)).collect(),
-                journal: Arc::new(Journal::new(settings.journal.clone())),
-            }),
-            crew: Arc::clone(&crew),
+            state: Rc::clone(&state),
             ends: Ends::new(Arc::clone(&crew)),
-            news,
-            calls: None,
+            crew: Arc::clone(&crew),
             settings,
-        };
-        control.load().await;
-        spawn_local(Rc::clone(&control.state.monitor).run());
+        });
+        let mut control = Self { loader, news, calls: None };
+        control.loader.load().await;
+        spawn_local(Rc::clone(&state.monitor).run());
         let connections = (limits.connections.min(affordable()) / workers).max(1);
         let crowd = Arc::new(Crowd::default());
         for (index, orders) in receivers.into_iter().enumerate() {
@@ -217,7 +215,7 @@ impl Control {
                 limits: Arc::clone(&limits),
                 connections,
                 crowd: Arc::clone(&crowd),
-                journal: Arc::clone(&control.state.journal),
+                journal: Arc::clone(&state.journal),
                 crew: Arc::clone(&crew),
                 orders,
                 news: UnboundedSender::clone(&tell),
@@ -231,17 +229,17 @@ impl Control {
         }
         if let Some(listener) = sockets.status.take() {
             let listener = UnixListener::from_std(listener).map_err(RouterError::Start)?;
-            spawn_local(status::serve(Rc::clone(&control.state), listener));
+            spawn_local(status::serve(Rc::clone(&state), listener));
         }
         let calls = sockets.relief.take().map(UnixListener::from_std).transpose();
         control.calls = calls.map_err(RouterError::Start)?;
-        ready(&control.state.line());
+        ready(&state.line());
         Ok(control)
     }
 
     async fn serve(mut self, mut commands: UnboundedReceiver<Command>) -> Result<(), RouterError> {
         let is_relief = self.calls.is_some();
-        let stay = self.settings.limits.stay;
+        let stay = self.loader.settings.limits.stay;
         let calls = self.calls.take();
         let mut held = pin!(async {
             match calls {
@@ -259,8 +257,8 @@ impl Control {
             match command {
                 Some(Command::Reload) => {
                     reloading();
-                    self.load().await;
-                    ready(&self.state.line());
+                    self.loader.load().await;
+                    ready(&self.loader.state.line());
                 }
                 Some(Command::Stop) | None => {
                     self.stop(is_relief).await;
@@ -270,6 +268,52 @@ impl Control {
         }
     }
 
+    /// First every answer announces the end while kept connections are still served, so that no
+    /// client sends into a closing one; then idle ones are closed; then the rest is waited for. What
+    /// is asked meanwhile is answered by the newest table, though nobody tells any more that there is
+    /// one.
+    ///
+    /// New ones are another router's from the beginning on. If there is none, they are served until
+    /// idle ones are closed, and wait for the next start from then on.
+    async fn stop(&mut self, is_relief: bool) {
+        let Self { loader, news, .. } = self;
+        stopping();
+        kennel_systemd::status(&say::leaving(loader.state.open()));
+        spawn_local(Rc::clone(loader).follow());
+        let limits = &loader.settings.limits;
+        let relieved = match is_relief {
+            true => None,
+            false => relief::call(&loader.settings.relief, limits.relief).await,
+        };
+        let now = Instant::now();
+        let mut left = loader.crew.len();
+        let accepting = !is_relief && relieved.is_none();
+        loader.order(|| Order::Drain { accepting });
+        let lingers = now + limits.linger.min(limits.stop);
+        if accepting {
+            loader.idle_or(lingers).await;
+        } else {
+            left = wait(news, left, lingers).await;
+        }
+        loader.order(|| Order::Close);
+        left = wait(news, left, now + limits.stop).await;
+        if left > 0 {
+            info!("{}", say::cut_off(loader.state.open()));
+        }
+        loader.state.journal.finish();
+    }
+}
+
+/// What puts tables in force.
+struct Loader {
+    settings: Settings,
+    shelf: Arc<Shelf>,
+    state: Rc<State>,
+    crew: Arc<[Mate]>,
+    ends: Rc<Ends>,
+}
+
+impl Loader {
     /// Puts the table on disk in force, or keeps the old one and says why.
     async fn load(&self) {
         let old = self.state.table.load_full();
@@ -306,35 +350,20 @@ impl Control {
         self.order(|| Order::Refresh);
     }
 
-    /// First every answer announces the end while kept connections are still served, so that no
-    /// client sends into a closing one; then idle ones are closed; then the rest is waited for.
-    ///
-    /// New ones are another router's from the beginning on. If there is none, they are served until
-    /// idle ones are closed, and wait for the next start from then on.
-    async fn stop(&mut self, is_relief: bool) {
-        stopping();
-        kennel_systemd::status(&say::leaving(self.state.open()));
-        let limits = &self.settings.limits;
-        let relieved = match is_relief {
-            true => None,
-            false => relief::call(&self.settings.relief, limits.relief).await,
-        };
-        let now = Instant::now();
-        let mut left = self.crew.len();
-        let accepting = !is_relief && relieved.is_none();
-        self.order(|| Order::Drain { accepting });
-        let lingers = now + limits.linger.min(limits.stop);
-        if accepting {
-            self.idle_or(lingers).await;
-        } else {
-            left = wait(&mut self.news, left, lingers).await;
+    /// Puts each table in force that comes to be there.
+    async fn follow(self: Rc<Self>) {
+        let look =
+            || fs::metadata(&self.settings.table).map(|file| (file.ino(), file.mtime_nsec()));
+        // The one in force may be older than what is there.
+        let mut known = None;
+        loop {
+            let found = look().ok();
+            if found != known {
+                known = found;
+                self.load().await;
+            }
+            sleep(LOOK).await;
         }
-        self.order(|| Order::Close);
-        left = wait(&mut self.news, left, now + limits.stop).await;
-        if left > 0 {
-            info!("{}", say::cut_off(self.state.open()));
-        }
-        self.state.journal.finish();
     }
 
     /// Waits until there is no connection, or until then.
@@ -368,7 +397,7 @@ async fn wait(news: &mut UnboundedReceiver<News>, mut left: usize, until: Instan
 /// How many clients the descriptors suffice for: each may need one more to a service, and looks at
 /// services' health are not kept from them. Read, since the limit belongs to the unit (`LimitNOFILE=`).
 fn affordable() -> usize {
-    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let descriptors = usize::try_from(most_descriptors(&limits)).unwrap_or(usize::MAX);
     (descriptors.saturating_sub(64 + LOOKS_AT_ONCE) / 2).max(16)
 }

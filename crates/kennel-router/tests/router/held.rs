@@ -91,8 +91,24 @@ fn nobody_waits_for_ever() {
 }
 
 #[test]
-fn who_leaves_holds_nobody() {
+fn who_leaves_knows_when_it_comes() {
+    let only = Service::saying("it");
     let mut router = Router::boot();
+    router.publish(&[("a.example", &held(7))]);
+    let mut client = router.client();
+    client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    until(&router, 7, |it| it.waiting == 1);
+    router.stop();
+    router.publish(&[("a.example", &counted(7, only.address))]);
+    let answer = client.answer();
+    assert_eq!((answer.text(), answer.field("connection")), ("it", Some("close")));
+    router.join().unwrap();
+}
+
+#[test]
+fn who_leaves_says_so_before_it_is_gone() {
+    let limits = Limits { stop: Duration::from_secs(1), ..Limits::default() };
+    let mut router = Router::boot_with(limits, |_| ());
     router.publish(&[("a.example", &held(7))]);
     let mut client = router.client();
     client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
