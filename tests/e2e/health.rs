@@ -10,11 +10,11 @@ use serde_json::Value;
 const DEAF_MS: u64 = 25_000;
 
 pub(crate) fn of_a_service_that_stops_answering(kennel: &Kennel) -> Result<()> {
-    let project = kennel.project("unwell")?;
-    let sources = kennel.sources().service("api", "unwell-1");
+    let project = kennel.project("ailing")?;
+    let sources = kennel.sources().service("api", "ailing-1");
     project.push("main", &sources, "a service")?;
     let address = project.address("api", "main");
-    kennel.expect_page(&address, "/version", "unwell-1", LIMIT)?;
+    kennel.expect_page(&address, "/version", "ailing-1", LIMIT)?;
     let well = seen(kennel)?;
     ensure!(text(&well, "/health") == "healthy", "{well}");
 
@@ -34,7 +34,7 @@ pub(crate) fn of_a_service_that_stops_answering(kennel: &Kennel) -> Result<()> {
     ensure!(says.iter().all(|words| detail.contains(words)), "{out}");
     ensure!(number(&out, "/monitor/strikes") >= 3, "{out}");
 
-    kennel.expect_page(&address, "/version", "unwell-1", Duration::from_millis(DEAF_MS) + LIMIT)?;
+    kennel.expect_page(&address, "/version", "ailing-1", Duration::from_millis(DEAF_MS) + LIMIT)?;
     let back = seen(kennel)?;
     let is_back = back.pointer("/monitor/out_since").is_some_and(Value::is_null);
     ensure!(text(&back, "/health") == "healthy" && is_back, "{back}");
@@ -42,11 +42,11 @@ pub(crate) fn of_a_service_that_stops_answering(kennel: &Kennel) -> Result<()> {
         "journalctl",
         "--unit=kennel-router",
         "--output=cat",
-        "KENNEL_PROJECT=unwell",
+        "KENNEL_PROJECT=ailing",
         "KENNEL_SERVICE=api",
     ])?;
     let changes: Vec<&str> =
-        journal.lines().filter(|line| line.contains("unwell/main/api")).collect();
+        journal.lines().filter(|line| line.contains("ailing/main/api")).collect();
     let [taken_out, brought_back] = changes.as_slice() else { bail!("{journal}") };
     ensure!(taken_out.contains("is unhealthy and gets no more requests"), "{taken_out}");
     ensure!(brought_back.contains("is healthy and gets requests again"), "{brought_back}");
@@ -57,9 +57,9 @@ pub(crate) fn of_a_service_that_stops_answering(kennel: &Kennel) -> Result<()> {
 /// All of it has been counted.
 fn figures(kennel: &Kennel, refused: u32) -> Result<()> {
     let host = kennel.host();
-    let shown = host.run(&["kennelctl", "top", "unwell", "--once"])?;
-    ensure!(shown.contains("unwell/main/api  healthy"), "{shown}");
-    let top: Value = serde_json::from_str(&host.run(&["kennelctl", "top", "unwell", "--json"])?)?;
+    let shown = host.run(&["kennelctl", "top", "ailing", "--once"])?;
+    ensure!(shown.contains("ailing/main/api  healthy"), "{shown}");
+    let top: Value = serde_json::from_str(&host.run(&["kennelctl", "top", "ailing", "--json"])?)?;
     let errors = number(&top, "/routes/0/server_errors");
     ensure!(errors >= u64::from(refused) && number(&top, "/routes/0/requests") > errors, "{top}");
     let metrics = host.run(&[
@@ -76,7 +76,7 @@ fn figures(kennel: &Kennel, refused: u32) -> Result<()> {
     ensure!(kennel.ask(&ask)?.status == 401, "figures are told to anybody");
     let told = kennel.ask(&ask.header("Authorization", &format!("Bearer {}", token.trim())))?;
     let healthy =
-        r#"kennel_router_service_healthy{project="unwell",branch="main",service="api"} 1"#;
+        r#"kennel_router_service_healthy{project="ailing",branch="main",service="api"} 1"#;
     for (whence, figures) in [("the socket", metrics), ("the control host", told.text())] {
         ensure!(figures.lines().any(|line| line == healthy), "{whence} says {figures}");
     }
@@ -86,7 +86,7 @@ fn figures(kennel: &Kennel, refused: u32) -> Result<()> {
 
 /// The service in `kennelctl status --json`.
 fn seen(kennel: &Kennel) -> Result<Value> {
-    let shown = kennel.host().run(&["kennelctl", "status", "unwell", "--json"])?;
+    let shown = kennel.host().run(&["kennelctl", "status", "ailing", "--json"])?;
     let shown: Value = serde_json::from_str(&shown)?;
     shown.pointer("/deployments/0").cloned().context("it is not there")
 }

@@ -70,13 +70,12 @@ fn main() -> ExitCode {
         .test("nixos::module_says_what_to_write_instead", nixos::module_says_what_to_write_instead)
         .test("nixos::flake_has_all_outputs", nixos::flake_has_all_outputs)
         .test("routing::several_under_one_domain", routing::several_under_one_domain)
+        .test("routing::all_below_a_domain", routing::all_below_a_domain)
         .test("router::limits_requests", router::limits_requests)
         .test(
             "protocols::h2c_and_the_end_of_a_websocket",
             protocols::h2c_and_the_end_of_a_websocket,
         )
-        .test("access::closed_until_it_is_opened", access::closed_until_it_is_opened)
-        .test("access::previews_ask_for_a_password", access::previews_ask_for_a_password)
         .test("api::cancels_builds", api::cancels_builds)
         .test("api::reads_through_a_wall", api::reads_through_a_wall)
         .test(
@@ -202,6 +201,8 @@ fn main() -> ExitCode {
         .test_alone("tls::with_the_operators_certificate", tls::with_the_operators_certificate)
         .test_alone("tls::from_an_authority", tls::from_an_authority)
         .test_alone("router::writes_an_access_log", router::writes_an_access_log)
+        .test_alone("access::closed_until_it_is_opened", access::closed_until_it_is_opened)
+        .test_alone("access::previews_ask_for_a_password", access::previews_ask_for_a_password)
         .test_from_nothing("tls::one_wildcard_by_dns", tls::one_wildcard_by_dns)
         // They repair the whole host, and with it what others have broken on purpose.
         .test_alone("slices::of_a_project_and_its_branches", slices::of_a_project_and_its_branches)

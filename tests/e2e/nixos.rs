@@ -161,7 +161,7 @@ pub(crate) fn module_says_what_kennel_reads(kennel: &Kennel) -> Result<()> {
         ensure!(found == source, "{file} is {found}");
     }
     // Whoever adds a service says what a switch does to it: a job is left alone, and who stays behind
-    // a socket is started again without being stopped first.
+    // a socket is started again without being stopped first. The router's relief is there for just that.
     for file in files_below(&module.root, "units")? {
         let Some(name) = file.strip_prefix("units/").and_then(|it| it.strip_suffix(".service"))
         else {
@@ -169,7 +169,8 @@ pub(crate) fn module_says_what_kennel_reads(kennel: &Kennel) -> Result<()> {
         };
         let said = |key: &str| at(&whole, &["services", name, key]) == &json!(false);
         let has_socket = module.root.join(format!("units/{name}.socket")).is_file();
-        let wanted = if has_socket { "stopIfChanged" } else { "restartIfChanged" };
+        let stays = has_socket && name != "kennel-router-relief";
+        let wanted = if stays { "stopIfChanged" } else { "restartIfChanged" };
         ensure!(said(wanted), "the module does not say {wanted} = false of {name}.service");
         ensure!(!name.ends_with('@') || !has_socket, "{name} is a template with a socket");
     }

@@ -18,7 +18,7 @@ pub(crate) fn one_after_the_other(kennel: &Kennel) -> Result<()> {
     let load = kennel.load(&project.address("api", "main"), VISITORS)?;
     kennel.wait_for("visitors of every kind", LIMIT, || {
         let report = load.report();
-        Ok((report.kinds.len() == 5 && report.requests > 300).then_some(()))
+        Ok((report.kinds.len() == 6 && report.requests > 300).then_some(()))
     })?;
 
     // Long enough in coming that somebody surely waits.
