@@ -1,6 +1,50 @@
 //! Several services and sites under one domain, and domains that lead to another.
 
-use kennel_tests::{Ask, Kennel, LIMIT, Result, ensure, expect_failure};
+use kennel_tests::{Ask, Forge, Kennel, LIMIT, Result, ensure, expect_failure};
+
+/// All hosts below a domain, but for those that somebody has for himself.
+pub(crate) fn all_below_a_domain(kennel: &Kennel) -> Result<()> {
+    let page = |host: &str, path: &str, text: &str| kennel.expect_page(host, path, text, LIMIT);
+    let toml = "[services.api]\ncustom_domain = \"*.tenants.test\"\n[static_sites.web]\n\
+                custom_domain = \"www.tenants.test\"\nredirect_from = [\"*.elsewhere.test\"]\n";
+    let sources =
+        kennel.sources().service("api", "tenants").site("web", "tenants").kennel_toml(toml);
+    // The operator has not agreed.
+    let unlisted = kennel.project("grabby")?;
+    let pushed = unlisted.push("main", &sources, "all at once")?;
+    let words = ["may not have the domain *.tenants.test", "under `domains` in grabby.toml"];
+    expect_failure(kennel, &unlisted, "api", &pushed.after, &words)?;
+
+    let domains = "domains = [\"*.tenants.test\", \"*.elsewhere.test\"]\n";
+    let project = kennel.project_on(Forge::Forgejo, "tenants", domains)?;
+    project.push("main", &sources, "a host for everybody")?;
+    for host in ["anna.tenants.test", "berta.tenants.test"] {
+        page(host, "/version", "tenants")?;
+    }
+    page("www.tenants.test", "/", "tenants")?;
+    let sent = kennel.ask(&Ask::get("any.elsewhere.test", "/a"))?;
+    ensure!(sent.header("location") == Some("http://www.tenants.test/a"), "{sent:?}");
+    for none in ["tenants.test", "a.b.tenants.test"] {
+        ensure!(kennel.get(none, "/version")?.status == 404, "{none} is served");
+    }
+    let shown = kennel.host().run(&["kennelctl", "status", "tenants"])?;
+    ensure!(shown.contains("http://*.tenants.test"), "status says {shown}");
+
+    // Another project has one of them only with the operator's consent.
+    let toml = "[services.api]\ncustom_domain = \"carla.tenants.test\"\n";
+    let sources = kennel.sources().service("api", "carla").kennel_toml(toml);
+    let pushed = unlisted.push("main", &sources, "one of them")?;
+    let words = ["carla.tenants.test is one of *.tenants.test", "tenants/main/api", "grabby.toml"];
+    expect_failure(kennel, &unlisted, "api", &pushed.after, &words)?;
+    page("carla.tenants.test", "/version", "tenants")?;
+    let carla =
+        kennel.project_on(Forge::Forgejo, "carla", "domains = [\"carla.tenants.test\"]\n")?;
+    carla.push("main", &sources, "her own")?;
+    page("carla.tenants.test", "/version", "carla")?;
+    page("dora.tenants.test", "/version", "tenants")?;
+    carla.delete_branch("main")?;
+    page("carla.tenants.test", "/version", "tenants").map(drop)
+}
 
 pub(crate) fn several_under_one_domain(kennel: &Kennel) -> Result<()> {
     let project = kennel.project("joined")?;

@@ -1,6 +1,8 @@
 //! HTTPS, as curl on the host sees it.
 
-use kennel_tests::{Bare, Kennel, LIMIT, Output, Result, Settings, ensure, expect_deployment};
+use kennel_tests::{
+    Bare, Forge, Kennel, LIMIT, Output, Result, Settings, ensure, expect_deployment,
+};
 
 /// Where the operator of this test keeps certificates.
 const DIRECTORY: &str = "/etc/kennel-test-tls";
@@ -234,13 +236,15 @@ pub(crate) fn one_wildcard_by_dns(bare: &Bare) -> Result<()> {
     bare.host().run(&["apt-get", "install", "--quiet", "--quiet", "--yes", &bare.newer])?;
     let kennel = &bare.kennel()?;
     let base = kennel.base_domain();
-    let project = kennel.project("starred")?;
+    let domains = format!("domains = [\"*.{base}\"]\n");
+    let project = kennel.project_on(Forge::Forgejo, "starred", &domains)?;
     let [api, web] = ["api", "web"].map(|name| project.address(name, "main"));
     let control = kennel.control_host();
     let wildcard = format!("*.{}", api.split_once('.').map_or("", |(_, parent)| parent));
     let old_hosts = String::from_utf8(kennel.host().read("etc/hosts")?)?;
     // `lost` has no server: it is in the zone's NS records, and nobody listens there.
-    let names = format!("127.0.0.1 {api} {web} {control} ns.{base}\n127.0.0.9 lost.{base}\n");
+    let names = format!("{api} {web} {control} ns.{base} kennel-looks-for-itself.{base}");
+    let names = format!("127.0.0.1 {names}\n127.0.0.9 lost.{base}\n");
     kennel.host().write("etc/hosts", format!("{old_hosts}{names}"))?;
     issue(kennel, "localhost")?;
     kennel.host().run(&["sh", "-e", "-c", NAME_SERVER, "sh", base, KEY])?;
@@ -318,6 +322,10 @@ pub(crate) fn one_wildcard_by_dns(bare: &Bare) -> Result<()> {
     ensure!(!kept.contains(&web) && !kept.contains(&api), "there are certificates {kept}");
     // Renewed before its end.
     vouched(kennel, &api, "/version", &first)?;
+    // A wildcard that the project has as its domain gets one as well.
+    let toml = format!("[services.api]\ncustom_domain = \"*.{base}\"\n[static_sites.web]\n");
+    project.push("main", &sources.kennel_toml(&toml), "a host for everybody")?;
+    vouched(kennel, &format!("anybody.{base}"), "/version", "")?;
 
     drop(settings);
     kennel.host().run(&["systemctl", "stop", "test-pebble.service", "test-knot.service"])?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use kennel_core::{AcmeAttempt, AcmeAttempts, CertificateName, Layout, Timestamp};
+use kennel_core::{AcmeAttempt, AcmeAttempts, HostPattern, Layout, Timestamp};
 
 use crate::{AcmeError, kept};
 
@@ -30,7 +30,7 @@ impl<'a> Attempts<'a> {
     }
 
     /// Whether this name may be tried now.
-    pub(crate) fn allow(&self, name: &CertificateName, now: Timestamp) -> bool {
+    pub(crate) fn allow(&self, name: &HostPattern, now: Timestamp) -> bool {
         self.kept.names.get(name).is_none_or(|attempt| attempt.next <= now)
     }
 
@@ -42,7 +42,7 @@ impl<'a> Attempts<'a> {
     /// A name has failed. Returns when it is tried again.
     pub(crate) fn failed(
         &mut self,
-        name: &CertificateName,
+        name: &HostPattern,
         why: &str,
         now: Timestamp,
     ) -> Result<Timestamp, AcmeError> {
@@ -65,12 +65,12 @@ impl<'a> Attempts<'a> {
     }
 
     /// A name has its certificate.
-    pub(crate) fn succeeded(&mut self, name: &CertificateName) -> Result<(), AcmeError> {
+    pub(crate) fn succeeded(&mut self, name: &HostPattern) -> Result<(), AcmeError> {
         if self.kept.names.remove(name).is_some() { self.store() } else { Ok(()) }
     }
 
     /// Forgets what is not routed any more.
-    pub(crate) fn keep_only(&mut self, names: &BTreeSet<CertificateName>) -> Result<(), AcmeError> {
+    pub(crate) fn keep_only(&mut self, names: &BTreeSet<HostPattern>) -> Result<(), AcmeError> {
         let before = self.kept.names.len();
         self.kept.names.retain(|name, _| names.contains(name));
         if self.kept.names.len() == before { Ok(()) } else { self.store() }
@@ -92,7 +92,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let layout = Layout::under(root.path());
         fs::create_dir_all(layout.acme_attempts().parent().unwrap()).unwrap();
-        let name: CertificateName = "a.example".parse().unwrap();
+        let name: HostPattern = "a.example".parse().unwrap();
         let mut now = Timestamp::from_millis(0);
         let mut waits = Vec::new();
         for _ in 0..6 {
@@ -120,7 +120,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let layout = Layout::under(root.path());
         fs::create_dir_all(layout.acme_attempts().parent().unwrap()).unwrap();
-        let [one, other]: [CertificateName; 2] =
+        let [one, other]: [HostPattern; 2] =
             ["a.example", "b.example"].map(|it| it.parse().unwrap());
         let now = Timestamp::from_millis(0);
         let mut attempts = Attempts::load(&layout);

@@ -8,7 +8,7 @@ use hyper::Request;
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use kennel_core::{HostName, Layout};
+use kennel_core::{HostName, HostPattern, Layout};
 use kennel_store::whole_file;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
@@ -46,9 +46,16 @@ impl Drop for Answer {
     }
 }
 
-/// Whether the name leads here, as far as this host can see: an authority allows few failures. Says
+/// Whether a name leads here, as far as this host can see: an authority allows few failures. Says
 /// why not.
-pub(crate) async fn leads_here(layout: &Layout, name: &HostName) -> Result<(), String> {
+pub(crate) async fn leads_here(layout: &Layout, hosts: &HostPattern) -> Result<(), String> {
+    let name = &match hosts {
+        HostPattern::Host(host) => host.clone(),
+        // Whatever is below it does.
+        HostPattern::Wildcard(domain) => {
+            format!("{TOKEN}.{domain}").parse().map_err(|error| format!("{hosts}: {error}"))?
+        }
+    };
     let text = format!("{name} leads to this host");
     let given = Answer::give(layout, TOKEN, &text).map_err(|error| error.to_string())?;
     let addresses: Vec<_> = match timeout(PATIENCE, lookup_host((name.as_str(), 80))).await {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use kennel_core::CertificateName;
+use kennel_core::HostPattern;
 use kennel_store::ConfigError;
 
 /// The run ends with it; a single name that fails is no error, but an attempt.
@@ -58,7 +58,7 @@ pub enum AcmeError {
     #[error("the certificate for {name} is there, and the router was not told")]
     Router {
         /// For whom.
-        name: CertificateName,
+        name: HostPattern,
         /// What systemd said.
         source: Box<kennel_systemd::ManagerError>,
     },

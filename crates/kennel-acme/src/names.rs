@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use kennel_core::config::HostConfig;
-use kennel_core::{Certificate, CertificateName, HostName, Layout, RouteTable, Timestamp};
+use kennel_core::{Certificate, HostPattern, Layout, RouteTable, Timestamp};
 use kennel_store::{parse_certificate, whole_file};
 use tracing::{info, warn};
 
@@ -16,9 +16,9 @@ use crate::{AcmeError, say};
 /// Who is routed, and the certificates that are there.
 pub(crate) struct Names {
     /// Of the names that kennel-acme keeps, by the name.
-    own: BTreeMap<CertificateName, Certificate>,
-    /// What each routed host is to get, and the hosts that get it.
-    wanted: BTreeMap<CertificateName, Vec<HostName>>,
+    own: BTreeMap<HostPattern, Certificate>,
+    /// What is ordered for routed hosts, and which of them get it.
+    wanted: BTreeMap<HostPattern, Vec<HostPattern>>,
     /// The operator's.
     others: Vec<Certificate>,
 }
@@ -27,7 +27,7 @@ impl Names {
     /// Looks.
     pub(crate) fn look(layout: &Layout, config: &HostConfig) -> Result<Self, AcmeError> {
         let path = layout.route_table();
-        let routed: BTreeSet<HostName> = match fs::read(&path) {
+        let routed: BTreeSet<HostPattern> = match fs::read(&path) {
             Ok(text) => serde_json::from_slice::<RouteTable>(&text)
                 .map_err(|error| AcmeError::Content { path, why: error.to_string() })?
                 .hosts
@@ -38,8 +38,10 @@ impl Names {
             Err(error) => return Err(AcmeError::file("read", &path)(error)),
         };
         let mut wanted = BTreeMap::<_, Vec<_>>::new();
-        for host in &routed {
-            wanted.entry(config.certificate_name(host)).or_default().push(host.clone());
+        for hosts in routed {
+            if let Some(name) = config.ordered_for(&hosts) {
+                wanted.entry(name).or_default().push(hosts);
+            }
         }
         let mut names = Self { own: BTreeMap::new(), wanted, others: Vec::new() };
         for path in files_in(&layout.certificates())? {
@@ -60,10 +62,10 @@ impl Names {
         &self,
         renewals: &Renewals<'_>,
         now: Timestamp,
-    ) -> impl Iterator<Item = (&CertificateName, Vec<&HostName>)> {
+    ) -> impl Iterator<Item = (&HostPattern, Vec<&HostPattern>)> {
         self.wanted.iter().filter_map(move |(name, hosts)| {
             // The operator's is the operator's to renew.
-            let is_theirs = |host: &HostName| {
+            let is_theirs = |host: &HostPattern| {
                 self.others.iter().any(|it| it.is_for(host) && now < it.not_after)
             };
             let hosts: Vec<_> = hosts.iter().filter(|host| !is_theirs(host)).collect();
@@ -74,12 +76,12 @@ impl Names {
     }
 
     /// Those that are there and still wanted.
-    pub(crate) fn own(&self) -> impl Iterator<Item = (&CertificateName, &Certificate)> {
+    pub(crate) fn own(&self) -> impl Iterator<Item = (&HostPattern, &Certificate)> {
         self.own.iter().filter(|(name, _)| self.wanted.contains_key(*name))
     }
 
     /// What attempts may be remembered of.
-    pub(crate) fn wanted(&self) -> BTreeSet<CertificateName> {
+    pub(crate) fn wanted(&self) -> BTreeSet<HostPattern> {
         self.wanted.keys().cloned().collect()
     }
 
@@ -104,8 +106,8 @@ fn files_in(directory: &Path) -> Result<Vec<PathBuf>, AcmeError> {
 }
 
 /// What a file is named after.
-fn own_name(path: &Path) -> Option<CertificateName> {
-    CertificateName::from_file_stem(path.file_stem()?.to_str()?)
+fn own_name(path: &Path) -> Option<HostPattern> {
+    HostPattern::from_file_stem(path.file_stem()?.to_str()?)
 }
 
 /// The first certificate of a file; none if there is none that could be served.
@@ -189,9 +191,18 @@ mod tests {
         const DNS: &str = "[acme]\naccept_terms = true\n[acme.dns]\nprovider = \"rfc2136\"\n\
                            server = \"::1\"\nkey_name = \"k\"";
         let hosts = ["a.shop.k.example", "b.shop.k.example", "kennel.k.example", "shop.org"];
-        let (_root, layout, now) = host(&hosts);
+        let (_root, layout, now) = host(&[&hosts[..], &["*.shop.org"]].concat());
+        assert_eq!(wanting(&layout, &config(""), now), hosts.join(" "));
         let dns = config(DNS);
+        let all = "*.shop.k.example *.shop.org kennel.k.example shop.org";
+        assert_eq!(wanting(&layout, &dns, now), all);
+        certificate(&layout, "_.shop.org.pem", &["*.shop.org"]);
         assert_eq!(wanting(&layout, &dns, now), "*.shop.k.example kennel.k.example shop.org");
+        fs::remove_file(layout.certificates().join("_.shop.org.pem")).unwrap();
+        certificate(&layout, "theirs.org.pem", &["*.shop.org", "shop.org"]);
+        assert_eq!(wanting(&layout, &dns, now), "*.shop.k.example kennel.k.example");
+        fs::remove_file(layout.certificates().join("theirs.org.pem")).unwrap();
+        let (_root, layout, now) = host(&hosts);
         // What was ordered for one host alone is not renewed.
         certificate(&layout, "a.shop.k.example.pem", &["a.shop.k.example"]);
         certificate(&layout, "_.shop.k.example.pem", &["*.shop.k.example"]);

@@ -6,7 +6,7 @@ use instant_acme::{
     Account, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error, Identifier,
     NewOrder, Order, OrderStatus, Problem, RetryPolicy,
 };
-use kennel_core::{CertificateName, Layout};
+use kennel_core::{HostPattern, Layout};
 
 use crate::AcmeError;
 use crate::challenge::Answer;
@@ -94,7 +94,7 @@ fn words(problem: &Problem) -> String {
 pub(crate) async fn order(
     layout: &Layout,
     account: &Account,
-    name: &CertificateName,
+    name: &HostPattern,
     replaced: Option<CertificateIdentifier<'static>>,
     dns: Option<&dyn DnsProvider>,
 ) -> Result<String, OrderError> {
@@ -109,7 +109,7 @@ pub(crate) async fn order(
 async fn fulfil(
     layout: &Layout,
     account: &Account,
-    name: &CertificateName,
+    name: &HostPattern,
     replaced: Option<CertificateIdentifier<'static>>,
     dns: Option<&dyn DnsProvider>,
 ) -> Result<String, OrderError> {
@@ -127,7 +127,7 @@ async fn fulfil(
 
 async fn begin(
     account: &Account,
-    name: &CertificateName,
+    name: &HostPattern,
     replaced: Option<CertificateIdentifier<'static>>,
 ) -> Result<Order, OrderError> {
     let wanted = [Identifier::Dns(name.to_string())];
@@ -151,7 +151,7 @@ async fn begin(
 async fn answer(
     layout: &Layout,
     order: &mut Order,
-    name: &CertificateName,
+    name: &HostPattern,
     dns: Option<&dyn DnsProvider>,
 ) -> Result<Vec<Answer>, OrderError> {
     let mut answers = Vec::new();

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use instant_acme::{Account, CertificateIdentifier, Error};
-use kennel_core::{Certificate, CertificateName, Layout, Timestamp, error_chain};
+use kennel_core::{Certificate, HostPattern, Layout, Timestamp, error_chain};
 use rustls_pki_types::Der;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
@@ -35,7 +35,7 @@ struct Kept {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     silent_until: Option<Timestamp>,
     #[serde(default)]
-    names: BTreeMap<CertificateName, Renewal>,
+    names: BTreeMap<HostPattern, Renewal>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -49,7 +49,7 @@ struct Renewal {
 }
 
 /// What is asked about.
-type Wanted<'n> = (&'n CertificateName, CertificateIdentifier<'static>, &'n Certificate);
+type Wanted<'n> = (&'n HostPattern, CertificateIdentifier<'static>, &'n Certificate);
 
 impl<'a> Renewals<'a> {
     /// Reads them. A file that cannot be read costs some questions, and nothing else.
@@ -60,7 +60,7 @@ impl<'a> Renewals<'a> {
     /// Whether a certificate is to be renewed now.
     pub(crate) fn is_due(
         &self,
-        name: &CertificateName,
+        name: &HostPattern,
         certificate: &Certificate,
         now: Timestamp,
     ) -> bool {
@@ -77,14 +77,14 @@ impl<'a> Renewals<'a> {
     /// What an order says that it replaces: only an authority that has spoken of it knows it.
     pub(crate) fn replaced(
         &self,
-        name: &CertificateName,
+        name: &HostPattern,
         certificate: &Certificate,
     ) -> Option<CertificateIdentifier<'static>> {
         self.of(name, certificate).filter(|renewal| renewal.at.is_some())?;
         identifier(certificate)
     }
 
-    fn of(&self, name: &CertificateName, certificate: &Certificate) -> Option<&Renewal> {
+    fn of(&self, name: &HostPattern, certificate: &Certificate) -> Option<&Renewal> {
         let known = self.kept.names.get(name)?;
         let id = identifier(certificate)?;
         (known.certificate == id.to_string()).then_some(known)
@@ -93,7 +93,7 @@ impl<'a> Renewals<'a> {
     /// Those that the authority is to be asked about now.
     pub(crate) fn questions<'n>(
         &self,
-        own: impl Iterator<Item = (&'n CertificateName, &'n Certificate)>,
+        own: impl Iterator<Item = (&'n HostPattern, &'n Certificate)>,
         now: Timestamp,
     ) -> Vec<Wanted<'n>> {
         if self.kept.silent_until.is_some_and(|until| now < until) {
@@ -150,7 +150,7 @@ impl<'a> Renewals<'a> {
     }
 
     /// Forgets what is not routed any more.
-    pub(crate) fn keep_only(&mut self, names: &BTreeSet<CertificateName>) -> Result<(), AcmeError> {
+    pub(crate) fn keep_only(&mut self, names: &BTreeSet<HostPattern>) -> Result<(), AcmeError> {
         let before = self.kept.names.len();
         self.kept.names.retain(|name, _| names.contains(name));
         if self.kept.names.len() == before { Ok(()) } else { self.store() }
@@ -274,7 +274,7 @@ mod tests {
         let (_root, layout) = host();
         let fake = Fake::new(true);
         let account = fake.account().await;
-        let name: CertificateName = "a.example".parse().unwrap();
+        let name: HostPattern = "a.example".parse().unwrap();
         let one = certificate(&[0x87, 0x65]);
         let begin = one.not_before;
         let own = || [(&name, &one)].into_iter();
@@ -321,7 +321,7 @@ mod tests {
         let fake = Fake::new(true);
         *fake.window.lock().unwrap() = ("2030-01-30T23:00:00Z", "2030-01-31T00:00:00Z");
         let account = fake.account().await;
-        let name: CertificateName = "a.example".parse().unwrap();
+        let name: HostPattern = "a.example".parse().unwrap();
         let one = certificate(&[1]);
         let now = one.not_before;
         let mut renewals = Renewals::load(&layout);
@@ -336,7 +336,7 @@ mod tests {
         let (_root, layout) = host();
         let fake = Fake::new(false);
         let account = fake.account().await;
-        let name: CertificateName = "a.example".parse().unwrap();
+        let name: HostPattern = "a.example".parse().unwrap();
         let one = certificate(&[1]);
         let own = || [(&name, &one)].into_iter();
         let now = one.not_before;

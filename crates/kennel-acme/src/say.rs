@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use hickory_proto::rr::Name;
-use kennel_core::{Certificate, CertificateName, Timestamp};
+use kennel_core::{Certificate, HostPattern, Timestamp};
 
-pub(crate) fn ordering(name: &CertificateName, more: usize) -> String {
+pub(crate) fn ordering(name: &HostPattern, more: usize) -> String {
     match more {
         0 => format!("ordering a certificate for {name}"),
         _ => format!("ordering a certificate for {name}, {more} more to come"),
@@ -17,12 +17,12 @@ pub(crate) fn new_account(directory: &str) -> String {
     format!("opened an account with {directory}")
 }
 
-pub(crate) fn got(name: &CertificateName, certificate: &Certificate, now: Timestamp) -> String {
+pub(crate) fn got(name: &HostPattern, certificate: &Certificate, now: Timestamp) -> String {
     let days = certificate.not_after.since(now).as_secs() / (24 * 3600);
     format!("{name} has a certificate by {} for {days} days", certificate.issuer)
 }
 
-pub(crate) fn failed(name: &CertificateName, why: &str, wait: Duration) -> String {
+pub(crate) fn failed(name: &HostPattern, why: &str, wait: Duration) -> String {
     format!("no certificate for {name}: {why}; trying again in {}", span(wait))
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn paused(why: &str, wait: Duration) -> String {
     format!("the certificate authority asks for patience: {why}; no order for {}", span(wait))
 }
 
-pub(crate) fn removed(name: &CertificateName) -> String {
+pub(crate) fn removed(name: &HostPattern) -> String {
     format!("removed the certificate for {name}: it has expired, and nothing is routed there")
 }
 
@@ -55,11 +55,11 @@ pub(crate) fn record_left(name: &str, why: &str) -> String {
     format!("a TXT record of {name} stays for now: {why}; the next run removes it")
 }
 
-pub(crate) fn renewed_early(name: &CertificateName, why: &str) -> String {
+pub(crate) fn renewed_early(name: &HostPattern, why: &str) -> String {
     format!("the certificate authority wants {name} to be renewed now: {why}")
 }
 
-pub(crate) fn no_renewal_information(name: &CertificateName, why: &str) -> String {
+pub(crate) fn no_renewal_information(name: &HostPattern, why: &str) -> String {
     format!("the certificate authority does not say when to renew {name}: {why}")
 }
 
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn sentences() {
-        let name: CertificateName = "a.example".parse().unwrap();
+        let name: HostPattern = "a.example".parse().unwrap();
         let certificate = Certificate {
             names: vec!["a.example".into()],
             serial: vec![1],

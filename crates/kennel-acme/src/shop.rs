@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use instant_acme::{Account, CertificateIdentifier};
 use kennel_core::config::{Acme, HostConfig};
-use kennel_core::{CertificateName, HostName, Layout, Timestamp, error_chain};
+use kennel_core::{HostPattern, Layout, Timestamp, error_chain};
 use kennel_store::{load_host, parse_certificate, whole_file};
 use kennel_systemd::{Manager, status};
 use tracing::{error, info, warn};
@@ -62,9 +62,9 @@ fn now() -> Timestamp {
 
 /// What is ordered.
 struct Next {
-    name: CertificateName,
+    name: HostPattern,
     /// One of those that want it.
-    host: HostName,
+    host: HostPattern,
     /// The certificate that it takes the place of, if the authority knows of that.
     replaced: Option<CertificateIdentifier<'static>>,
 }
@@ -77,7 +77,7 @@ struct Round<'a> {
     renewals: Renewals<'a>,
     account: Option<Account>,
     dns: Option<Box<dyn DnsProvider>>,
-    tried: BTreeSet<CertificateName>,
+    tried: BTreeSet<HostPattern>,
 }
 
 impl Round<'_> {
@@ -112,7 +112,7 @@ impl Round<'_> {
         let Some(host) = hosts.first() else { return Ok(None) };
         let mut own = names.own().filter(|(own, _)| *own == name);
         let replaced = own.next().and_then(|(_, own)| self.renewals.replaced(name, own));
-        let next = Next { name: name.clone(), host: HostName::clone(host), replaced };
+        let next = Next { name: name.clone(), host: HostPattern::clone(host), replaced };
         let more = left.count();
         self.tried.insert(next.name.clone());
         Ok(Some((next, more)))
@@ -145,7 +145,7 @@ impl Round<'_> {
         }
     }
 
-    fn failed(&mut self, name: &CertificateName, why: &str) -> Result<(), AcmeError> {
+    fn failed(&mut self, name: &HostPattern, why: &str) -> Result<(), AcmeError> {
         let next = self.attempts.failed(name, why, now())?;
         warn!("{}", say::failed(name, why, next.since(now())));
         Ok(())
@@ -154,7 +154,7 @@ impl Round<'_> {
     /// Orders, and again if only what was between the authority and this host stood in the way.
     async fn order(
         &mut self,
-        name: &CertificateName,
+        name: &HostPattern,
         replaced: Option<&CertificateIdentifier<'static>>,
     ) -> Result<String, OrderError> {
         let mut left = ORDERS;
@@ -180,7 +180,7 @@ impl Round<'_> {
     }
 
     /// Key and certificates go into one file, so that they always fit.
-    fn keep(&self, name: &CertificateName, pem: &str) -> Result<(), AcmeError> {
+    fn keep(&self, name: &HostPattern, pem: &str) -> Result<(), AcmeError> {
         let path = self.layout.certificate(name);
         let facts = parse_certificate(pem.as_bytes())
             .map_err(|why| AcmeError::Content { path: path.clone(), why })?;
@@ -190,7 +190,7 @@ impl Round<'_> {
     }
 
     /// A router that does not run reads it when it starts.
-    async fn tell_router(&self, name: &CertificateName) -> Result<(), AcmeError> {
+    async fn tell_router(&self, name: &HostPattern) -> Result<(), AcmeError> {
         let told = async {
             let manager = Manager::connect().await?;
             if manager.state(ROUTER).await?.is_over() {

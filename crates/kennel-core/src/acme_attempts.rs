@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CertificateName, Timestamp};
+use crate::{HostPattern, Timestamp};
 
 /// The failures, as they are kept in a file that everybody may read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,7 +15,7 @@ pub struct AcmeAttempts {
     pub paused_until: Option<Timestamp>,
     /// By name.
     #[serde(default)]
-    pub names: BTreeMap<CertificateName, AcmeAttempt>,
+    pub names: BTreeMap<HostPattern, AcmeAttempt>,
 }
 
 /// The last order for a name, which failed.

@@ -7,7 +7,7 @@ use x509_cert::der::Decode;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{AuthorityKeyIdentifier, SubjectAltName};
 
-use crate::{HostName, Timestamp};
+use crate::{HostPattern, Timestamp};
 
 /// What a server's certificate is for, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,17 +63,18 @@ impl Certificate {
         })
     }
 
-    /// The names that make a certificate one for this host: its own, and the wildcard, which stands
-    /// for one label (RFC 9525 §6.3).
-    #[must_use]
-    pub fn names_of(host: &HostName) -> [String; 2] {
-        let host = host.as_str();
-        [host.to_owned(), format!("*.{}", host.split_once('.').map_or("", |(_, parent)| parent))]
+    /// The names that make a certificate one for these hosts: their own, and a host's wildcard.
+    pub fn names_of(hosts: &HostPattern) -> impl Iterator<Item = String> {
+        let above = match hosts {
+            HostPattern::Host(host) => HostPattern::wildcard_above(host),
+            HostPattern::Wildcard(_) => None,
+        };
+        std::iter::once(hosts.to_string()).chain(above.map(String::from))
     }
 
-    /// Whether it is for this host.
+    /// Whether it is for these hosts.
     #[must_use]
-    pub fn is_for(&self, host: &HostName) -> bool {
-        Self::names_of(host).iter().any(|name| self.names.contains(name))
+    pub fn is_for(&self, hosts: &HostPattern) -> bool {
+        Self::names_of(hosts).any(|name| self.names.contains(&name))
     }
 }

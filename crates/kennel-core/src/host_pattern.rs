@@ -1,4 +1,4 @@
-//! What one certificate is ordered for.
+//! What a domain, a route and a certificate are for: one host, or all below a domain.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{HostName, Invalid};
 
-/// One host, or all hosts one label below a domain (RFC 9525 §6.3). Wildcards come first in order.
+/// One host, or all hosts one label below a domain, which is how far a wildcard certificate reaches
+/// (RFC 9525 §6.3). Wildcards come first in order.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub enum CertificateName {
+pub enum HostPattern {
     /// `*.` and this domain.
     Wildcard(HostName),
     /// This host alone.
@@ -20,8 +21,9 @@ pub enum CertificateName {
 /// What stands for `*` in a file's name. No host name begins so.
 const WILDCARD_FILE: &str = "_.";
 
-impl CertificateName {
-    /// The domain that is proven to the certificate authority (RFC 8555 §7.1.4).
+impl HostPattern {
+    /// The host, or the domain whose hosts they are: what is proven to a certificate authority
+    /// (RFC 8555 §7.1.4).
     #[must_use]
     pub fn domain(&self) -> &HostName {
         match self {
@@ -36,7 +38,7 @@ impl CertificateName {
         parent.parse().ok().map(Self::Wildcard)
     }
 
-    /// Whether a certificate of this name is for the host.
+    /// Whether it is for the host.
     #[must_use]
     pub fn covers(&self, host: &HostName) -> bool {
         match self {
@@ -54,7 +56,7 @@ impl CertificateName {
         }
     }
 
-    /// The reverse of [`CertificateName::file_stem`]; none if it is no such name.
+    /// The reverse of [`HostPattern::file_stem`]; none if it is no such name.
     #[must_use]
     pub fn from_file_stem(stem: &str) -> Option<Self> {
         match stem.strip_prefix(WILDCARD_FILE) {
@@ -64,13 +66,13 @@ impl CertificateName {
     }
 }
 
-impl From<HostName> for CertificateName {
+impl From<HostName> for HostPattern {
     fn from(host: HostName) -> Self {
         Self::Host(host)
     }
 }
 
-impl FromStr for CertificateName {
+impl FromStr for HostPattern {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
@@ -81,7 +83,7 @@ impl FromStr for CertificateName {
     }
 }
 
-impl TryFrom<String> for CertificateName {
+impl TryFrom<String> for HostPattern {
     type Error = Invalid;
 
     fn try_from(text: String) -> Result<Self, Invalid> {
@@ -89,13 +91,13 @@ impl TryFrom<String> for CertificateName {
     }
 }
 
-impl From<CertificateName> for String {
-    fn from(name: CertificateName) -> Self {
+impl From<HostPattern> for String {
+    fn from(name: HostPattern) -> Self {
         name.to_string()
     }
 }
 
-impl fmt::Display for CertificateName {
+impl fmt::Display for HostPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Host(host) => host.fmt(f),
@@ -111,19 +113,19 @@ mod tests {
     #[test]
     fn there_and_back() {
         for (text, stem) in [("a.example", "a.example"), ("*.a.example", "_.a.example")] {
-            let name: CertificateName = text.parse().unwrap();
+            let name: HostPattern = text.parse().unwrap();
             assert_eq!((name.to_string().as_str(), name.file_stem().as_str()), (text, stem));
-            assert_eq!(CertificateName::from_file_stem(stem), Some(name));
+            assert_eq!(HostPattern::from_file_stem(stem), Some(name));
         }
         for bad in ["*.*.a", "a.*.b", "*", "*.", "_.a"] {
-            assert!(bad.parse::<CertificateName>().is_err(), "{bad}");
+            assert!(bad.parse::<HostPattern>().is_err(), "{bad}");
         }
-        assert_eq!(CertificateName::from_file_stem("*.a.example"), None);
+        assert_eq!(HostPattern::from_file_stem("*.a.example"), None);
     }
 
     #[test]
     fn a_wildcard_stands_for_one_label() {
-        let wildcard: CertificateName = "*.a.example".parse().unwrap();
+        let wildcard: HostPattern = "*.a.example".parse().unwrap();
         let host = |text: &str| text.parse::<HostName>().unwrap();
         assert!(wildcard.covers(&host("x.a.example")));
         for other in ["a.example", "y.x.a.example", "b.example", "example"] {

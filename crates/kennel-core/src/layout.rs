@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    BranchSlug, BuildId, CertificateName, DeploymentId, ProjectName, ServiceName, StorePath,
-    UnitName, UserName,
+    BranchSlug, BuildId, DeploymentId, HostPattern, ProjectName, ServiceName, StorePath, UnitName,
+    UserName,
 };
 
 /// Kennel's paths under a root, which is `/` but in tests.
@@ -96,7 +96,7 @@ impl Layout {
 
     /// The certificate that kennel-acme keeps for a name, with its key.
     #[must_use]
-    pub fn certificate(&self, name: &CertificateName) -> PathBuf {
+    pub fn certificate(&self, name: &HostPattern) -> PathBuf {
         self.certificates().join(format!("{}.pem", name.file_stem()))
     }
 

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{RequestLimits, RouterConfig};
 use crate::{
-    DeploymentId, Guard, HostName, OutputKey, Port, ProjectName, Protocol, ServiceName, StorePath,
-    Tls,
+    DeploymentId, Guard, HostName, HostPattern, OutputKey, Port, ProjectName, Protocol,
+    ServiceName, StorePath, Tls,
 };
 
 /// The whole table.
@@ -29,8 +29,9 @@ pub struct RouteTable {
     /// What holds for all hosts.
     #[serde(default, skip_serializing_if = "RouterConfig::is_default")]
     pub router: RouterConfig,
-    /// Per host its path prefixes. The longest prefix that matches decides.
-    pub hosts: BTreeMap<HostName, Vec<PathRoute>>,
+    /// Per host its path prefixes. The longest prefix that matches decides, and a host of its own
+    /// before a wildcard.
+    pub hosts: BTreeMap<HostPattern, Vec<PathRoute>>,
 }
 
 /// The table is in a format that this program does not know.

@@ -1,7 +1,7 @@
 //! Whether a service may have the domains that it asks for.
 
-use kennel_core::HostName;
 use kennel_core::config::{Addresses, ProjectConfig};
+use kennel_core::{HostName, HostPattern};
 use kennel_store::Deployment;
 
 use crate::{DeployError, Host};
@@ -23,7 +23,8 @@ pub(crate) fn claim(
             return Err(DeployError::DomainForbidden { project, domain: domain.clone() });
         }
     }
-    Ok(host.state.claim_domains(wanted.domains(), &deployment.key)??)
+    let is_listed = |domain: &HostPattern| project.lists_domain(domain);
+    Ok(host.state.claim_domains(wanted.domains(), &deployment.key, is_listed)??)
 }
 
 /// The addresses whose domains a deployment gets, if any.
@@ -36,10 +37,11 @@ pub(crate) fn wanted<'a>(
 }
 
 /// `<label>.<project>.<base domain>` and everything deeper is Kennel's to give.
-fn is_reserved(domain: &HostName, control: &HostName, base: &HostName) -> bool {
-    let below = domain.as_str().strip_suffix(base.as_str());
-    let labels = below.map_or(0, |labels| labels.matches('.').count());
-    domain == control || (domain.is_within(base) && labels >= 2)
+fn is_reserved(domain: &HostPattern, control: &HostName, base: &HostName) -> bool {
+    let text = domain.to_string();
+    let labels = text.strip_suffix(base.as_str()).map_or(0, |below| below.matches('.').count());
+    let is_control = matches!(domain, HostPattern::Host(host) if host == control);
+    is_control || (domain.domain().is_within(base) && labels >= 2)
 }
 
 #[cfg(test)]
@@ -49,12 +51,15 @@ mod tests {
     #[test]
     fn names_under_projects_and_the_control_host_are_kennels() {
         let host = |text: &str| text.parse::<HostName>().unwrap();
-        let reserved =
-            |text: &str| is_reserved(&host(text), &host("kennel.ex.org"), &host("ex.org"));
+        let reserved = |text: &str| {
+            is_reserved(&text.parse().unwrap(), &host("kennel.ex.org"), &host("ex.org"))
+        };
         assert!(reserved("kennel.ex.org"));
         assert!(reserved("api-main.site.ex.org"));
         assert!(!reserved("shop.ex.org"));
         assert!(!reserved("ex.org"));
         assert!(!reserved("a.b.notex.org"));
+        assert!(reserved("*.site.ex.org") && reserved("*.api-main.site.ex.org"));
+        assert!(!reserved("*.ex.org") && !reserved("*.org") && !reserved("*.shop.org"));
     }
 }

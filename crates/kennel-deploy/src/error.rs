@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use kennel_core::config::{ProgramPath, Schedule};
 use kennel_core::{
-    DeploymentId, HostName, Invalid, Port, ProjectName, RuleProblem, SecretName, SecretScope,
+    DeploymentId, HostPattern, Invalid, Port, ProjectName, RuleProblem, SecretName, SecretScope,
     StorePath, UnitName,
 };
 use kennel_store::{ConfigError, DomainTaken, NumbersTaken, SecretsError, StoreError};
@@ -156,13 +156,13 @@ pub enum DeployError {
         /// The project.
         project: ProjectName,
         /// The domain.
-        domain: HostName,
+        domain: HostPattern,
     },
     /// The custom domain would meet Kennel's own names.
     #[error(
         "the domain {0} belongs to Kennel itself; choose one outside of the base domain's projects"
     )]
-    DomainReserved(HostName),
+    DomainReserved(HostPattern),
     /// The service ended instead of serving.
     #[error("{unit} ended before it was healthy ({how}){tail}")]
     Exited {

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use kennel_core::config::{Addresses, ProjectConfig};
 use kennel_core::{
-    DeploymentId, Guard, OutputKey, PathRoute, ProjectName, RouteOutput, RouteTable, Settings,
-    Target,
+    DeploymentId, Guard, HostPattern, OutputKey, PathRoute, ProjectName, RouteOutput, RouteTable,
+    Settings, Target,
 };
 use kennel_store::{Deployment, Https};
 use rustix::fs::FlockOperation;
@@ -119,7 +119,7 @@ fn render(
             Some(route(host, it, prefix, target(host, it, &held, &projects)?))
         };
         let Some(routes) = routes(deployment, &by_key, &guards, to) else { continue };
-        let mut names = vec![deployment.host(&host.config.base_domain)?];
+        let mut names = vec![HostPattern::from(deployment.host(&host.config.base_domain)?)];
         let config = projects.get(&deployment.key.project).and_then(Option::as_ref);
         if let Some(wanted) = config.and_then(|config| domain::wanted(deployment, config)) {
             for name in &wanted.redirect_from {
@@ -131,7 +131,7 @@ fn render(
         table.hosts.extend(names.into_iter().map(|name| (name, routes.clone())));
     }
     // Last, so that no custom domain takes its place.
-    table.hosts.insert(host.config.control_host.clone(), control(host));
+    table.hosts.insert(host.config.control_host.clone().into(), control(host));
     Ok((table, access))
 }
 
@@ -171,9 +171,9 @@ fn route(host: &Host, deployment: &Deployment, prefix: &str, target: Target) -> 
 }
 
 fn elsewhere(wanted: &Addresses, guard: Guard) -> Vec<PathRoute> {
-    let target = wanted.custom_domain.clone().map(|to| Target::Redirect { to });
-    let route = |target| PathRoute { guard, ..PathRoute::new("/", target) };
-    target.map(route).into_iter().collect()
+    // Nobody is sent to all hosts of a domain.
+    let Some(HostPattern::Host(to)) = wanted.custom_domain.clone() else { return Vec::new() };
+    vec![PathRoute { guard, ..PathRoute::new("/", Target::Redirect { to }) }]
 }
 
 /// Projects' files, as far as they can be read.
@@ -227,5 +227,5 @@ fn control(host: &Host) -> Vec<PathRoute> {
 /// Where people reach a deployment.
 pub(crate) fn url(host: &Host, deployment: &Deployment) -> Result<String, DeployError> {
     let name = deployment.host(&host.config.base_domain)?;
-    Ok(Https::look(&host.layout, &host.config).url(&name))
+    Ok(Https::look(&host.layout, &host.config).url(&name.into()))
 }

@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use hyper::header::HeaderValue;
 use kennel_core::{
-    DeploymentId, HostName, InUse, LastUse, LoginId, Logins, PathRoute, Protocol, RouteOutput,
-    RouteTable, StorePath, Target as RawTarget, Timestamp, UnknownTableVersion, error_chain,
+    DeploymentId, HostName, HostPattern, InUse, LastUse, LoginId, Logins, PathRoute, Protocol,
+    RouteOutput, RouteTable, StorePath, Target as RawTarget, Timestamp, UnknownTableVersion,
+    error_chain,
 };
 use tracing::warn;
 
@@ -41,6 +42,8 @@ pub(crate) struct Table {
     pub(crate) generation: Option<u64>,
     /// Since when it is in force.
     pub(crate) loaded_at: Option<Timestamp>,
+    /// By the host's name; those for all hosts below a domain by that with a dot before it, as no
+    /// host's name begins.
     hosts: HashMap<Box<str>, Host>,
     sites: HashMap<StorePath, Arc<Site>>,
     /// The services that are expected to answer.
@@ -176,11 +179,11 @@ pub(crate) enum TableError {
     #[error("{} is of another version of Kennel", .path.display())]
     Version { path: PathBuf, source: UnknownTableVersion },
     #[error("{host} has the prefix `{prefix}`, which does not begin with `/`")]
-    Prefix { host: HostName, prefix: String },
+    Prefix { host: HostPattern, prefix: String },
     #[error("{host} has the prefix `{prefix}` twice")]
-    PrefixTwice { host: HostName, prefix: String },
+    PrefixTwice { host: HostPattern, prefix: String },
     #[error("{host} leads to the socket `{path}`, which is not an absolute path")]
-    Socket { host: HostName, path: String },
+    Socket { host: HostPattern, path: String },
 }
 
 impl Table {
@@ -259,6 +262,7 @@ impl Table {
             ..Self::empty()
         };
         for (host, paths) in raw.hosts {
+            let name = key(&host);
             let mut routes: Vec<Route> = Vec::with_capacity(paths.len());
             for path in paths {
                 table.look_after(&path, previous);
@@ -273,13 +277,13 @@ impl Table {
                 let deployment = path.target.deployment();
                 table.deployments.extend(deployment);
                 let drain = path.target.drain();
-                let before = previous.route(host.as_str(), &prefix);
+                let before = previous.route(&name, &prefix);
                 let bounds = Bounds::from(&path.limits);
                 // One allowance for all the hosts and paths of a service.
                 let whose = path
                     .output
                     .as_ref()
-                    .map_or_else(|| Rates::name(&(host.as_str(), &prefix)), Rates::name);
+                    .map_or_else(|| Rates::name(&(&*name, &prefix)), Rates::name);
                 let rate = path.limits.rate_limit.map(|limit| Rate::new(&limit, whose));
                 let output = path.output.map(Arc::new);
                 let mut target =
@@ -305,12 +309,14 @@ impl Table {
                 });
             }
             routes.sort_by_key(|route| std::cmp::Reverse(route.prefix.len()));
-            let certificate = table.certificates.of(&host).or_else(|| {
-                let is_own = routes.first().is_some_and(|route| route.target.is_own());
-                is_own.then(|| table.certificates.stand_in(&host)).flatten()
+            let certificate = table.certificates.of(&host).or_else(|| match &host {
+                HostPattern::Host(host) if routes.first().is_some_and(|it| it.target.is_own()) => {
+                    table.certificates.stand_in(host)
+                }
+                HostPattern::Host(_) | HostPattern::Wildcard(_) => None,
             });
             let of_host = Host { routes: routes.into(), certificate };
-            table.hosts.insert(String::from(host).into(), of_host);
+            table.hosts.insert(name, of_host);
         }
         let is_limited = table.rules.rate.is_some() || table.routes().any(|it| it.rate.is_some());
         if !is_limited {
@@ -323,7 +329,7 @@ impl Table {
 
     fn target(
         &mut self,
-        host: &HostName,
+        host: &HostPattern,
         raw: RawTarget,
         bounds: Bounds,
         shelf: &Arc<Shelf>,
@@ -377,7 +383,8 @@ impl Table {
                 Ok(Target::Site(Arc::new(Serving { site, spa: Spa(spa), former })))
             }
             RawTarget::Redirect { to } => {
-                let certificate = self.certificates.of(&to).filter(|_| self.redirect);
+                let certificate =
+                    self.certificates.of(&to.clone().into()).filter(|_| self.redirect);
                 let is_secured = certificate.is_some_and(|it| it.is_vouched_for());
                 Ok(Target::Elsewhere(Arc::new(Elsewhere { host: to, is_secured })))
             }
@@ -526,7 +533,7 @@ impl Table {
 
     /// The certificate of a host.
     pub(crate) fn certificate(&self, host: &str) -> Option<&Arc<Loaded>> {
-        self.hosts.get(host)?.certificate.as_ref()
+        self.host(host)?.certificate.as_ref()
     }
 
     /// `Strict-Transport-Security` of a host that came over HTTPS: if browsers have believed the
@@ -542,7 +549,7 @@ impl Table {
 
     /// Who answers for this host and path.
     pub(crate) fn lookup(&self, host: &str, path: &str, came: &Came<'_>) -> Lookup<'_> {
-        let Some(Host { routes, certificate }) = self.hosts.get(host) else {
+        let Some(Host { routes, certificate }) = self.host(host) else {
             return Lookup::NoHost;
         };
         if let Came::Secured(asked_for) = *came
@@ -597,6 +604,14 @@ impl Table {
         last
     }
 
+    /// The host of this name, or whoever has all that are below its domain.
+    fn host(&self, name: &str) -> Option<&Host> {
+        self.hosts.get(name).or_else(|| {
+            let (_label, domain) = name.split_at_checked(name.find('.')?)?;
+            self.hosts.get(domain)
+        })
+    }
+
     fn routes(&self) -> impl Iterator<Item = &Route> {
         self.hosts.values().flat_map(|host| &host.routes)
     }
@@ -615,6 +630,14 @@ impl Table {
             | Target::Elsewhere(_)
             | Target::Absent => None,
         })
+    }
+}
+
+/// What a host is found by.
+fn key(host: &HostPattern) -> Box<str> {
+    match host {
+        HostPattern::Host(host) => host.as_str().into(),
+        HostPattern::Wildcard(domain) => format!(".{domain}").into(),
     }
 }
 
@@ -680,6 +703,30 @@ mod tests {
             Lookup::NoHost => "no host".into(),
             Lookup::Redirect(_) => "redirect".into(),
             Lookup::Misdirected => "misdirected".into(),
+        }
+    }
+
+    #[test]
+    fn a_host_of_its_own_comes_before_all_below_a_domain() {
+        let table = build(&format!(
+            r#"{{"version":1,"generation":3,"hosts":{{
+                "*.a.example":[{}],"b.a.example":[{}],"*.b.a.example":[{}]}}}}"#,
+            socket("/", "/all"),
+            socket("/b", "/b"),
+            socket("/", "/deep"),
+        ))
+        .unwrap();
+        let found = |host: &str| match table.lookup(host, "/", &Came::Plainly) {
+            Lookup::Found(Route { target: Target::Upstream(backend), .. }) => {
+                backend.address.to_string()
+            }
+            Lookup::NoPath => "no path".into(),
+            _ => "nothing".into(),
+        };
+        assert_eq!((found("x.a.example"), found("x.b.a.example")), ("/all".into(), "/deep".into()));
+        assert_eq!(found("b.a.example"), "no path", "half of a host is another's");
+        for none in ["a.example", "y.x.a.example", "example", "", "xa.example"] {
+            assert_eq!(found(none), "nothing", "{none}");
         }
     }
 

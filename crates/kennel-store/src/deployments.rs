@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use kennel_core::{
-    BuildId, DeploymentEvent, DeploymentId, DeploymentState, EventId, HostName, OutputKey,
+    BuildId, DeploymentEvent, DeploymentId, DeploymentState, EventId, HostPattern, OutputKey,
     ProjectName, Timestamp,
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -360,8 +360,9 @@ impl State {
     /// Any [`StoreError`]; the inner error if another holds one.
     pub fn claim_domains<'a>(
         &mut self,
-        domains: impl Iterator<Item = &'a HostName>,
+        domains: impl Iterator<Item = &'a HostPattern>,
         key: &OutputKey,
+        is_listed: impl Fn(&HostPattern) -> bool,
     ) -> Result<Result<(), DomainTaken>, StoreError> {
         let mut domains = domains.peekable();
         if domains.peek().is_none() {
@@ -369,7 +370,7 @@ impl State {
         }
         let tx = immediate(&mut self.connection)?;
         for domain in domains {
-            if let Err(taken) = names::claim_domain(&tx, domain, key)? {
+            if let Err(taken) = names::claim_domain(&tx, domain, key, is_listed(domain))? {
                 return Ok(Err(taken));
             }
         }

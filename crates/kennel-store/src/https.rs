@@ -3,7 +3,7 @@
 use std::fs;
 
 use kennel_core::config::HostConfig;
-use kennel_core::{AcmeAttempts, Certificate, CertificateName, HostName, Layout};
+use kennel_core::{AcmeAttempts, Certificate, HostPattern, Layout};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
@@ -13,6 +13,7 @@ pub struct Https {
     layout: Layout,
     /// Whether certificates are ordered, and which orders have failed.
     ordered: Option<AcmeAttempts>,
+    config: HostConfig,
     /// The operator's.
     certificates: Vec<Certificate>,
 }
@@ -35,27 +36,30 @@ impl Https {
         }
         let texts = files.iter().filter_map(|path| fs::read(path).ok());
         let certificates = texts.filter_map(|text| parse_certificate(&text).ok()).collect();
-        Self { layout: layout.clone(), ordered, certificates }
+        Self { layout: layout.clone(), ordered, config: config.clone(), certificates }
     }
 
-    /// Whether a host has a certificate, or is about to get one.
+    /// Whether hosts have a certificate, or are about to get one.
     #[must_use]
-    pub fn is_for(&self, host: &HostName) -> bool {
-        let names =
-            [Some(CertificateName::Host(host.clone())), CertificateName::wildcard_above(host)];
-        let names: Vec<_> = names.into_iter().flatten().collect();
+    pub fn is_for(&self, hosts: &HostPattern) -> bool {
+        let above = match hosts {
+            HostPattern::Host(host) => HostPattern::wildcard_above(host),
+            HostPattern::Wildcard(_) => None,
+        };
+        let names: Vec<_> = std::iter::once(hosts.clone()).chain(above).collect();
         let failed =
             |attempts: &AcmeAttempts| names.iter().any(|name| attempts.names.contains_key(name));
-        self.ordered.as_ref().is_some_and(|attempts| !failed(attempts))
+        let is_ordered = self.config.ordered_for(hosts).is_some();
+        self.ordered.as_ref().is_some_and(|attempts| is_ordered && !failed(attempts))
             || names.iter().any(|name| self.layout.certificate(name).exists())
-            || self.certificates.iter().any(|certificate| certificate.is_for(host))
+            || self.certificates.iter().any(|certificate| certificate.is_for(hosts))
     }
 
-    /// The host's address.
+    /// The hosts' address.
     #[must_use]
-    pub fn url(&self, host: &HostName) -> String {
-        let scheme = if self.is_for(host) { "https" } else { "http" };
-        format!("{scheme}://{host}")
+    pub fn url(&self, hosts: &HostPattern) -> String {
+        let scheme = if self.is_for(hosts) { "https" } else { "http" };
+        format!("{scheme}://{hosts}")
     }
 }
 
@@ -85,18 +89,31 @@ mod tests {
             let text = format!("base_domain = \"k.example\"\n{text}");
             HostConfig::parse(&text, "config.toml").unwrap()
         };
-        let host: HostName = "a.example".parse().unwrap();
+        let host: HostPattern = "a.example".parse().unwrap();
         let url = |text: &str| Https::look(&layout, &config(text)).url(&host);
         let acme = "[acme]\naccept_terms = true";
         assert_eq!((url(""), url(acme)), ("http://a.example".into(), "https://a.example".into()));
         let at = Timestamp::from_millis(0);
         let failed = AcmeAttempt { failures: 1, at, next: at, why: "no".into() };
-        let attempts =
-            AcmeAttempts { paused_until: None, names: [(host.clone().into(), failed)].into() };
+        let attempts = AcmeAttempts { paused_until: None, names: [(host.clone(), failed)].into() };
         fs::write(layout.acme_attempts(), serde_json::to_string(&attempts).unwrap()).unwrap();
         assert_eq!(url(acme), "http://a.example");
         // One that is not renewed is still one.
-        fs::write(layout.certificate(&host.clone().into()), "").unwrap();
+        fs::write(layout.certificate(&host), "").unwrap();
         assert_eq!(url(acme), "https://a.example");
+    }
+
+    #[test]
+    fn a_wildcard_gets_one_where_it_can_be_proven() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::under(root.path());
+        let url = |text: &str| {
+            let text = format!("base_domain = \"k.example\"\n[acme]\naccept_terms = true\n{text}");
+            let config = HostConfig::parse(&text, "config.toml").unwrap();
+            Https::look(&layout, &config).url(&"*.shop.example".parse().unwrap())
+        };
+        assert_eq!(url(""), "http://*.shop.example");
+        let dns = "dns = { provider = \"rfc2136\", server = \"::1\", key_name = \"k\" }";
+        assert_eq!(url(dns), "https://*.shop.example");
     }
 }

@@ -4,7 +4,8 @@
 //! `api-v2`+`x` never meet, whichever came first.
 
 use kennel_core::{
-    BranchSlug, GitRef, HostName, NameKind, OutputKey, ProjectName, UserName, plain_or_hashed,
+    BranchSlug, GitRef, HostName, HostPattern, NameKind, OutputKey, ProjectName, UserName,
+    plain_or_hashed,
 };
 use rusqlite::{OptionalExtension, Transaction, params};
 
@@ -33,14 +34,31 @@ impl Names {
 
 /// A custom domain belongs to another service.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the domain {domain} is taken by {holder}; remove it from `custom_domain` or `redirect_from` there, or tear it down"
-)]
-pub struct DomainTaken {
-    /// The domain.
-    pub domain: HostName,
-    /// Whose it is.
-    pub holder: OutputKey,
+pub enum DomainTaken {
+    /// It has this very domain.
+    #[error(
+        "the domain {domain} is taken by {holder}; remove it from `custom_domain` or `redirect_from` there, or tear it down"
+    )]
+    Held {
+        /// The domain.
+        domain: HostPattern,
+        /// Whose it is.
+        holder: OutputKey,
+    },
+    /// It is another project's and has all hosts of this kind.
+    #[error(
+        "the domain {domain} is one of {wildcard}, which is taken by {holder}; the operator may list it under `domains` in {project}.toml"
+    )]
+    Covered {
+        /// The domain.
+        domain: HostPattern,
+        /// What it is one of.
+        wildcard: HostPattern,
+        /// Whose that is.
+        holder: OutputKey,
+        /// Who wants it.
+        project: ProjectName,
+    },
 }
 
 /// The names of a service, given now if they were not before.
@@ -120,25 +138,47 @@ pub(crate) fn forget(
     Ok(())
 }
 
-/// Records that `domain` belongs to the service, unless it is another's.
+/// Records that `domain` belongs to the service, unless it is another's. One that is `listed` may be
+/// below another project's wildcard.
 pub(crate) fn claim_domain(
     tx: &Transaction<'_>,
-    domain: &HostName,
+    domain: &HostPattern,
     key: &OutputKey,
+    listed: bool,
 ) -> Result<Result<(), DomainTaken>, StoreError> {
+    if let Some(holder) = holder(tx, domain)? {
+        let is_own = holder == *key;
+        return Ok(is_own
+            .then_some(())
+            .ok_or(DomainTaken::Held { domain: domain.clone(), holder }));
+    }
+    let wildcard = match domain {
+        HostPattern::Host(host) if !listed => HostPattern::wildcard_above(host),
+        HostPattern::Host(_) | HostPattern::Wildcard(_) => None,
+    };
+    if let Some(wildcard) = wildcard
+        && let Some(holder) = holder(tx, &wildcard)?.filter(|it| it.project != key.project)
+    {
+        let (domain, project) = (domain.clone(), key.project.clone());
+        return Ok(Err(DomainTaken::Covered { domain, wildcard, holder, project }));
+    }
     tx.execute(
-        "INSERT INTO hosts (host, project, git_ref, service) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (host) DO NOTHING",
+        "INSERT INTO hosts (host, project, git_ref, service) VALUES (?1, ?2, ?3, ?4)",
         params![
-            domain.as_str(),
+            domain.to_string(),
             key.project.as_str(),
             key.git_ref.to_string(),
             key.service.as_str()
         ],
     )?;
-    let holder = tx.query_row(
+    Ok(Ok(()))
+}
+
+/// Whose a domain is.
+fn holder(tx: &Transaction<'_>, domain: &HostPattern) -> Result<Option<OutputKey>, StoreError> {
+    let found = tx.query_row(
         "SELECT project, git_ref, service FROM hosts WHERE host = ?1",
-        [domain.as_str()],
+        [domain.to_string()],
         |row| {
             Ok(OutputKey {
                 project: crate::column::parsed(row, "project")?,
@@ -146,10 +186,6 @@ pub(crate) fn claim_domain(
                 service: crate::column::parsed(row, "service")?,
             })
         },
-    )?;
-    if holder == *key {
-        Ok(Ok(()))
-    } else {
-        Ok(Err(DomainTaken { domain: domain.clone(), holder }))
-    }
+    );
+    Ok(found.optional()?)
 }

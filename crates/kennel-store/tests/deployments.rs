@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use kennel_core::config::Manifest;
 use kennel_core::{
-    BuildId, DeploymentEvent, DeploymentId, DeploymentState, EventId, HostName, OutputKey, Port,
-    Settings, Timestamp,
+    BuildId, DeploymentEvent, DeploymentId, DeploymentState, EventId, HostName, HostPattern,
+    OutputKey, Port, Settings, Timestamp,
 };
 use kennel_store::{Access, NewDeployment, Scope, State, StoreError};
 
@@ -303,22 +303,46 @@ fn only_so_many_retired_ones_are_kept() {
 fn a_domain_has_one_holder_and_is_free_when_no_longer_asked_for() {
     let mut fixture = Fixture::new();
     let id = fixture.create("main", "api");
-    let domain = |name: &str| -> HostName { format!("{name}.example.org").parse().unwrap() };
+    let domain = |name: &str| -> HostPattern { format!("{name}.example.org").parse().unwrap() };
+    let listed = |_: &HostPattern| false;
     let (own, www, old) = (domain("api"), domain("www"), domain("old"));
     let key = Fixture::key("main", "api");
     let other = Fixture::key("main", "web");
-    fixture.state.claim_domains([&own, &www, &old].into_iter(), &key).unwrap().unwrap();
+    fixture.state.claim_domains([&own, &www, &old].into_iter(), &key, listed).unwrap().unwrap();
     let free = domain("free");
-    let taken = fixture.state.claim_domains([&free, &old].into_iter(), &other).unwrap();
+    let taken = fixture.state.claim_domains([&free, &old].into_iter(), &other, listed).unwrap();
     insta::assert_snapshot!(taken.unwrap_err(), @"the domain old.example.org is taken by site/main/api; remove it from `custom_domain` or `redirect_from` there, or tear it down");
     // Nor has the other service got the one that was free.
-    fixture.state.claim_domains([&free].into_iter(), &key).unwrap().unwrap();
+    fixture.state.claim_domains([&free].into_iter(), &key, listed).unwrap().unwrap();
     // Its settings ask for api.example.org and www.example.org by now.
     fixture.activate(id);
-    fixture.state.claim_domains([&old, &free].into_iter(), &other).unwrap().unwrap();
+    fixture.state.claim_domains([&old, &free].into_iter(), &other, listed).unwrap().unwrap();
     for kept in [&own, &www] {
-        fixture.state.claim_domains([kept].into_iter(), &other).unwrap().unwrap_err();
+        fixture.state.claim_domains([kept].into_iter(), &other, listed).unwrap().unwrap_err();
     }
+}
+
+#[test]
+fn what_is_below_a_wildcard_is_its_projects_unless_the_operator_says_so() {
+    let mut fixture = Fixture::new();
+    let mut claim = |domain: &str, key: &OutputKey, listed: bool| {
+        let domain = domain.parse::<HostPattern>().unwrap();
+        let claimed = fixture.state.claim_domains([&domain].into_iter(), key, |_| listed);
+        claimed.unwrap().map_err(|taken| taken.to_string())
+    };
+    let (own, beside) = (Fixture::key("main", "api"), Fixture::key("main", "web"));
+    let other = OutputKey { project: "shop".parse().unwrap(), ..own.clone() };
+    // Who was there first stays.
+    claim("early.example.org", &other, false).unwrap();
+    claim("*.example.org", &own, true).unwrap();
+    claim("early.example.org", &other, false).unwrap();
+    claim("web.example.org", &beside, false).unwrap();
+    insta::assert_snapshot!(claim("late.example.org", &other, false).unwrap_err(), @"the domain late.example.org is one of *.example.org, which is taken by site/main/api; the operator may list it under `domains` in shop.toml");
+    claim("late.example.org", &other, true).unwrap();
+    // Not those to whom it does not lead.
+    claim("example.org", &other, false).unwrap();
+    claim("a.late.example.org", &other, false).unwrap();
+    insta::assert_snapshot!(claim("*.example.org", &other, true).unwrap_err(), @"the domain *.example.org is taken by site/main/api; remove it from `custom_domain` or `redirect_from` there, or tear it down");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::{env, fs, io};
 
 use async_trait::async_trait;
 use hickory_proto::rr::Name;
-use kennel_core::CertificateName;
+use kennel_core::HostPattern;
 use kennel_core::config::{Acme, AcmeDns};
 
 pub(crate) use cloudflare::Cloudflare;
@@ -78,11 +78,11 @@ pub(crate) fn provider(acme: &Acme) -> Result<Option<Box<dyn DnsProvider>>, Acme
 /// Whether the name is proven in DNS. A wildcard is not proven otherwise.
 pub(crate) async fn serves(
     provider: &dyn DnsProvider,
-    name: &CertificateName,
+    name: &HostPattern,
 ) -> Result<bool, DnsError> {
     match name {
-        CertificateName::Wildcard(_) => Ok(true),
-        CertificateName::Host(host) => {
+        HostPattern::Wildcard(_) => Ok(true),
+        HostPattern::Host(host) => {
             let host = Name::from_ascii(format!("{host}."));
             let host = host.map_err(|error| DnsError::Unseen(error.to_string()))?;
             Ok(provider.zone_of(&host).await?.is_some())

@@ -10,17 +10,19 @@ use toml::Spanned;
 
 use super::PathPrefix;
 use super::refusal::Refusal;
-use crate::{HostName, ServiceName};
+use crate::{HostPattern, ServiceName};
 
 /// The domains of a service or site, and what others answer under all of its names. As JSON: the
 /// same keys as in `kennel.toml`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Addresses {
-    /// `custom_domain`: on the default branch only.
-    pub custom_domain: Option<HostName>,
-    /// `redirect_from`: other domains, from which visitors are sent to the custom one.
+    /// `custom_domain`: on the default branch only. A wildcard is for all hosts below that have no
+    /// route of their own.
+    pub custom_domain: Option<HostPattern>,
+    /// `redirect_from`: other domains, from which visitors are sent to the custom one, which is one
+    /// host then.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub redirect_from: Vec<HostName>,
+    pub redirect_from: Vec<HostPattern>,
     /// `[routes]`: below which paths another service or site of the branch answers. None for `/`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub routes: BTreeMap<PathPrefix, PathTarget>,
@@ -31,7 +33,7 @@ impl Addresses {
     pub const MOST_REDIRECTS: usize = 32;
 
     /// All domains of its own, the custom one first.
-    pub fn domains(&self) -> impl Iterator<Item = &HostName> {
+    pub fn domains(&self) -> impl Iterator<Item = &HostPattern> {
         self.custom_domain.iter().chain(&self.redirect_from)
     }
 }
@@ -84,14 +86,21 @@ impl<'de> Deserialize<'de> for PathTarget {
 
 /// What stands in the tables of services and sites.
 pub(super) struct RawAddresses {
-    pub(super) custom_domain: Option<Spanned<HostName>>,
-    pub(super) redirect_from: Vec<Spanned<HostName>>,
+    pub(super) custom_domain: Option<Spanned<HostPattern>>,
+    pub(super) redirect_from: Vec<Spanned<HostPattern>>,
 }
 
 impl RawAddresses {
     pub(super) fn settle(self) -> Result<Addresses, Refusal> {
-        if let (None, Some(first)) = (&self.custom_domain, self.redirect_from.first()) {
-            return Err(Refusal::at(first, "there is no `custom_domain` to send its visitors to"));
+        if let Some(first) = self.redirect_from.first() {
+            let why = match self.custom_domain.as_ref().map(Spanned::get_ref) {
+                Some(HostPattern::Host(_)) => None,
+                Some(HostPattern::Wildcard(_)) => Some("`custom_domain` is not one host to send"),
+                None => Some("there is no `custom_domain` to send"),
+            };
+            if let Some(why) = why {
+                return Err(Refusal::at(first, format!("{why} its visitors to")));
+            }
         }
         if let Some(first_too_many) = self.redirect_from.get(Addresses::MOST_REDIRECTS) {
             let most = Addresses::MOST_REDIRECTS;

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::HostName;
 use crate::newtype::text_newtype;
+use crate::{HostName, HostPattern};
 
 /// A host name for exactly that name, or `*.` and a host name for every name below it, at any
 /// depth, but not for the name itself.
@@ -12,21 +12,26 @@ use crate::newtype::text_newtype;
 pub struct DomainPattern(String);
 
 impl DomainPattern {
-    /// Whether this pattern is for `host`.
+    /// Whether this pattern is for all of `claimed`.
     #[must_use]
-    pub fn allows(&self, host: &HostName) -> bool {
-        match self.0.strip_prefix("*.") {
-            Some(domain) => host
-                .as_str()
-                .strip_suffix(domain)
-                .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
-            None => host.as_str() == self.0,
+    pub fn allows(&self, claimed: &HostPattern) -> bool {
+        match (self.0.strip_prefix("*."), claimed) {
+            (Some(domain), HostPattern::Host(host)) => is_below(host.as_str(), domain),
+            (Some(domain), HostPattern::Wildcard(above)) => {
+                above.as_str() == domain || is_below(above.as_str(), domain)
+            }
+            (None, HostPattern::Host(host)) => host.as_str() == self.0,
+            (None, HostPattern::Wildcard(_)) => false,
         }
     }
 
     fn check(text: &str) -> Result<(), &'static str> {
         text.strip_prefix("*.").unwrap_or(text).parse::<HostName>().map(drop).map_err(|e| e.rule)
     }
+}
+
+fn is_below(host: &str, domain: &str) -> bool {
+    host.strip_suffix(domain).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
 }
 
 text_newtype!(DomainPattern, "domain pattern");

@@ -18,7 +18,7 @@ use super::{
     Acme, AddressRange, BodySize, CpuQuota, Lifetime, MemorySize, Previews, Problem, Resources,
     RouterConfig, seconds,
 };
-use crate::{CertificateName, HostName, Port, Tls};
+use crate::{HostName, HostPattern, Port, Tls};
 
 /// What the operator decides for the whole host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,16 +152,18 @@ impl HostConfig {
         if fork { &self.forks.limits } else { &self.limits }
     }
 
-    /// The certificate that a host gets: with `[acme.dns]` all hosts of a project share a wildcard.
+    /// What the certificate is ordered for that hosts get: with `[acme.dns]` all of a project share a
+    /// wildcard. None for a wildcard without it, since that is proven in DNS alone.
     #[must_use]
-    pub fn certificate_name(&self, host: &HostName) -> CertificateName {
+    pub fn ordered_for(&self, hosts: &HostPattern) -> Option<HostPattern> {
         let has_dns = self.acme.as_ref().is_some_and(|acme| acme.dns.is_some());
-        let shared = CertificateName::wildcard_above(host).filter(|wildcard| {
+        let HostPattern::Host(host) = hosts else { return has_dns.then(|| hosts.clone()) };
+        let shared = HostPattern::wildcard_above(host).filter(|wildcard| {
             let domain = wildcard.domain().as_str();
             // The control host is never so deep, and custom domains are elsewhere.
             has_dns && domain.split_once('.').is_some_and(|(_, it)| it == self.base_domain.as_str())
         });
-        shared.unwrap_or_else(|| CertificateName::Host(host.clone()))
+        Some(shared.unwrap_or_else(|| hosts.clone()))
     }
 
     /// What `text` says; `file` is how messages name it.

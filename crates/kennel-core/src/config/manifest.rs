@@ -14,7 +14,7 @@ use super::{
     Addresses, BodySize, EnvName, EnvValue, FlakeOutput, HealthPath, Lifetime, Problem,
     ProgramPath, RateLimit, RequestLimits, ResourceRequest, Schedule, Strategy, seconds,
 };
-use crate::{HostName, Protocol, SecretName, ServiceName};
+use crate::{HostPattern, Protocol, SecretName, ServiceName};
 
 /// All outputs of a repository: at least one, at most 64, each name once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,9 +166,9 @@ struct RawService {
     health_check_timeout_secs: Option<Spanned<i64>>,
     #[serde(default)]
     preview_database: bool,
-    custom_domain: Option<Spanned<HostName>>,
+    custom_domain: Option<Spanned<HostPattern>>,
     #[serde(default)]
-    redirect_from: Vec<Spanned<HostName>>,
+    redirect_from: Vec<Spanned<HostPattern>>,
     #[serde(default)]
     env: BTreeMap<Spanned<EnvName>, EnvValue>,
     #[serde(default)]
@@ -234,9 +234,9 @@ struct RawSite {
     flake_output: Option<FlakeOutput>,
     #[serde(default)]
     spa: bool,
-    custom_domain: Option<Spanned<HostName>>,
+    custom_domain: Option<Spanned<HostPattern>>,
     #[serde(default)]
-    redirect_from: Vec<Spanned<HostName>>,
+    redirect_from: Vec<Spanned<HostPattern>>,
     rate_limit: Option<RateLimit>,
 }
 
@@ -317,7 +317,7 @@ fn settled<Raw, T>(
 }
 
 impl RawService {
-    fn domains(&self) -> impl Iterator<Item = &Spanned<HostName>> {
+    fn domains(&self) -> impl Iterator<Item = &Spanned<HostPattern>> {
         self.custom_domain.iter().chain(&self.redirect_from)
     }
 
@@ -447,7 +447,7 @@ impl RawTimer {
 }
 
 impl RawSite {
-    fn domains(&self) -> impl Iterator<Item = &Spanned<HostName>> {
+    fn domains(&self) -> impl Iterator<Item = &Spanned<HostPattern>> {
         self.custom_domain.iter().chain(&self.redirect_from)
     }
 

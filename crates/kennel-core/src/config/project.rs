@@ -18,7 +18,7 @@ use super::{
     AddressRange, BranchPatterns, DomainPattern, HostConfig, Lifetime, PasswordHash, Previews,
     Problem, RepoUrl, ServiceManifest, System,
 };
-use crate::{Branch, Forge, GitRef, HostName, Layout, ProjectName, SecretScope};
+use crate::{Branch, Forge, GitRef, HostPattern, Layout, ProjectName, SecretScope};
 
 /// What the operator decides for one project.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,7 +38,7 @@ pub struct ProjectConfig {
     /// `pull_requests`: default `trusted`.
     pub pull_requests: PullRequestPolicy,
     /// `domains`: the custom domains that the project may claim; none means any that nobody else
-    /// holds.
+    /// holds, but no wildcard, nor a host below another project's.
     pub domains: Option<Vec<DomainPattern>>,
     /// `systems`: for which systems its packages may be built, those first that are preferred; never
     /// more than one of a kind. Empty means the host's own, as Nix reports it.
@@ -126,8 +126,15 @@ impl ProjectConfig {
     /// Whether the operator lets this project have `host` as a custom domain. Whether another
     /// project holds it already is not said here.
     #[must_use]
-    pub fn allows_domain(&self, host: &HostName) -> bool {
-        self.domains.as_ref().is_none_or(|domains| domains.iter().any(|d| d.allows(host)))
+    pub fn allows_domain(&self, domain: &HostPattern) -> bool {
+        let takes_all = matches!(domain, HostPattern::Wildcard(_));
+        (self.domains.is_none() && !takes_all) || self.lists_domain(domain)
+    }
+
+    /// Whether the operator has named the domain as one of the project's.
+    #[must_use]
+    pub fn lists_domain(&self, domain: &HostPattern) -> bool {
+        self.domains.iter().flatten().any(|listed| listed.allows(domain))
     }
 
     /// When a branch or pull request goes that nobody needs: the default branch never, whatever its

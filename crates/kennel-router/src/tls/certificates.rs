@@ -10,7 +10,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kennel_core::{Certificate, HostName, Layout, NoCertificate, Timestamp, TlsFiles, error_chain};
+use kennel_core::{
+    Certificate, HostName, HostPattern, Layout, NoCertificate, Timestamp, TlsFiles, error_chain,
+};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -151,12 +153,11 @@ impl Certificates {
         Self { files, by_name, stand_in: previous.stand_in.clone() }
     }
 
-    /// The one for this host that is valid for the longest. An expired one is better than none:
+    /// The one for these hosts that is valid for the longest. An expired one is better than none:
     /// its visitors learn why.
-    pub(crate) fn of(&self, host: &HostName) -> Option<Arc<Loaded>> {
+    pub(crate) fn of(&self, hosts: &HostPattern) -> Option<Arc<Loaded>> {
         let now = Timestamp::from(std::time::SystemTime::now());
-        let names = Certificate::names_of(host);
-        let all = names.iter().filter_map(|name| self.by_name.get(name));
+        let all = Certificate::names_of(hosts).filter_map(|name| self.by_name.get(&name));
         all.max_by_key(|loaded| loaded.rank(now)).cloned()
     }
 

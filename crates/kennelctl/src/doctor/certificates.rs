@@ -3,7 +3,9 @@
 use std::fs;
 use std::io;
 
-use kennel_core::{AcmeAttempts, Layout, Timestamp};
+use kennel_core::config::HostConfig;
+use kennel_core::{AcmeAttempts, HostPattern, Layout, RouteTable, Timestamp};
+use kennel_store::Https;
 
 use super::facts::Facts;
 use super::finding::{Finding, or_ok};
@@ -11,13 +13,13 @@ use super::say;
 use crate::clock;
 
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
-    match facts.config.as_ref().map(|config| config.acme.is_some()) {
-        Some(true) => judge(&facts.host.layout, clock::now()),
-        Some(false) | None => Vec::new(),
+    match facts.config.as_ref().filter(|config| config.acme.is_some()) {
+        Some(config) => judge(&facts.host.layout, config, clock::now()),
+        None => Vec::new(),
     }
 }
 
-fn judge(layout: &Layout, now: Timestamp) -> Vec<Finding> {
+fn judge(layout: &Layout, config: &HostConfig, now: Timestamp) -> Vec<Finding> {
     let attempts: AcmeAttempts = match fs::read(layout.acme_attempts()) {
         // What cannot be parsed is forgotten by kennel-acme too.
         Ok(text) => serde_json::from_slice(&text).unwrap_or_default(),
@@ -31,7 +33,18 @@ fn judge(layout: &Layout, now: Timestamp) -> Vec<Finding> {
     let failed = attempts.names.iter();
     findings
         .extend(failed.map(|(name, it)| say::no_certificate(name, &it.why, it.next.since(now))));
+    findings.extend(never_ordered(layout, config).iter().map(say::never_ordered));
     or_ok(findings, say::certificates_good)
+}
+
+/// The hosts that are routed, and have no certificate nor will get one. What is wrong with the table
+/// itself is said elsewhere.
+fn never_ordered(layout: &Layout, config: &HostConfig) -> Vec<HostPattern> {
+    let text = fs::read(layout.route_table()).unwrap_or_default();
+    let Ok(table) = serde_json::from_slice::<RouteTable>(&text) else { return Vec::new() };
+    let https = Https::look(layout, config);
+    let routed = table.hosts.into_keys();
+    routed.filter(|hosts| config.ordered_for(hosts).is_none() && !https.is_for(hosts)).collect()
 }
 
 #[cfg(test)]
@@ -43,12 +56,37 @@ mod tests {
     use super::super::tests::said;
     use super::*;
 
+    fn config(dns: &str) -> HostConfig {
+        let text = format!("base_domain = \"k.example\"\n[acme]\naccept_terms = true\n{dns}");
+        HostConfig::parse(&text, "config.toml").unwrap()
+    }
+
+    #[test]
+    fn a_wildcard_that_nobody_proves() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::under(root.path());
+        let mut table = RouteTable::empty(1);
+        table.hosts = ["a.example.com", "*.example.com"]
+            .map(|name| (name.parse().unwrap(), Vec::new()))
+            .into();
+        fs::create_dir_all(layout.route_table().parent().unwrap()).unwrap();
+        fs::write(layout.route_table(), serde_json::to_string(&table).unwrap()).unwrap();
+        let now = Timestamp::from_millis(0);
+        insta::assert_snapshot!(said(&judge(&layout, &config(""), now)), @"
+        Network
+          warn  certificates  *.example.com has no certificate, and none is ordered: wildcards are proven in DNS alone
+                              do: configure [acme.dns], or bring a certificate of your own (docs/tls.md)
+        ");
+        let dns = "dns = { provider = \"rfc2136\", server = \"::1\", key_name = \"k\" }";
+        assert!(never_ordered(&layout, &config(dns)).is_empty());
+    }
+
     #[test]
     fn failures_in_the_authoritys_words() {
         let root = tempfile::tempdir().unwrap();
         let layout = Layout::under(root.path());
         let now = Timestamp::from_millis(5_000_000);
-        insta::assert_snapshot!(said(&judge(&layout, now)), @"
+        insta::assert_snapshot!(said(&judge(&layout, &config(""), now)), @"
         Network
           ok    certificates  no order for a certificate has failed lately
         ");
@@ -69,7 +107,7 @@ mod tests {
         let path = layout.acme_attempts();
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, serde_json::to_string(&attempts).unwrap()).unwrap();
-        insta::assert_snapshot!(said(&judge(&layout, now)), @"
+        insta::assert_snapshot!(said(&judge(&layout, &config(""), now)), @"
         Network
           warn  certificates  the certificate authority wants no order for another 30 min 0 s
                               do: wait; kennel-acme goes on by itself

@@ -427,17 +427,16 @@ fn proofs_in_dns() {
     insta::assert_snapshot!(refused(&whole.replace("Kennel", "a b")), @"config.toml:7: `key_name` in [acme.dns]: `a b` is not a host name: only a-z, 0-9, `-` and dots may stand in it (punycode for the rest); give the key a name like a host's");
     insta::assert_snapshot!(refused(&format!("{whole}algorithm = \"hmac-md5\"")), @"config.toml:8: `algorithm` in [acme.dns]: it is none of `hmac-sha256`, `hmac-sha384`, `hmac-sha512`");
     let config = dns(whole).unwrap();
-    let name = |host: &str| config.certificate_name(&host.parse().unwrap()).to_string();
-    assert_eq!(name("api-main.shop.k.example"), "*.shop.k.example");
-    for alone in ["kennel.k.example", "shop.org", "www.shop.org", "a.b.c.k.example"] {
-        assert_eq!(name(alone), alone);
+    let ordered = |config: &HostConfig, hosts: &str| {
+        config.ordered_for(&hosts.parse().unwrap()).map(|it| it.to_string())
+    };
+    assert_eq!(ordered(&config, "api-main.shop.k.example").unwrap(), "*.shop.k.example");
+    for alone in ["kennel.k.example", "shop.org", "www.shop.org", "a.b.c.k.example", "*.shop.org"] {
+        assert_eq!(ordered(&config, alone).unwrap(), alone);
     }
-    assert_eq!(
-        parse("base_domain = \"k.example\"")
-            .certificate_name(&"a.b.k.example".parse().unwrap())
-            .to_string(),
-        "a.b.k.example"
-    );
+    let without = parse("base_domain = \"k.example\"");
+    assert_eq!(ordered(&without, "a.b.k.example").unwrap(), "a.b.k.example");
+    assert_eq!(ordered(&without, "*.shop.org"), None);
 }
 
 #[test]

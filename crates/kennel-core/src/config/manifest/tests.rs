@@ -226,7 +226,7 @@ fn values_that_would_reach_a_unit_or_a_path() {
     insta::assert_snapshot!(in_service("health_check = \"/a\\r\\nHost: x\""), @r"kennel.toml:2: `health_check` in [services.api]: `/a\r\nHost: x` is not a health check path: only a-z, A-Z, 0-9 and /?-._~!$&'()*+,;=:@ may stand in it");
     insta::assert_snapshot!(in_service("health_check = \"/a/../b\""), @"kennel.toml:2: `health_check` in [services.api]: `/a/../b` is not a health check path: it has a segment `..`");
     insta::assert_snapshot!(in_service("health_check = 5"), @"kennel.toml:2: `health_check` in [services.api]: expected a string, found integer `5`; put it in quotes");
-    insta::assert_snapshot!(in_service("custom_domain = \"*.a.test\""), @"kennel.toml:2: `custom_domain` in [services.api]: `*.a.test` is not a host name: only a-z, 0-9, `-` and dots may stand in it (punycode for the rest)");
+    insta::assert_snapshot!(in_service("custom_domain = \"*a.test\""), @"kennel.toml:2: `custom_domain` in [services.api]: `*a.test` is not a host name: only a-z, 0-9, `-` and dots may stand in it (punycode for the rest)");
     insta::assert_snapshot!(in_service("health_check_timeout_secs = 0"), @"kennel.toml:2: `health_check_timeout_secs` in [services.api]: 0 is not between 1 and 600");
     insta::assert_snapshot!(in_service("health_check_timeout_secs = 601"), @"kennel.toml:2: `health_check_timeout_secs` in [services.api]: 601 is not between 1 and 600");
     insta::assert_snapshot!(in_service("protocol = \"http2\""), @"kennel.toml:2: `protocol` in [services.api]: `http2` is none of http1, h2c");
@@ -364,7 +364,7 @@ fn domains_lead_to_the_custom_one() {
         "[static_sites.web]\ncustom_domain = \"shop.test\"\nredirect_from = [\"www.shop.test\", \"shop.example\"]",
     );
     let web = &manifest.static_sites[&name("web")];
-    let domains: Vec<_> = web.addresses.domains().map(HostName::as_str).collect();
+    let domains: Vec<_> = web.addresses.domains().map(HostPattern::to_string).collect();
     assert_eq!(domains, ["shop.test", "www.shop.test", "shop.example"]);
     let json = serde_json::to_string(web).unwrap();
     insta::assert_snapshot!(json, @r#"{"flake_output":"web","spa":false,"custom_domain":"shop.test","redirect_from":["www.shop.test","shop.example"]}"#);
@@ -378,6 +378,8 @@ fn domains_lead_to_the_custom_one() {
             "[services.api]\ncustom_domain = \"a.test\"\nredirect_from = [\"b.test\"]\n[static_sites.web]\ncustom_domain = \"b.test\"",
         ),
         in_service("custom_domain = \"a.test\"\nredirect_from = \"www.a.test\""),
+        in_service("custom_domain = \"*.a.test\"\nredirect_from = [\"a.test\"]"),
+        in_service("custom_domain = \"a.*.test\""),
     ];
     insta::assert_snapshot!(all.join("\n"), @r#"
     kennel.toml:2: `redirect_from` in [services.api]: there is no `custom_domain` to send its visitors to
@@ -385,7 +387,21 @@ fn domains_lead_to_the_custom_one() {
     kennel.toml:3: `redirect_from` in [services.api]: `b.test` stands as a domain already
     kennel.toml:5: `custom_domain` in [static_sites.web]: `b.test` stands as a domain already
     kennel.toml:3: `redirect_from` in [services.api]: expected a list in brackets, found string "www.a.test"
+    kennel.toml:3: `redirect_from` in [services.api]: `custom_domain` is not one host to send its visitors to
+    kennel.toml:2: `custom_domain` in [services.api]: `a.*.test` is not a host name: only a-z, 0-9, `-` and dots may stand in it (punycode for the rest)
     "#);
+}
+
+#[test]
+fn a_domain_may_be_all_below_another() {
+    let manifest = parse("[static_sites.web]\ncustom_domain = \"*.shop.test\"");
+    let web = &manifest.static_sites[&name("web")];
+    assert_eq!(web.addresses.custom_domain, Some("*.shop.test".parse().unwrap()));
+    let manifest = parse(
+        "[static_sites.web]\ncustom_domain = \"shop.test\"\nredirect_from = [\"*.shop.test\"]",
+    );
+    let web = &manifest.static_sites[&name("web")];
+    assert_eq!(web.addresses.redirect_from, ["*.shop.test".parse().unwrap()]);
 }
 
 #[test]

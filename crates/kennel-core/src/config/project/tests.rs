@@ -122,6 +122,9 @@ fn two_keys_are_enough() {
     assert_eq!(project.domains, None);
     assert_eq!(project.systems, []);
     assert!(project.allows_domain(&"anything.test".parse().unwrap()));
+    // All names at once are for the operator to give.
+    assert!(!project.allows_domain(&"*.anything.test".parse().unwrap()));
+    assert!(!project.lists_domain(&"anything.test".parse().unwrap()));
     assert_eq!(project.secrets_dir, PathBuf::from("/etc/kennel/secrets/site"));
 }
 
@@ -148,10 +151,19 @@ fn every_key_is_read() {
     for stays in ["main", "releases", "v10"] {
         assert!(!project.branches.matches(&branch(stays)), "{stays}");
     }
-    for (host, allowed) in
-        [("site.test", true), ("a.b.site.test", true), ("mysite.test", false), ("test", false)]
-    {
-        assert_eq!(project.allows_domain(&host.parse().unwrap()), allowed, "{host}");
+    for (host, allowed) in [
+        ("site.test", true),
+        ("a.b.site.test", true),
+        ("mysite.test", false),
+        ("test", false),
+        ("*.site.test", true),
+        ("*.a.site.test", true),
+        ("*.mysite.test", false),
+        ("*.test", false),
+    ] {
+        let host = host.parse().unwrap();
+        assert_eq!(project.allows_domain(&host), allowed, "{host}");
+        assert_eq!(project.lists_domain(&host), allowed, "{host}");
     }
     assert_eq!(project.secrets_dir, PathBuf::from("/run/agenix/site"));
     assert_eq!(
@@ -175,6 +187,8 @@ fn a_wildcard_is_not_for_the_domain_itself() {
     assert!(allows("www.site.test"));
     assert!(!allows("site.test"));
     assert!(!allows("mysite.test"));
+    let alone: DomainPattern = "site.test".parse().unwrap();
+    assert!(!alone.allows(&"*.site.test".parse().unwrap()));
     assert!("*".parse::<DomainPattern>().is_err());
     assert!("*.*.test".parse::<DomainPattern>().is_err());
 }

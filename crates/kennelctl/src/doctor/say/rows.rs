@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kennel_core::{DeploymentId, HostName, StorePath, UnitName};
+use kennel_core::{DeploymentId, HostPattern, StorePath, UnitName};
 
 use super::RESTORE;
 use crate::doctor::finding::Finding;
@@ -138,7 +138,7 @@ pub(in crate::doctor) fn table_unreadable(why: &str) -> Finding {
     Finding::failure(ROUTES, sentence).run(RESTORE)
 }
 
-pub(in crate::doctor) fn route_to_nobody(host: &HostName, id: DeploymentId) -> Finding {
+pub(in crate::doctor) fn route_to_nobody(host: &HostPattern, id: DeploymentId) -> Finding {
     Finding::failure(ROUTES, format!("{host} leads to deployment {id}, which does not serve"))
         .run(RESTORE)
 }
