@@ -147,7 +147,7 @@ pub enum DeployError {
     Sealer(#[source] SealError),
     /// The custom domain is another's.
     #[error(transparent)]
-    DomainTaken(#[from] DomainTaken),
+    DomainTaken(#[from] Box<DomainTaken>),
     /// The operator does not let the project have this domain.
     #[error(
         "the project {project} may not have the domain {domain}; the operator lists what it may have under `domains` in {project}.toml"

@@ -106,7 +106,7 @@ impl State {
         text
     }
 
-    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    fn answer(&self, method: &Method, path: &str, asker: Asker) -> Response<Full<Bytes>> {
         let (kind, text) = match (method, path) {
             (&Method::GET | &Method::HEAD, "/status") => {
                 ("application/json", serde_json::to_string(&self.report()).unwrap_or_default())
@@ -129,7 +129,12 @@ impl State {
             (&Method::GET | &Method::HEAD, "/metrics") => {
                 ("text/plain; version=0.0.4; charset=utf-8", self.metrics())
             }
-            (&Method::POST, path) if path.starts_with(REST) => return self.rest(path),
+            (&Method::POST, path) if path.starts_with(REST) => {
+                return match asker {
+                    Asker::StopsServices => self.rest(path),
+                    Asker::Looks => plain(StatusCode::FORBIDDEN, "only root stops services\n"),
+                };
+            }
             (_, "/status" | "/health" | "/last-use" | "/in-use" | "/traffic" | "/metrics") => {
                 let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
                 response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -144,6 +149,24 @@ impl State {
         let mut response = Response::new(Full::new(Bytes::from(text)));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         response
+    }
+}
+
+/// Who asks. The socket is open to more programs than may change anything.
+#[derive(Clone, Copy)]
+enum Asker {
+    /// Root, as kennel-deploy is, and whoever runs this program.
+    StopsServices,
+    Looks,
+}
+
+impl Asker {
+    fn of(stream: &UnixStream) -> Self {
+        let own = rustix::process::geteuid().as_raw();
+        match stream.peer_cred() {
+            Ok(peer) if [0, own].contains(&peer.uid()) => Self::StopsServices,
+            Ok(_) | Err(_) => Self::Looks,
+        }
     }
 }
 
@@ -196,8 +219,9 @@ pub(crate) async fn serve(state: Rc<State>, listener: UnixListener) {
 }
 
 async fn answer_all(state: Rc<State>, stream: UnixStream) {
+    let asker = Asker::of(&stream);
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-        let response = state.answer(request.method(), request.uri().path());
+        let response = state.answer(request.method(), request.uri().path(), asker);
         async move { Ok::<_, Infallible>(response) }
     });
     // Whoever asks may leave at any time.

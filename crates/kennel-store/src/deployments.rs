@@ -363,7 +363,7 @@ impl State {
         domains: impl Iterator<Item = &'a HostPattern>,
         key: &OutputKey,
         is_listed: impl Fn(&HostPattern) -> bool,
-    ) -> Result<Result<(), DomainTaken>, StoreError> {
+    ) -> Result<Result<(), Box<DomainTaken>>, StoreError> {
         let mut domains = domains.peekable();
         if domains.peek().is_none() {
             return Ok(Ok(()));

@@ -145,12 +145,11 @@ pub(crate) fn claim_domain(
     domain: &HostPattern,
     key: &OutputKey,
     listed: bool,
-) -> Result<Result<(), DomainTaken>, StoreError> {
+) -> Result<Result<(), Box<DomainTaken>>, StoreError> {
     if let Some(holder) = holder(tx, domain)? {
         let is_own = holder == *key;
-        return Ok(is_own
-            .then_some(())
-            .ok_or(DomainTaken::Held { domain: domain.clone(), holder }));
+        let taken = DomainTaken::Held { domain: domain.clone(), holder };
+        return Ok(if is_own { Ok(()) } else { Err(Box::new(taken)) });
     }
     let wildcard = match domain {
         HostPattern::Host(host) if !listed => HostPattern::wildcard_above(host),
@@ -160,7 +159,8 @@ pub(crate) fn claim_domain(
         && let Some(holder) = holder(tx, &wildcard)?.filter(|it| it.project != key.project)
     {
         let (domain, project) = (domain.clone(), key.project.clone());
-        return Ok(Err(DomainTaken::Covered { domain, wildcard, holder, project }));
+        let taken = DomainTaken::Covered { domain, wildcard, holder, project };
+        return Ok(Err(Box::new(taken)));
     }
     tx.execute(
         "INSERT INTO hosts (host, project, git_ref, service) VALUES (?1, ?2, ?3, ?4)",
