@@ -14,6 +14,7 @@ mod series;
 mod stage;
 mod timeline;
 mod visitor;
+mod wake;
 
 use std::process::ExitCode;
 
@@ -32,6 +33,8 @@ pub(crate) enum Bench {
     Scale(scale::Scale),
     /// What runs when there is nothing to do, and what the first webhook then takes
     Idle(idle::Idle),
+    /// A page of a service that sleeps
+    Wake(wake::Wake),
     /// Requests a second, CPU, latency and memory of the router, beside nginx and HAProxy
     Router(router::Router),
 }
@@ -48,6 +51,7 @@ impl Bench {
             Self::Deliveries(bench) => bench.run(),
             Self::Scale(bench) => bench.run(),
             Self::Idle(bench) => bench.run(),
+            Self::Wake(bench) => bench.run(),
             Self::Router(bench) => bench.run(),
         };
         host::end_own();
