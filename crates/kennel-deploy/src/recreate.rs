@@ -1,8 +1,8 @@
 //! A service whose versions must not overlap: the one of before ends before the next one starts.
 //!
 //! Its visitors wait at the router meanwhile. That they do is in the new one's row
-//! ([`State::hold`]), so that a router or a table of its own making does the same, and ends with the
-//! new one's being brought up: then that one serves, or whoever takes it back starts the old one again.
+//! ([`State::hold`]), so that whoever publishes a table has them wait, and ends when somebody serves: the
+//! new one, or the old one, which is started again by whoever takes the new one back.
 //! One lock and that row keep the two apart: nothing of the service is started against it.
 //!
 //! [`State::hold`]: kennel_store::State::hold
@@ -116,9 +116,18 @@ pub(crate) async fn turn_of_active(
     host: &Host,
     active: &Deployment,
 ) -> Result<Option<File>, DeployError> {
+    turn_after(host, active, None).await
+}
+
+/// The same for whoever takes back `ended`, of which nothing runs any more.
+async fn turn_after(
+    host: &Host,
+    active: &Deployment,
+    ended: Option<DeploymentId>,
+) -> Result<Option<File>, DeployError> {
     let turn = file::lock(&host.layout.turn_lock(), FlockOperation::LockExclusive)?;
     for holder in host.state.holders()? {
-        if holder.key == active.key && holder.id != active.id {
+        if holder.key == active.key && holder.id != active.id && Some(holder.id) != ended {
             let unit = Job::Deploy(holder.id).unit();
             if !host.manager.state(unit.as_str()).await?.is_over() {
                 return Ok(None);
@@ -132,30 +141,43 @@ pub(crate) async fn turn_of_active(
 /// What has given way to a deployment that does not come to serve serves again, and whoever waited
 /// is led to it. For when nothing of that deployment runs any more.
 pub(crate) async fn resume(host: &mut Host, ended: &Deployment) -> Result<(), DeployError> {
-    let Some(active) = host.state.active(&ended.key)? else { return Ok(()) };
-    if active.id == ended.id || !(is_alone(ended) || is_alone(&active)) {
-        return Ok(());
+    if let Some(active) = host.state.active(&ended.key)?
+        && active.id != ended.id
+        && (is_alone(ended) || is_alone(&active))
+    {
+        start_again(host, &active, ended).await?;
+        host.state.release(ended.id)?;
+        return routes::publish_if_changed(host).await.map(drop);
     }
+    Ok(host.state.release(ended.id)?)
+}
+
+async fn start_again(
+    host: &Host,
+    active: &Deployment,
+    ended: &Deployment,
+) -> Result<(), DeployError> {
     let Settings::Service(manifest) = &active.settings else { return Ok(()) };
     let unit = active.unit();
     let is_over = host.manager.state(unit.as_str()).await?.is_over();
-    if is_over && !sleep::is_asleep(host, &active).await? {
-        let Some(turn) = turn_of_active(host, &active).await? else { return Ok(()) };
+    if is_over && !sleep::is_asleep(host, active).await? {
+        let turn = turn_after(host, active, Some(ended.id)).await?;
+        let Some(turn) = turn else { return Ok(()) };
         info!("deployment {} of {} goes on", active.id, active.key);
-        let lock = slices::hold(host, &active).await?;
+        let lock = slices::hold(host, active).await?;
         host.manager.reset_failed(unit.as_str()).await?;
-        sleep::hang_bell(host, &active).await?;
+        sleep::hang_bell(host, active).await?;
         let started = host.manager.start(unit.as_str()).await;
         drop((lock, turn));
         kill_point!(WentOn, &ended.key.project);
         let mut serves = started.map_err(DeployError::from);
         if let (Ok(()), Some(port)) = (&serves, active.port) {
-            serves = service::wait_until_healthy(host, &active, port, manifest).await;
+            serves = service::wait_until_healthy(host, active, port, manifest).await;
         }
         if let Err(error) = serves {
             // It was healthy before. If it is not now, visitors learn that from itself.
             warn!("{}, ignoring: it is what there is", error.chain());
         }
     }
-    routes::publish_if_changed(host).await.map(drop)
+    Ok(())
 }

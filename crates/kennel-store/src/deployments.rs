@@ -480,13 +480,28 @@ impl State {
         Ok(tx.commit()?)
     }
 
-    /// The deployments that make others give way.
+    /// What it and older ones of its service have made give way serves again, or nobody wants it any
+    /// more.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn release(&mut self, id: DeploymentId) -> Result<(), StoreError> {
+        self.connection.execute(
+            "UPDATE deployments SET holds = 0 WHERE holds = 1 AND id <= ?1
+             AND (project, git_ref, service) =
+                (SELECT project, git_ref, service FROM deployments WHERE id = ?1)",
+            [id.get()],
+        )?;
+        Ok(())
+    }
+
+    /// The deployments that make others give way, oldest first: those that are being brought up, and
+    /// those that have failed, until what gave way serves again.
     ///
     /// # Errors
     /// Any [`StoreError`].
     pub fn holders(&self) -> Result<Vec<Deployment>, StoreError> {
-        let sql =
-            format!("{SELECT} WHERE holds = 1 AND state = 'starting' ORDER BY deployments.id");
+        let sql = format!("{SELECT} WHERE holds = 1 ORDER BY deployments.id");
         let mut statement = self.connection.prepare_cached(&sql)?;
         let rows = statement.query_map([], deployment)?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -529,6 +544,11 @@ impl State {
     ) -> Result<Vec<Deployment>, StoreError> {
         let tx = immediate(&mut self.connection)?;
         step(&tx, id, DeploymentEvent::Activated, None, now)?;
+        tx.execute(
+            "UPDATE deployments SET holds = 0 WHERE holds = 1 AND (project, git_ref, service) =
+                (SELECT project, git_ref, service FROM deployments WHERE id = ?1)",
+            [id.get()],
+        )?;
         let older: Vec<i64> = tx
             .prepare(
                 "SELECT old.id FROM deployments AS old JOIN deployments AS new
@@ -617,7 +637,7 @@ pub(crate) fn step(
         "UPDATE deployments SET state = ?2,
              reason = CASE WHEN ?8 THEN ?3 ELSE coalesce(?3, reason) END,
              routed = CASE WHEN ?4 THEN routed ELSE 0 END,
-             holds = 0,
+             holds = CASE WHEN ?9 THEN holds ELSE 0 END,
              started_at = coalesce(started_at, ?5), active_at = coalesce(active_at, ?6),
              ended_at = coalesce(ended_at, ?7)
          WHERE id = ?1",
@@ -630,6 +650,8 @@ pub(crate) fn step(
             (next == DeploymentState::Active).then_some(now),
             (!next.is_live()).then_some(now),
             begins,
+            // Its visitors wait until somebody serves again.
+            !next.is_live(),
         ],
     )?;
     Ok(next)
