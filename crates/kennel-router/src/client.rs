@@ -6,7 +6,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kennel_core::DeploymentId;
 
@@ -191,6 +191,12 @@ impl Client {
             self.exchanges.take();
         }
         rests
+    }
+
+    /// Whether it can be closed on the way out: who has just got an answer that said nothing of the end
+    /// may be sending the next request at this moment.
+    pub(crate) fn may_go(&self, linger: Duration) -> bool {
+        self.stage.get() != Stage::Idle || self.since.get().elapsed() >= linger
     }
 
     /// Looks at the head as it came in, which hyper does not keep.

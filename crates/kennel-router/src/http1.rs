@@ -62,7 +62,8 @@ where
         }
         let mut polled = connection.poll_without_shutdown(cx);
         // Not before: a request that has come already is answered.
-        if polled.is_pending() && worker.is_closing() && !told {
+        let may_go = || worker.is_closing() && client.may_go(worker.limits.linger);
+        if polled.is_pending() && !told && may_go() {
             told = true;
             Pin::new(&mut connection).graceful_shutdown();
             polled = connection.poll_without_shutdown(cx);

@@ -99,6 +99,8 @@ pub(crate) struct Setup {
 
 /// When a connection goes to another worker: with so many more than the least busy one.
 const UNEVEN: u64 = 8;
+/// Between two looks at who can be closed, on the way out.
+const CLOSING: Duration = Duration::from_millis(20);
 /// How long to wait when no connection can be accepted, which is when descriptors run out.
 const BACK_OFF: Duration = Duration::from_millis(100);
 /// Enough for hyper's tables of fields; only what is touched counts.
@@ -262,7 +264,7 @@ async fn run(setup: Setup) {
                 accepting.drain(..).for_each(|task| task.abort());
                 worker.phase.set(Phase::Closing);
                 worker.tunnels.end_all();
-                worker.clients.borrow().values().for_each(|client| client.wake());
+                spawn_local(Rc::clone(&worker).close());
             }
             None => {}
         }
@@ -307,6 +309,14 @@ impl Worker {
             self.shares.keep_only(&keys);
         });
         self.turned.notify_waiters();
+    }
+
+    /// Has each connection end as soon as it may.
+    async fn close(self: Rc<Self>) {
+        loop {
+            self.clients.borrow().values().for_each(|client| client.wake());
+            sleep(CLOSING).await;
+        }
     }
 
     /// Ends what a deployment has begun.
