@@ -48,7 +48,7 @@ pub use host::Host;
 pub use last_config::keep as keep_config;
 pub use postgresql::PostgresqlError;
 pub use restore::restore;
-pub use routes::refresh;
+pub use routes::{refresh, refresh_on_change};
 pub use settle::settle;
 pub use sleep::sleep;
 pub use teardown::teardown;

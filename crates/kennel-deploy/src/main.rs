@@ -1,12 +1,14 @@
 //! `kennel-deploy`: the job behind `kennel-deploy@`, `kennel-teardown@`,
 //! `kennel-restore` and `kennel-sleep`.
 
+use std::env;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use kennel_core::{DeploymentId, DeploymentState, Layout};
 use kennel_deploy::{
-    DeployError, Host, deploy, keep_config, refresh, restore, settle, sleep, teardown, waits,
+    DeployError, Host, deploy, keep_config, refresh, refresh_on_change, restore, settle, sleep,
+    teardown, waits,
 };
 use kennel_systemd::{log_to_journal, ready};
 use tracing::{error, warn};
@@ -105,6 +107,10 @@ async fn run(job: Job) -> Result<ExitCode, DeployError> {
         Job::Restore => {
             keep_config(&layout);
             restore(&mut host).await?;
+        }
+        // Whoever starts it by name waits for its end (systemd.exec(5)).
+        Job::Routes if env::var_os("TRIGGER_UNIT").is_some() => {
+            refresh_on_change(&mut host).await?;
         }
         Job::Routes => refresh(&mut host).await?,
     }

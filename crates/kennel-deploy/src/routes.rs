@@ -1,8 +1,10 @@
 //! The route table, written from the rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use kennel_core::config::{Addresses, ProjectConfig};
 use kennel_core::{
@@ -11,6 +13,7 @@ use kennel_core::{
 };
 use kennel_store::{Deployment, Https};
 use rustix::fs::FlockOperation;
+use tokio::time::{Instant, sleep as pause};
 
 use crate::access::{self, Access};
 use crate::recreate::Held;
@@ -71,6 +74,42 @@ pub async fn refresh(host: &mut Host) -> Result<(), DeployError> {
         host.state.routes_published(wanted)?;
     }
     Ok(())
+}
+
+/// How long nothing must have changed until [`refresh_on_change`] is done.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// Between two looks for a change.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// As [`refresh`], for a path unit: that one hears of no change while what it has started runs, so that
+/// this looks for more itself, until there has been none for a second.
+///
+/// # Errors
+/// As [`refresh`].
+pub async fn refresh_on_change(host: &mut Host) -> Result<(), DeployError> {
+    loop {
+        let known = files(host);
+        refresh(host).await?;
+        let quiet = Instant::now() + QUIET;
+        while files(host) == known && host.state.routes_wanted()?.is_none() {
+            if Instant::now() >= quiet {
+                return Ok(());
+            }
+            pause(LOOK).await;
+        }
+    }
+}
+
+/// What tells the projects' files from what they were. One that cannot be looked at is not there.
+fn files(host: &Host) -> BTreeSet<(PathBuf, u64, i64, i64)> {
+    let entries = fs::read_dir(host.layout.projects()).into_iter().flatten().flatten();
+    let stamp = |entry: fs::DirEntry| {
+        // The file that a link leads to.
+        let found = fs::metadata(entry.path()).ok()?;
+        Some((entry.path(), found.ino(), found.ctime(), found.ctime_nsec()))
+    };
+    entries.filter_map(stamp).collect()
 }
 
 /// Whether the table that the router has, or will read, leads to this deployment.
