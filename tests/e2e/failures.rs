@@ -2,11 +2,13 @@
 //! is left behind.
 
 use std::io::{self, Read, Write};
-use std::thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 
 use kennel_tests::{
-    Ask, Context, Kennel, LIMIT, Project, Result, Rows, Sources, anyhow, ensure, expect_deployment,
-    expect_failure, expect_no_leftovers, expect_nothing_left,
+    Ask, Context, Kennel, LIMIT, Netns, Project, Result, Rows, Sources, anyhow, ensure,
+    expect_deployment, expect_failure, expect_no_leftovers, expect_nothing_left,
 };
 
 /// A version that cannot serve.
@@ -176,7 +178,13 @@ pub(crate) fn port_taken_by_another_program(kennel: &Kennel) -> Result<()> {
         held.iter().map(|it| Ok(it.local_addr()?.port())).collect::<io::Result<_>>()?;
     ensure!(last.port.is_some_and(|port| !ports.contains(&port)), "{last:?} got a taken port");
     kennel.expect_page(&host, "/version", "good-2", LIMIT)?;
-    other.expect_healthy(kennel)
+    other.expect_healthy(kennel)?;
+    for gone in [stranger, other] {
+        let port = gone.port;
+        drop(gone);
+        ensure!(netns.connect(port).is_err(), "somebody still listens on port {port}");
+    }
+    Ok(())
 }
 
 /// First a version that works, then the broken ones, then one that works again.
@@ -246,9 +254,21 @@ impl Broken {
     }
 }
 
-/// A program that is none of Kennel's and answers 200 to everything, as long as the tests run.
+/// A program that is none of Kennel's and answers 200 to everything, until this is dropped.
 struct Stranger {
+    netns: Netns,
     port: u16,
+    leaves: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Stranger {
+    /// Others have the host next, and would find it on a port of theirs.
+    fn drop(&mut self) {
+        self.leaves.store(true, Ordering::Relaxed);
+        let _wakes_it = self.netns.connect(self.port);
+        self.thread.take().map(JoinHandle::join);
+    }
 }
 
 impl Stranger {
@@ -259,15 +279,21 @@ impl Stranger {
             let row = rows.at(project.name(), "api", commit).context("no row yet")?;
             Ok(row.port)
         })?;
-        let listener = kennel.host().netns()?.listen(port).context("it listens already")?;
-        thread::spawn(move || {
+        let netns = kennel.host().netns()?;
+        let listener = netns.listen(port).context("it listens already")?;
+        let leaves = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&leaves);
+        let thread = thread::spawn(move || {
             for stream in listener.incoming() {
                 let Ok(mut stream) = stream else { return };
+                if told.load(Ordering::Relaxed) {
+                    return;
+                }
                 let _ = stream.read(&mut [0; 4096]);
                 let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok\n");
             }
         });
-        Ok(Self { port })
+        Ok(Self { netns, port, leaves, thread: Some(thread) })
     }
 
     /// That it was there all the time, and would have been healthy.
