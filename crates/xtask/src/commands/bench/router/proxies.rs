@@ -149,6 +149,7 @@ pub(super) fn start(ground: &Ground, who: Who, layout: Layout) -> Result<Proxy> 
             base::write(&table, ground.routes(hosts, 1, backend).to_string())?;
             let mut command = ground.on(&cpus, &ground.program);
             command
+                .env("GLIBC_TUNABLES", AS_IN_ITS_UNIT)
                 .arg("--listen")
                 .arg(format!("127.0.0.1:{port}"))
                 .arg("--listen-tls")
@@ -183,6 +184,9 @@ pub(super) fn start(ground: &Ground, who: Who, layout: Layout) -> Result<Proxy> 
 fn table_of(ground: &Ground, port: u16) -> std::path::PathBuf {
     ground.dir.join(format!("routes-{port}.json"))
 }
+
+/// `kennel-router.service` says so.
+const AS_IN_ITS_UNIT: &str = "glibc.malloc.trim_threshold=8388608";
 
 /// What stands behind them: files, and 1 KiB out of memory.
 pub(super) fn backend(ground: &Ground, layout: Layout) -> Result<Process> {
