@@ -65,11 +65,7 @@ impl Certificate {
 
     /// The names that make a certificate one for these hosts: their own, and a host's wildcard.
     pub fn names_of(hosts: &HostPattern) -> impl Iterator<Item = String> {
-        let above = match hosts {
-            HostPattern::Host(host) => HostPattern::wildcard_above(host),
-            HostPattern::Wildcard(_) => None,
-        };
-        std::iter::once(hosts.to_string()).chain(above.map(String::from))
+        std::iter::once(hosts.to_string()).chain(hosts.wildcard_above().map(String::from))
     }
 
     /// Whether it is for these hosts.

@@ -39,8 +39,13 @@ impl HostName {
     /// Whether this name is `domain` or ends in `.domain`.
     #[must_use]
     pub fn is_within(&self, domain: &Self) -> bool {
-        self == domain
-            || self.0.strip_suffix(domain.as_str()).is_some_and(|rest| rest.ends_with('.'))
+        self == domain || self.is_below(domain.as_str())
+    }
+
+    /// Whether this name ends in `.domain`.
+    #[must_use]
+    pub fn is_below(&self, domain: &str) -> bool {
+        self.0.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'))
     }
 }
 

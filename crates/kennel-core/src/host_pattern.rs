@@ -31,9 +31,10 @@ impl HostPattern {
         }
     }
 
-    /// The wildcard that would be for this host too; none for a name of one label.
+    /// The wildcard that would be for this host too; none for a name of one label, nor for a wildcard.
     #[must_use]
-    pub fn wildcard_above(host: &HostName) -> Option<Self> {
+    pub fn wildcard_above(&self) -> Option<Self> {
+        let Self::Host(host) = self else { return None };
         let (_label, parent) = host.as_str().split_once('.')?;
         parent.parse().ok().map(Self::Wildcard)
     }
@@ -43,7 +44,7 @@ impl HostPattern {
     pub fn covers(&self, host: &HostName) -> bool {
         match self {
             Self::Host(name) => name == host,
-            Self::Wildcard(_) => Self::wildcard_above(host).as_ref() == Some(self),
+            Self::Wildcard(_) => Self::Host(host.clone()).wildcard_above().as_ref() == Some(self),
         }
     }
 

@@ -486,13 +486,7 @@ impl State {
     /// # Errors
     /// Any [`StoreError`].
     pub fn release(&mut self, id: DeploymentId) -> Result<(), StoreError> {
-        self.connection.execute(
-            "UPDATE deployments SET holds = 0 WHERE holds = 1 AND id <= ?1
-             AND (project, git_ref, service) =
-                (SELECT project, git_ref, service FROM deployments WHERE id = ?1)",
-            [id.get()],
-        )?;
-        Ok(())
+        release(&self.connection, id)
     }
 
     /// The deployments that make others give way, oldest first: those that are being brought up, and
@@ -544,11 +538,7 @@ impl State {
     ) -> Result<Vec<Deployment>, StoreError> {
         let tx = immediate(&mut self.connection)?;
         step(&tx, id, DeploymentEvent::Activated, None, now)?;
-        tx.execute(
-            "UPDATE deployments SET holds = 0 WHERE holds = 1 AND (project, git_ref, service) =
-                (SELECT project, git_ref, service FROM deployments WHERE id = ?1)",
-            [id.get()],
-        )?;
+        release(&tx, id)?;
         let older: Vec<i64> = tx
             .prepare(
                 "SELECT old.id FROM deployments AS old JOIN deployments AS new
@@ -608,6 +598,16 @@ impl State {
     pub(crate) fn existing(&self, id: DeploymentId) -> Result<Deployment, StoreError> {
         self.get(id)?.ok_or(StoreError::NoRow { thing: "deployment", id: id.get() })
     }
+}
+
+fn release(connection: &Connection, id: DeploymentId) -> Result<(), StoreError> {
+    connection.execute(
+        "UPDATE deployments SET holds = 0 WHERE holds = 1 AND id <= ?1
+         AND (project, git_ref, service) =
+            (SELECT project, git_ref, service FROM deployments WHERE id = ?1)",
+        [id.get()],
+    )?;
+    Ok(())
 }
 
 pub(crate) fn state_of(

@@ -42,11 +42,7 @@ impl Https {
     /// Whether hosts have a certificate, or are about to get one.
     #[must_use]
     pub fn is_for(&self, hosts: &HostPattern) -> bool {
-        let above = match hosts {
-            HostPattern::Host(host) => HostPattern::wildcard_above(host),
-            HostPattern::Wildcard(_) => None,
-        };
-        let names: Vec<_> = std::iter::once(hosts.clone()).chain(above).collect();
+        let names: Vec<_> = std::iter::once(hosts.clone()).chain(hosts.wildcard_above()).collect();
         let failed =
             |attempts: &AcmeAttempts| names.iter().any(|name| attempts.names.contains_key(name));
         let is_ordered = self.config.ordered_for(hosts).is_some();

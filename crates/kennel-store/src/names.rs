@@ -151,11 +151,8 @@ pub(crate) fn claim_domain(
         let taken = DomainTaken::Held { domain: domain.clone(), holder };
         return Ok(if is_own { Ok(()) } else { Err(Box::new(taken)) });
     }
-    let wildcard = match domain {
-        HostPattern::Host(host) if !listed => HostPattern::wildcard_above(host),
-        HostPattern::Host(_) | HostPattern::Wildcard(_) => None,
-    };
-    if let Some(wildcard) = wildcard
+    if !listed
+        && let Some(wildcard) = domain.wildcard_above()
         && let Some(holder) = holder(tx, &wildcard)?.filter(|it| it.project != key.project)
     {
         let (domain, project) = (domain.clone(), key.project.clone());

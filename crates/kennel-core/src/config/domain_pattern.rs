@@ -16,9 +16,9 @@ impl DomainPattern {
     #[must_use]
     pub fn allows(&self, claimed: &HostPattern) -> bool {
         match (self.0.strip_prefix("*."), claimed) {
-            (Some(domain), HostPattern::Host(host)) => is_below(host.as_str(), domain),
+            (Some(domain), HostPattern::Host(host)) => host.is_below(domain),
             (Some(domain), HostPattern::Wildcard(above)) => {
-                above.as_str() == domain || is_below(above.as_str(), domain)
+                above.as_str() == domain || above.is_below(domain)
             }
             (None, HostPattern::Host(host)) => host.as_str() == self.0,
             (None, HostPattern::Wildcard(_)) => false,
@@ -28,10 +28,6 @@ impl DomainPattern {
     fn check(text: &str) -> Result<(), &'static str> {
         text.strip_prefix("*.").unwrap_or(text).parse::<HostName>().map(drop).map_err(|e| e.rule)
     }
-}
-
-fn is_below(host: &str, domain: &str) -> bool {
-    host.strip_suffix(domain).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
 }
 
 text_newtype!(DomainPattern, "domain pattern");

@@ -157,8 +157,10 @@ impl HostConfig {
     #[must_use]
     pub fn ordered_for(&self, hosts: &HostPattern) -> Option<HostPattern> {
         let has_dns = self.acme.as_ref().is_some_and(|acme| acme.dns.is_some());
-        let HostPattern::Host(host) = hosts else { return has_dns.then(|| hosts.clone()) };
-        let shared = HostPattern::wildcard_above(host).filter(|wildcard| {
+        if matches!(hosts, HostPattern::Wildcard(_)) {
+            return has_dns.then(|| hosts.clone());
+        }
+        let shared = hosts.wildcard_above().filter(|wildcard| {
             let domain = wildcard.domain().as_str();
             // The control host is never so deep, and custom domains are elsewhere.
             has_dns && domain.split_once('.').is_some_and(|(_, it)| it == self.base_domain.as_str())
